@@ -1,0 +1,28 @@
+/* src/observe/history.h - the last 15 minutes at 1 Hz, in memory: requests, errors, latency, connections.
+ *
+ * Model:   once a second the control thread calls vv_history_tick(); it reads the registry and keeps,
+ *          for the whole gateway, each route and each service, one point: requests, 4xx, 5xx, aborted,
+ *          bytes, p50, p95, p99 of that second, in flight. A ring of 900 points each, at most 256 routes
+ *          and 256 services (the busiest stay).
+ * Threads: tick and reads on the control thread.
+ */
+#ifndef VV_OBSERVE_HISTORY_H
+#define VV_OBSERVE_HISTORY_H
+#include "base/json.h"
+#include "observe/metrics.h"
+
+#define VV_HISTORY_SECONDS 900
+struct vv_history;
+VV_MUST_CHECK enum vv_err vv_history_new(struct vv_metrics *m, struct vv_history **ret);
+void vv_history_free(struct vv_history *h);
+void vv_history_tick(struct vv_history *h, uint64_t wall_ns);
+/* {"every":1,"from":...,"gateway":{"requests":[...],...},"routes":{...},"services":{...}} of the last `seconds`. */
+void vv_history_json(const struct vv_history *h, unsigned seconds, struct vv_json *out);
+/* The sums of the last `seconds` whole seconds, for `top`, `status` and the guard. */
+struct vv_history_sum {
+    uint64_t seconds, requests, errors_4xx, errors_5xx, aborted, bytes_out;
+    uint64_t p50_ns, p95_ns, p99_ns, in_flight, connections;
+};
+void vv_history_sum(const struct vv_history *h, const char *route_or_null, const char *service_or_null,
+                    unsigned seconds, struct vv_history_sum *ret);
+#endif
