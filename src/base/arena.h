@@ -4,7 +4,8 @@
  *            the first block, so an exchange that stays small never touches malloc.
  * Ownership: the arena owns all memory it gave out until vv_arena_reset() or _fini().
  * Threads:   one owner.
- * Errors:    NULL when memory is out or the arena's limit is reached.
+ * Errors:    NULL when memory is out or the limit is reached (limit_bytes 0: no limit; counted are
+ *            the bytes given out, rounded up to 16).
  */
 #ifndef VV_BASE_ARENA_H
 #define VV_BASE_ARENA_H
