@@ -75,11 +75,12 @@ _given = set()
 def free_port(address="127.0.0.1"):
     """A port nobody listens on, below the ephemeral range so that no client socket takes it."""
     rng = random.Random(os.urandom(8))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for _ in range(1000):
         port = rng.randrange(12000, 32000)
         if port in _given:
             continue
-        with socket.socket() as s, socket.socket(type=socket.SOCK_DGRAM) as u:
+        with socket.socket(family) as s, socket.socket(family, socket.SOCK_DGRAM) as u:
             try:
                 s.bind((address, port))
                 u.bind((address, port))
@@ -394,7 +395,7 @@ class Origin:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(path)
         else:
-            self.listener = socket.socket()
+            self.listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.listener.bind((address, port or free_port(address)))
             self.port = self.listener.getsockname()[1]
@@ -404,11 +405,11 @@ class Origin:
 
     @property
     def url(self):
-        return f"unix:{self.path}" if self.path else f"http://{self.address}:{self.port}"
+        return f"unix:{self.path}" if self.path else f"http://{self.name}"
 
     @property
     def name(self):
-        return f"{self.address}:{self.port}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     def note(self, req):
         with self.lock:

@@ -19,7 +19,6 @@ Outcomes: statuses[code] complete answers; errors by kind:
 import argparse
 import collections
 import errno
-import heapq
 import json
 import select
 import signal
