@@ -41,6 +41,7 @@ struct vv_mail { /* a message to another thread; fn runs on the receiving thread
 };
 
 VV_MUST_CHECK enum vv_err vv_loop_new(struct vv_loop **ret_loop);
+/* Mail and deferred work that have not run are dropped: vv_loop_turn(loop, 0) runs them first. */
 void vv_loop_free(struct vv_loop *loop);
 /* Runs until vv_loop_stop(). */
 void vv_loop_run(struct vv_loop *loop);
@@ -56,7 +57,7 @@ VV_MUST_CHECK enum vv_err vv_loop_add(struct vv_loop *loop, struct vv_io *io);
 /* Level-triggered read interest, exclusive when shared between threads: for listeners. */
 VV_MUST_CHECK enum vv_err vv_loop_add_listener(struct vv_loop *loop, struct vv_io *io);
 /* Forgets the io; `closing` true skips the system call since close() does it (the fd must not be
- * shared with another process). */
+ * shared with another process, and must be closed before this turn ends). */
 void vv_loop_del(struct vv_loop *loop, struct vv_io *io, bool closing);
 
 /* Coarse clocks, one reading per turn. now: CLOCK_MONOTONIC ns; wall: CLOCK_REALTIME ns. */
@@ -71,6 +72,8 @@ void vv_loop_timer_at(struct vv_loop *loop, struct vv_timer *t, uint64_t at_ns);
 void vv_loop_timer_stop(struct vv_loop *loop, struct vv_timer *t);
 
 void vv_loop_defer(struct vv_loop *loop, struct vv_defer *d); /* idempotent within a turn */
+/* Takes it back; harmless when it is not queued. For whoever frees the struct around it. */
+void vv_loop_defer_stop(struct vv_defer *d);
 /* Sends mail to `loop` from any thread: lock-free, wakes it through an eventfd at most once. */
 void vv_loop_post(struct vv_loop *loop, struct vv_mail *mail);
 

@@ -23,7 +23,8 @@ struct vv_addr {
     socklen_t len;
 };
 
-/* Numeric only (no DNS). Without a port: VV_EINVAL; malformed: VV_ESYNTAX. */
+/* Numeric only (no DNS). Without a port: VV_EINVAL; malformed: VV_ESYNTAX; a port over 65535 or a
+ * path that is too long: VV_ERANGE. "All addresses" is [::], which listens on IPv4 too. */
 VV_MUST_CHECK enum vv_err vv_addr_parse(struct vv_str text, struct vv_addr *ret);
 /* "192.0.2.1", "2001:db8::1" without a port; false for names. Sets port. */
 bool vv_addr_from_ip(struct vv_str ip, uint16_t port, struct vv_addr *ret);
@@ -50,9 +51,13 @@ struct vv_listen_options {
 };
 VV_MUST_CHECK enum vv_err vv_sock_listen(const struct vv_addr *a, const struct vv_listen_options *o,
                                          int *ret_fd);
+/* Prepares a listening socket that came from elsewhere (socket activation, another process): the
+ * flags that vv_sock_listen() sets itself. VV_EINVAL: it does not listen. */
+VV_MUST_CHECK enum vv_err vv_sock_adopt_listener(int fd);
 /* VV_OK: connected or in progress (wait for VV_IO_WRITE, then vv_sock_error). */
 VV_MUST_CHECK enum vv_err vv_sock_connect(const struct vv_addr *a, int *ret_fd);
-/* VV_EAGAIN: nobody waits. VV_EFILES: out of descriptors. ret_peer may be NULL. */
+/* VV_EAGAIN: nobody waits. VV_EFILES: out of descriptors. ret_peer may be NULL; an IPv4 peer of a
+ * dual-stack listener is reported as AF_INET. */
 VV_MUST_CHECK enum vv_err vv_sock_accept(int listen_fd, int *ret_fd, struct vv_addr *ret_peer);
 enum vv_err vv_sock_error(int fd); /* SO_ERROR of a finished connect */
 enum vv_err vv_sock_local(int fd, struct vv_addr *ret);
