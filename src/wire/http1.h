@@ -105,7 +105,13 @@ struct vv_h1_head {
     size_t head_bytes;             /* bytes of the head including the empty line */
     uint32_t fields_count;
     enum vv_h1_error error;
-    size_t scan;                   /* PRIVATE: bytes already searched for the end of the head */
+    /* PRIVATE from here: where an unfinished head stands. */
+    size_t scan;                   /* bytes already searched for the end of the line in hand */
+    size_t line;                   /* where that line starts */
+    const char *base;              /* buffer of the last call: the caller may move it in between */
+    bool start_line_done;
+    uint8_t repeated;              /* framing fields seen more than once */
+    uint8_t first[VV_FIELD_COUNT]; /* index + 1 of the first field with an id, 0: none */
     struct vv_h1_field fields[VV_H1_FIELDS_MAX];
 };
 
@@ -119,7 +125,10 @@ VV_MUST_CHECK enum vv_err vv_h1_parse_request(struct vv_h1_head *h, struct vv_st
 VV_MUST_CHECK enum vv_err vv_h1_parse_answer(struct vv_h1_head *h, struct vv_str bytes,
                                              enum vv_method request_method,
                                              const struct vv_h1_limits *limits);
-/* First field with this id, NULL when absent. */
+/* The row that says the same about an answer (status 502); others map to themselves. For errors of
+ * the chunked decoder, which does not know the direction. */
+enum vv_h1_error vv_h1_error_for_answer(enum vv_h1_error error);
+/* First field with this id, NULL when absent. Constant time; for heads that were parsed. */
 const struct vv_h1_field *vv_h1_find(const struct vv_h1_head *h, enum vv_field_id id);
 const struct vv_h1_field *vv_h1_find_name(const struct vv_h1_head *h, struct vv_str name);
 
