@@ -14,6 +14,9 @@ enum vv_log_format { VV_LOG_TEXT, VV_LOG_JSON };
 void vv_log_setup(enum vv_log_level level, enum vv_log_format format, int fd);
 enum vv_log_level vv_log_level_now(void);
 void vv_log(enum vv_log_level level, const char *component, const char *fmt, ...) VV_PRINTF(3, 4);
+/* Writes the counts of folded messages whose time (5 s) is over at wall_ns; UINT64_MAX: all of them.
+ * The control thread calls it once a second, the end of the process with UINT64_MAX. */
+void vv_log_flush(uint64_t wall_ns);
 #define vv_debug(component, ...)                             \
     do {                                                     \
         if (VV_UNLIKELY(vv_log_level_now() == VV_LOG_DEBUG)) \

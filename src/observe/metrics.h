@@ -66,9 +66,14 @@ static inline void vv_metric_sub(struct vv_shard *s, vv_series series, uint64_t 
 struct vv_hist *vv_metric_hist(struct vv_shard *s, vv_series series);
 /* Sum over all shards. */
 uint64_t vv_metrics_value(struct vv_metrics *m, vv_series series);
+/* How many values a histogram series holds: a cheap look before vv_metrics_hist(). */
+uint64_t vv_metrics_hist_count(struct vv_metrics *m, vv_series series);
 void vv_metrics_hist(struct vv_metrics *m, vv_series series, struct vv_hist *ret);
 
-/* A collector emits samples of metrics that it owns at scrape time through vv_collect_*(). */
+/* A collector emits samples of metrics that it owns at scrape time through vv_collect_*(). It runs
+ * under the scrape lock: it must not add or remove collectors; after _remove() returned it is not
+ * running and will not run again. Values are in exposition units (seconds, bytes). The same label
+ * set emitted twice, or kept in words too: counters add up, of gauges the last one counts. */
 struct vv_collect;
 typedef void vv_collector_fn(struct vv_collect *c, void *user);
 VV_MUST_CHECK enum vv_err vv_metrics_collector(struct vv_metrics *m, vv_collector_fn *fn, void *user);
@@ -76,6 +81,7 @@ void vv_metrics_collector_remove(struct vv_metrics *m, vv_collector_fn *fn, void
 void vv_collect_value(struct vv_collect *c, enum vv_metric id, const struct vv_str *values,
                       size_t count, double value);
 
+/* Words of metrics with unit "seconds" are nanoseconds and are divided when written. */
 enum vv_exposition { VV_EXPOSITION_TEXT, VV_EXPOSITION_OPENMETRICS, VV_EXPOSITION_JSON };
 /* By the Accept header with q-values; default text 0.0.4. */
 enum vv_exposition vv_exposition_choose(struct vv_str accept);
@@ -90,4 +96,6 @@ struct vv_metric_info {
     enum { VV_COUNTER, VV_GAUGE, VV_HISTOGRAM, VV_INFO } kind;
 };
 extern const struct vv_metric_info vv_metric_rows[VV_METRIC_ROWS];
+/* The reference page (Markdown) of all rows. */
+void vv_metrics_reference(struct vv_sb *out);
 #endif
