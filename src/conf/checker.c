@@ -1,0 +1,122 @@
+/* src/conf/checker.c - what the owner of a section may do with a document while it is loaded. */
+#include "conf/conf_int.h"
+
+#include <stdarg.h>
+
+void *vv_conf_zalloc(struct vv_conf_doc *doc, size_t bytes)
+{
+    return doc_zalloc(doc, bytes);
+}
+
+const char *vv_conf_dup(struct vv_conf_doc *doc, struct vv_str s)
+{
+    char *copy = doc_zalloc(doc, s.n + 1);
+    if (s.n > 0) {
+        memcpy(copy, s.p, s.n);
+    }
+    return copy;
+}
+
+static size_t room_for(size_t count)
+{
+    size_t room = 1;
+    while (room < count) {
+        room *= 2;
+    }
+    return room;
+}
+
+struct vv_conf_list *list_new(struct vv_conf_doc *doc, size_t count, bool names)
+{
+    struct vv_conf_list *list = doc_zalloc(doc, sizeof *list);
+    const size_t room = room_for(count);
+    list->item = doc_zalloc(doc, room * sizeof *list->item);
+    list->pos = doc_zalloc(doc, room * sizeof *list->pos);
+    list->name = names ? doc_zalloc(doc, room * sizeof *list->name) : NULL;
+    return list;
+}
+
+static void list_grow(struct vv_conf_doc *doc, struct vv_conf_list *l)
+{
+    const struct vv_conf_list *bigger = list_new(doc, l->count + 1, l->name != NULL);
+    for (size_t i = 0; i < l->count; i++) {
+        bigger->item[i] = l->item[i];
+        bigger->pos[i] = l->pos[i];
+        slot_set(doc, &bigger->item[i], false, slot_get(doc, &l->item[i], false));
+        if (l->name != NULL) {
+            bigger->name[i] = l->name[i];
+        }
+    }
+    l->item = bigger->item;
+    l->pos = bigger->pos;
+    l->name = bigger->name;
+}
+
+void vv_conf_append(struct vv_conf_doc *doc, struct vv_conf_list **list, void *item,
+                    const char *name, const void *origin)
+{
+    struct vv_conf_list *l = *list;
+    if (l == NULL) {
+        l = *list = list_new(doc, 1, name != NULL);
+    } else if (room_for(l->count) == l->count) {
+        list_grow(doc, l);
+    }
+    const struct node *n = slot_get(doc, origin, false);
+    l->item[l->count] = item;
+    l->pos[l->count] = n != NULL ? mark_pos(n->at) : (struct vv_conf_pos){0};
+    if (l->name != NULL) {
+        l->name[l->count] = name;
+    }
+    slot_set(doc, item, true, n);
+    l->count++;
+}
+
+void vv_conf_inherit(struct vv_conf_doc *doc, void *field, const void *from)
+{
+    memcpy(field, from, 8);
+    slot_set(doc, field, false, slot_get(doc, from, false));
+}
+
+void vv_conf_set(struct vv_conf_doc *doc, uint64_t *field, uint64_t value)
+{
+    (void)doc;
+    *field = value;
+}
+
+bool vv_conf_given(const struct vv_conf_doc *doc, const void *field)
+{
+    return slot_get(doc, field, false) != NULL;
+}
+
+struct vv_conf_pos vv_conf_where(const struct vv_conf_doc *doc, const void *field)
+{
+    const struct node *n = slot_get(doc, field, false);
+    return n != NULL ? mark_pos(n->at) : (struct vv_conf_pos){0};
+}
+
+const char *vv_conf_resolve(struct vv_conf_doc *doc, const void *field, const char *path)
+{
+    const struct node *n = slot_get(doc, field, false);
+    return file_beside(doc, n != NULL && n->at.file != NULL ? n->at.file->path : doc->path, path);
+}
+
+void vv_conf_report(struct vv_conf_doc *doc, const struct vv_conf_report *r, const char *fmt, ...)
+{
+    const struct node *n = slot_get(doc, r->field, r->whole);
+    const struct node *other = slot_get(doc, r->other, r->other_whole);
+    if (n != NULL && n->broken) {
+        return; /* it was told that something is wrong with it; this would only follow from that */
+    }
+    const struct report one = {.at = n != NULL ? n->at : (struct mark){0},
+                               .other = other != NULL ? other->at : (struct mark){0},
+                               .other_what = r->other_what,
+                               .warning = r->warning,
+                               .hint = r->hint};
+    va_list args;
+    va_start(args, fmt);
+    struct vv_sb sb = VV_SB_INIT;
+    vv_sb_vaddf(&sb, fmt, args);
+    va_end(args);
+    report(doc, &one, "%s", sb.p != NULL ? sb.p : "out of memory");
+    vv_sb_fini(&sb);
+}
