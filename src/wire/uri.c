@@ -6,6 +6,7 @@
  * which makes equal paths equal bytes. */
 #include "wire/uri.h"
 #include "wire/http1_scan.h"
+#include "wire/ip_text.h"
 
 #include <string.h>
 
@@ -34,70 +35,6 @@ static bool is_unreserved(int c)
 }
 
 /* ---- authority ---- */
-
-/* dec-octet "." dec-octet "." dec-octet "." dec-octet, no leading zeros */
-static bool is_ipv4(const char *p, const char *end)
-{
-    int parts = 0;
-    while (p < end) {
-        const char *start = p;
-        int value = 0;
-        while (p < end && vv_h1_is(*p, VV_H1_C_DIGIT) && p - start < 3) {
-            value = value * 10 + (*p++ - '0');
-        }
-        if (p == start || value > 255 || (*start == '0' && p - start > 1)) {
-            return false;
-        }
-        parts++;
-        if (p == end) {
-            break;
-        }
-        if (*p++ != '.' || p == end) {
-            return false;
-        }
-    }
-    return parts == 4;
-}
-
-/* RFC 3986 section 3.2.2: eight groups of 16 bits, one run of them replaced by "::", the last two
- * maybe written as an IPv4 address. */
-static bool is_ipv6(const char *p, const char *end)
-{
-    int groups = 0;
-    bool gap = false;
-    if (end - p >= 2 && p[0] == ':' && p[1] == ':') {
-        gap = true;
-        p += 2;
-    }
-    while (p < end) {
-        const char *start = p;
-        while (p < end && vv_h1_is(*p, VV_H1_C_HEX) && p - start < 5) {
-            p++;
-        }
-        if (p < end && *p == '.') {
-            groups += 2;
-            return is_ipv4(start, end) && (gap ? groups <= 7 : groups == 8);
-        }
-        if (p == start || p - start > 4) {
-            return false;
-        }
-        groups++;
-        if (p == end) {
-            break;
-        }
-        if (*p++ != ':' || p == end) {
-            return false;
-        }
-        if (*p == ':') {
-            if (gap) {
-                return false;
-            }
-            gap = true;
-            p++;
-        }
-    }
-    return gap ? groups <= 7 : groups == 8;
-}
 
 static bool is_reg_name(const char *p, const char *end)
 {
@@ -138,7 +75,9 @@ enum vv_err vv_uri_split_authority(struct vv_str authority, struct vv_str *ret_h
     if (authority.n > 0 && *p == '[') {
         host_end = memchr(p, ']', authority.n);
         host = p + 1;
-        if (host_end == NULL || !is_ipv6(host, host_end)) {
+        uint8_t address[16];
+        if (host_end == NULL ||
+            !vv_ip6_parse((struct vv_str){host, (size_t)(host_end - host)}, address)) {
             return VV_ESYNTAX;
         }
         rest = host_end + 1;
@@ -209,10 +148,11 @@ static enum vv_err parse_authority(struct vv_uri *u, const char *p, const char *
     if (err != VV_OK) {
         return err;
     }
-    const char *host_end = u->host.p + u->host.n;
-    u->has_port = host_end < end && vv_h1_is(end[-1], VV_H1_C_DIGIT) &&
-                  (*host_end == ':' || *host_end == ']') &&
-                  memchr(host_end, ':', (size_t)(end - host_end)) != NULL;
+    /* The last byte is a digit behind a colon only if there is a port; an IPv6 address ends in ']'.
+     */
+    const char *after = u->host.p + u->host.n;
+    after += after < end && *after == ']' ? 1 : 0;
+    u->has_port = end - after >= 2;
     return VV_OK;
 }
 
