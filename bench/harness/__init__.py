@@ -1,0 +1,1 @@
+"""The harness of bench.py: scenarios, servers, loaders, accounting, reports."""

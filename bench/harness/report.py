@@ -1,0 +1,148 @@
+"""Result files in, tables out: text for a terminal, or the whole Markdown page."""
+import collections
+import json
+import statistics
+import sys
+import time
+
+from .scenarios import PROMISES, SCENARIOS
+
+COLUMNS = ["server", "runs", "req/s", "CPU ms/1,000", "(min-max)", "CPU ratio", "rate ratio",
+           "p50 us", "p99 us", "p99.9 us", "util", "loader", "others", "peak RSS MiB"]
+
+
+def disturbance(row):
+    """Cores taken by others, or by the hypervisor, during the run."""
+    return row.get("others_util", 9) + row.get("steal_util", 0)
+
+
+def fmt(value, spec="%.0f"):
+    return "-" if value is None else spec % value
+
+
+def middle(values):
+    values = [v for v in values if v is not None]
+    return statistics.median(values) if values else None
+
+
+def show(row, out=sys.stderr):
+    """One line for one result, while the run goes on."""
+    head = "%-18s %-10s" % (row["server"], row["scenario"])
+    if not row["ok"]:
+        print(head, "FAILED", row.get("error", "")[:300], file=out, flush=True)
+        return
+    print(head, "r%-2d %8.0f req/s  cpu/1k %7.2f ms (util %.2f, load %.2f, orig %.2f, others %.2f)"
+          "  p50 %s p99 %s us%s"
+          % (row["round"], row["req_s"], row["cpu_ms_per_1k"], row["server_util"],
+             row["loader_util"], row["origin_util"], disturbance(row), fmt(row["p50_us"]),
+             fmt(row["p99_us"]),
+             "  %d bytes/connection" % row["conn_bytes"] if "conn_bytes" in row else ""),
+          file=out, flush=True)
+
+
+def load(paths):
+    """(sessions, rows) of result files: a session line says machine and command."""
+    sessions, rows = [], []
+    for path in paths:
+        with open(path) as f:
+            for line in f:
+                if line.strip():
+                    row = json.loads(line)
+                    (sessions if "machine" in row else rows).append(row)
+    return sessions, rows
+
+
+def medians(rows):
+    """{column: median} of one server in one scenario; errors are summed."""
+    out = {key: middle([r.get(key) for r in rows])
+           for key in ("req_s", "cpu_ms_per_1k", "p50_us", "p99_us", "p999_us", "server_util",
+                       "loader_util", "rss_peak_kib", "conn_bytes")}
+    out["errors"] = sum(r["errors"] for r in rows)
+    return out
+
+
+def scenario_table(servers, reference):
+    """(head, rows of text) for {server: [row]}; ratios are paired within a round."""
+    base = {(r["session"], r["round"]): r for r in servers.get(reference, [])}
+    head, table = list(COLUMNS), []
+    with_memory = any("conn_bytes" in r for rows in servers.values() for r in rows)
+    for name, rows in servers.items():
+        m = medians(rows)
+        pairs = [(r, base[(r["session"], r["round"])]) for r in rows
+                 if (r["session"], r["round"]) in base]
+        cpu = [r["cpu_ms_per_1k"] for r in rows]
+        table.append([
+            name, str(len(rows)), fmt(m["req_s"]), fmt(m["cpu_ms_per_1k"], "%.2f"),
+            "%.2f-%.2f" % (min(cpu), max(cpu)),
+            fmt(middle([a["cpu_ms_per_1k"] / b["cpu_ms_per_1k"] for a, b in pairs]), "%.2f"),
+            fmt(middle([a["req_s"] / b["req_s"] for a, b in pairs]), "%.2f"),
+            fmt(m["p50_us"]), fmt(m["p99_us"]), fmt(m["p999_us"]), fmt(m["server_util"], "%.2f"),
+            fmt(m["loader_util"], "%.2f"), fmt(middle([disturbance(r) for r in rows]), "%.2f"),
+            fmt(m["rss_peak_kib"] / 1024, "%.1f")])
+        if with_memory:
+            table[-1] += [fmt(m["conn_bytes"]), str(m["errors"])]
+    return head + (["bytes/connection", "errors"] if with_memory else []), table
+
+
+def print_table(head, table, markdown):
+    if markdown:
+        print("\n| " + " | ".join(head) + " |\n|---|" + "--:|" * (len(head) - 1))
+        for row in table:
+            print("| " + " | ".join(row) + " |")
+        return
+    width = [max(map(len, column)) for column in zip(head, *table)]
+    for row in [head] + table:
+        print("  ".join(x.ljust(n) if i == 0 else x.rjust(n)
+                        for i, (x, n) in enumerate(zip(row, width))))
+
+
+def print_promises(groups, markdown):
+    table = []
+    for scenario, sentence, check in PROMISES:
+        found = check({name: medians(rows) for name, rows in groups.get(scenario, {}).items()})
+        if found:
+            table.append([scenario, sentence, found[0], "kept" if found[1] else "NOT kept"])
+    if table:
+        print("\n%sWhat was promised" % ("## " if markdown else ""))
+        print_table(["scenario", "promise", "measured", ""], table, markdown)
+
+
+def print_page_head(sessions, rows):
+    print("# Performance\n\nMade by `bench/bench.py report --markdown`; "
+          "[bench/README.md](../bench/README.md) says how each figure is taken.")
+    for s in sessions:
+        m = s["machine"]
+        versions = sorted({"%s %s" % (r["server"], r["version"]) for r in rows
+                           if r["session"] == s["session"] and r["version"]})
+        print("\n- When: %s, at commit %s" % (time.strftime("%Y-%m-%d %H:%M UTC",
+                                                            time.gmtime(s["time"])), s["commit"]))
+        print("- Machine: %s, %d cores, %d GiB; %s, Linux %s"
+              % (m["cpu"], m["cores"], m["memory_gib"], m["system"], m["kernel"]))
+        print("- Command: `%s`" % s["command"])
+        print("- Server on cores %s, loader on %s, origin on %s; %d worker(s)"
+              % (s["server_cpus"] or "any", s["loader_cpus"] or "any", s["origin_cpus"] or "any",
+                 s["workers"]))
+        print("- Versions: " + ", ".join(versions))
+
+
+def report(sessions, rows, markdown=False):
+    """Medians; ratios are against the floor of the scenario, in the same round."""
+    groups = collections.OrderedDict((name, collections.OrderedDict()) for name in SCENARIOS)
+    for r in rows:
+        if r["ok"] and r["scenario"] in groups:
+            groups[r["scenario"]].setdefault(r["server"], []).append(r)
+    if markdown:
+        print_page_head(sessions, rows)
+    print_promises(groups, markdown)
+    for scenario, servers in groups.items():
+        if not servers:
+            continue
+        reference = next((s for s in servers if s.startswith("floor")), None)
+        print("\n%s%s (`%s`%s)" % ("## " if markdown else "", SCENARIOS[scenario]["what"], scenario,
+                                   ", ratios to %s" % reference if reference else ""))
+        print_table(*scenario_table(servers, reference), markdown)
+    failed = [r for r in rows if not r["ok"]]
+    if failed:
+        print("\n%sWhat failed\n" % ("## " if markdown else ""))
+        for r in failed:
+            print("- %s, %s: %s" % (r["server"], r["scenario"], r.get("error", "")[:200]))

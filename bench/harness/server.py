@@ -1,0 +1,180 @@
+"""One run's folder and origin (Bench), and one server started for one scenario (Server)."""
+import contextlib
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+import tomllib
+
+from .machine import Failed, free_port, pinner, stop, wait_port
+from .scenarios import BODIES, SCENARIOS
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class Bench:
+    """Everything the servers of one run share: programs, folder on tmpfs, origin."""
+
+    def __init__(self, args):
+        self.args = args
+        with open(args.peers, "rb") as f:
+            self.peers = tomllib.load(f)
+        for extra in args.add or []:
+            name, _, command = extra.partition("=")
+            self.peers.setdefault(name, {})["command"] = command
+        base = os.environ.get("BENCH_TMP") or ("/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.tmp = tempfile.mkdtemp(prefix="bench.", dir=base)
+        os.chmod(self.tmp, 0o755)
+        self.build = os.environ.get("BENCH_BUILD") or os.path.join(HERE, "build")
+        subprocess.run(["make", "-s", "-C", HERE, "OUT=" + self.build], check=True)
+        self.docroot = os.path.join(self.tmp, "www")
+        for path, data in BODIES.items():
+            full = self.docroot + path
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, "wb") as f:
+                f.write(data)
+        self.origin = None
+        self.origin_port = free_port()
+        self.versions = {}
+
+    def start_origin(self):
+        self.origin = subprocess.Popen(
+            [os.path.join(self.build, "origin"), "-p", str(self.origin_port), "-d", self.docroot],
+            preexec_fn=pinner(self.args.origin_cpus), stdin=subprocess.DEVNULL)
+        wait_port(self.origin_port, self.origin)
+
+    def origin_requests(self):
+        c = http.client.HTTPConnection("127.0.0.1", self.origin_port, timeout=5)
+        c.request("GET", "/stats")
+        count = json.loads(c.getresponse().read())["requests"]
+        c.close()
+        return count
+
+    def close(self):
+        stop(self.origin)
+        shutil.rmtree(self.tmp, ignore_errors=True)
+
+    def version(self, name):
+        if name not in self.versions:
+            command, out = self.peers[name].get("version"), ""
+            if command:
+                with contextlib.suppress(OSError):
+                    r = subprocess.run(shlex.split(self.fill(command, {})), stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT, timeout=10, text=True)
+                    m = re.search(r"\d+\.\d+(\.\d+)?[-\w.]*", r.stdout)
+                    out = m.group(0) if m else ""
+            self.versions[name] = out
+        return self.versions[name]
+
+    def fill(self, text, more):
+        v = dict(build=self.build, bench=HERE, vivace=os.environ.get("VIVACE", "vivace"))
+        v.update(more)
+        return re.sub(r"\{(\w+)\}", lambda m: str(v.get(m.group(1), m.group(0))), text)
+
+    def supports(self, name, scenario):
+        peer = self.peers[name]
+        if not shutil.which(shlex.split(self.fill(peer["command"], {}))[0]):
+            return False  # not installed
+        return scenario in peer.get("scenarios", []) or \
+            SCENARIOS[scenario]["kind"] in peer.get("kinds", [])
+
+
+class Server:
+    """One peer, started for one scenario; a context manager."""
+
+    def __init__(self, bench, name, scenario):
+        self.bench, self.name, self.scenario = bench, name, scenario
+        self.sc = SCENARIOS[scenario]
+        self.peer = bench.peers[name]
+        self.port = free_port()
+        self.run = tempfile.mkdtemp(prefix=name + ".", dir=bench.tmp)
+        os.chmod(self.run, 0o755)
+        self.proc = self.log = None
+
+    def _choose(self, table):
+        table = self.peer.get(table, {})
+        return table.get(self.scenario, table.get(self.sc["kind"], table.get("default", "")))
+
+    def _words(self):
+        b, conf = self.bench, os.path.join(self.run, "conf")
+        return dict(port=self.port, origin_port=b.origin_port, run=self.run, docroot=b.docroot,
+                    workers=b.args.workers, body1k=BODIES["/c/1k"].decode(),
+                    size=len(BODIES[self.sc["path"]]), confdir=conf,
+                    config=os.path.join(conf, self._choose("config")), args=self._choose("args"))
+
+    def _write_config(self, words):
+        source = os.path.join(HERE, "peers", self.peer.get("confdir", self.name))
+        os.makedirs(words["confdir"])
+        for name in os.listdir(source) if os.path.isdir(source) else []:
+            with open(os.path.join(source, name)) as f:
+                text = re.sub(r"@@(\w+)@@", lambda m: str(words[m.group(1).lower()]), f.read())
+            with open(os.path.join(words["confdir"], name), "w") as f:
+                f.write(text)
+
+    def __enter__(self):
+        words = self._words()
+        self._write_config(words)
+        env = dict(os.environ)
+        for key, value in self.peer.get("env", {}).items():
+            env[key] = self.bench.fill(str(value), words)
+        command = shlex.split(self.bench.fill(self.peer["command"], words))
+        self.log = open(os.path.join(self.run, "log"), "wb")
+        try:
+            self.proc = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env,
+                cwd=self.run, preexec_fn=pinner(self.bench.args.server_cpus))
+            wait_port(self.port, self.proc)
+        except (OSError, Failed) as e:
+            tail = self.tail()
+            self.__exit__()
+            raise Failed("%s: %s" % (e, tail))
+        return self
+
+    def __exit__(self, *_):
+        stop(self.proc)
+        self.log.close()
+        shutil.rmtree(self.run, ignore_errors=True)
+
+    def tail(self):
+        with contextlib.suppress(OSError):
+            with open(os.path.join(self.run, "log"), errors="replace") as f:
+                return " | ".join(f.read().strip().splitlines()[-4:])[-500:]
+        return ""
+
+    def url(self):
+        return "http://127.0.0.1:%d%s" % (self.port, self.sc["path"])
+
+    def _get(self):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        c.putrequest("GET", self.sc["path"], skip_accept_encoding=True)
+        if self.sc.get("close"):
+            c.putheader("Connection", "close")
+        c.endheaders()
+        r = c.getresponse()
+        body = r.read()
+        c.close()
+        return r.status, body
+
+    def check(self):
+        """Raises Failed unless four answers in a row have the right status and body."""
+        end = time.time() + 10
+        while True:  # some open their port before they can serve
+            try:
+                status, body = self._get()
+            except (OSError, http.client.HTTPException) as e:
+                status, body = 0, str(e).encode()
+            if status == 200 or time.time() > end:
+                break
+            time.sleep(0.2)
+        for _ in range(3):
+            if status == 200:
+                status, body = self._get()
+        if status != 200:
+            raise Failed("status %d: %s; %s" % (status, body[:200], self.tail()))
+        if body != BODIES[self.sc["path"]]:
+            raise Failed("wrong body: %d bytes" % len(body))
