@@ -62,7 +62,7 @@ class LoadRun:
         self.sent = 0
         self.connects = 0
         self.stopping = 0.0
-        self.deadlines = []
+        self.warming = False
         self.first_error_at = None
         head = [f"{args.method} {args.path} HTTP/1.1", f"Host: {args.host}"] + args.header
         body = b"x" * args.body
@@ -143,7 +143,7 @@ class LoadRun:
 
     def next(self, lane):
         """The lane is free: closed loop asks again, open loop waits for its turn."""
-        if not self.stopping and not self.args.rate:
+        if not self.stopping and not self.args.rate and not self.warming:
             self.ask(lane)
 
     def answered(self, lane):
@@ -230,10 +230,7 @@ class LoadRun:
             if not mask & select.EPOLLOUT:
                 return
             self.epoll.modify(fd, select.EPOLLIN | select.EPOLLRDHUP)
-            if self.args.hold and lane.asked == 0.0:
-                lane.state = "idle"
-            else:
-                self.write(lane)
+            self.write(lane)
             return
         if lane.out and mask & select.EPOLLOUT:
             try:
@@ -273,8 +270,6 @@ class LoadRun:
         """An idle connection was closed by the gateway: its right, only counted."""
         self.errors["idle_closed"] += 1
         self.drop(lane)
-        if self.args.hold:
-            self.connect(lane)
 
     def timeouts(self, now):
         for lane in self.lanes:
@@ -288,21 +283,25 @@ class LoadRun:
         for fd, mask in self.epoll.poll(wait, 1024):
             self.event(fd, mask)
 
-    def connect_all(self):
-        """--hold: every connection is there before the first request, 500 at a time."""
-        for start in range(0, len(self.lanes), 500):
-            part = self.lanes[start : start + 500]
+    def warm(self):
+        """--hold: every connection carries one request before the load begins, 250 at a time (a
+        connection that says nothing may not even be accepted: TCP_DEFER_ACCEPT)."""
+        self.warming = True
+        for start in range(0, len(self.lanes), 250):
+            part = self.lanes[start : start + 250]
             for lane in part:
-                self.connect(lane)
+                self.ask(lane)
             limit = time.monotonic() + self.args.patience
-            while any(x.state == "connecting" for x in part) and time.monotonic() < limit:
+            while any(x.state in ("connecting", "waiting") for x in part) and time.monotonic() < limit:
                 self.poll(0.05)
+        self.warming = False
+        self.latency = []
 
     def run(self):
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
         if self.args.hold:
-            self.connect_all()
+            self.warm()
         print("ready", flush=True)
         if self.args.wait_go:
             sys.stdin.readline()
@@ -312,7 +311,8 @@ class LoadRun:
         turn, due = 0, begin
         if not self.args.rate:
             for lane in self.lanes:
-                self.ask(lane)
+                if lane.state in ("idle", "closed"):
+                    self.ask(lane)
         while True:
             now = time.monotonic()
             if now >= end and not self.stopping:
@@ -388,7 +388,7 @@ def main():
     p.add_argument("--source", action="append", default=[])
     p.add_argument("--patience", type=float, default=15.0)
     p.add_argument("--new", action="store_true", help="a new connection per request")
-    p.add_argument("--hold", action="store_true", help="connect everything first and keep it open")
+    p.add_argument("--hold", action="store_true", help="one request on every connection first")
     p.add_argument("--wait-go", action="store_true", help="start when a line comes on standard input")
     LoadRun(p.parse_args()).run()
 
