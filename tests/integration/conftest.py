@@ -4,10 +4,6 @@ import pytest
 import harness
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes more than five seconds")
-    config.addinivalue_line("markers", "timeout(seconds): needs pytest-timeout")
-
 
 @pytest.fixture
 def stack():
