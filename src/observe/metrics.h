@@ -1,16 +1,17 @@
 /* src/observe/metrics.h - the metric registry: one row per metric, plain words per thread.
  *
  * Model:     a metric (row of metrics.def) has label names; a *series* is a metric with label
- *            values, interned once to a small number. Each thread has a shard of plain 64-bit words,
- *            one per series, that only it writes; readers sum the shards. Counters and up-down
- *            gauges live in words, durations in vv_hist objects (one per shard and series, made
- *            on first use). Values that live elsewhere (memory, states) come from collectors that
- *            run at scrape time on the scraping thread.
+ *            values, interned once to a small number. Each thread has a shard of plain 64-bit
+ *            words, one per series, that only it writes; readers sum the shards. Counters and
+ *            up-down gauges live in words, durations in vv_hist objects (one per shard and
+ *            series, made on first use). Values that live elsewhere (memory, states) come from
+ *            collectors that run at scrape time on the scraping thread.
  *            Cardinality: at most 2,000 series a metric (label sets beyond fold into "_overflow"
  *            and vivace_metric_series_dropped_total rises).
  * Threads:   vv_metrics_series() locks (cache the result); vv_metric_add() is one plain add on the
  *            own shard; writing the exposition takes no lock that a worker could wait for.
- * Ownership: the registry owns shards and series for the life of the process (they survive reload).
+ * Ownership: the registry owns shards and series for the life of the process (they survive a
+ *            reload).
  * Units:     durations in ns here, seconds in the exposition.
  */
 #ifndef VV_OBSERVE_METRICS_H
@@ -19,8 +20,8 @@
 #include "base/hist.h"
 #include "base/sb.h"
 
-/* VV_METRIC(id, name, kind, unit, labels, help): kind COUNTER, GAUGE, HISTOGRAM or INFO; labels is a
- * comma list in the order values are given. */
+/* VV_METRIC(id, name, kind, unit, labels, help): kind COUNTER, GAUGE, HISTOGRAM or INFO; labels is
+ * a comma list in the order values are given. */
 enum vv_metric {
 #define VV_METRIC(id, name, kind, unit, labels, help) VV_METRIC_##id,
 #include "observe/metrics.def"
@@ -30,7 +31,8 @@ enum vv_metric {
 
 #define VV_SERIES_CHUNK 1024
 #define VV_SERIES_CHUNKS 256
-typedef uint32_t vv_series; /* 0 is the "none" series: adding to it is allowed and counted nowhere */
+/* 0 is the "none" series: adding to it is allowed and counted nowhere. */
+typedef uint32_t vv_series;
 
 struct vv_metrics;
 struct vv_shard { /* PRIVATE fields, here so that vv_metric_add can be inline */
@@ -76,7 +78,8 @@ void vv_metrics_hist(struct vv_metrics *m, vv_series series, struct vv_hist *ret
  * set emitted twice, or kept in words too: counters add up, of gauges the last one counts. */
 struct vv_collect;
 typedef void vv_collector_fn(struct vv_collect *c, void *user);
-VV_MUST_CHECK enum vv_err vv_metrics_collector(struct vv_metrics *m, vv_collector_fn *fn, void *user);
+VV_MUST_CHECK enum vv_err vv_metrics_collector(struct vv_metrics *m, vv_collector_fn *fn,
+                                               void *user);
 void vv_metrics_collector_remove(struct vv_metrics *m, vv_collector_fn *fn, void *user);
 void vv_collect_value(struct vv_collect *c, enum vv_metric id, const struct vv_str *values,
                       size_t count, double value);
@@ -88,8 +91,8 @@ enum vv_exposition vv_exposition_choose(struct vv_str accept);
 const char *vv_exposition_type(enum vv_exposition e); /* the Content-Type */
 void vv_metrics_write(struct vv_metrics *m, enum vv_exposition e, struct vv_sb *out);
 /* Walks all series (for the 1 Hz history and the API). */
-typedef void vv_series_fn(void *user, enum vv_metric id, vv_series series, const struct vv_str *values,
-                          size_t count);
+typedef void vv_series_fn(void *user, enum vv_metric id, vv_series series,
+                          const struct vv_str *values, size_t count);
 void vv_metrics_each(struct vv_metrics *m, vv_series_fn *fn, void *user);
 struct vv_metric_info {
     const char *id, *name, *labels, *help, *unit;
