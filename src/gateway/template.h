@@ -1,0 +1,52 @@
+/* src/gateway/template.h - small texts with values of the request in them, compiled once.
+ *
+ * Model:     literal text, `$name` variables, `{param}` of the route's path pattern, `$$` a dollar.
+ *            Variables: $host $uri (path and query) $path $query $scheme $method $client_ip
+ *            $request_id $rest $route, $header.NAME, $query.NAME, $cookie.NAME. A name ends where
+ *            its letters end; braces that do not hold exactly a name are text.
+ *            A value that the request does not have is empty.
+ *            No value can break out of where it is put: no control byte of a value ever gets into
+ * the output, and what that means is the mode's business. Source:    RFC 3986 sections 2 and 3.3
+ * (URI bytes, dot segments), RFC 9110 5.5 (field values). Threads:   immutable after
+ * vv_template_new(); rendering is pure. Ownership: the template owns a copy of its text; output
+ * lives in the arena, or in the template when it has no variables. Errors:    VV_ESYNTAX at compile
+ * with place and reason; VV_EINVAL at render when a value must not be put there; VV_ENOMEM when the
+ * arena is full.
+ */
+#ifndef VV_GATEWAY_TEMPLATE_H
+#define VV_GATEWAY_TEMPLATE_H
+#include "base/arena.h"
+#include "gateway/routes.h"
+
+struct vv_template;
+struct vv_template_error {
+    size_t at;        /* byte offset in the text */
+    const char *text; /* static: what is wrong and what would be right */
+};
+VV_MUST_CHECK enum vv_err vv_template_new(const char *text, struct vv_template **ret,
+                                          struct vv_template_error *reterr);
+void vv_template_free(struct vv_template *t);
+bool vv_template_is_constant(const struct vv_template *t);
+/* The i-th {param}, for checks against the path pattern; p NULL: there are no more. */
+struct vv_str vv_template_param(const struct vv_template *t, size_t i);
+
+struct vv_template_vars { /* slices may be empty */
+    struct vv_str host, path, query, scheme, method, client_ip, request_id, rest, route;
+    const struct vv_route_match *match;                      /* for {param}; NULL: none */
+    struct vv_str (*header)(void *user, struct vv_str name); /* p NULL: absent; may be NULL */
+    void *user;
+};
+
+enum vv_template_mode {
+    VV_TEMPLATE_FIELD, /* a header value: values with control bytes (but HTAB) are refused */
+    VV_TEMPLATE_URI,   /* a redirect target or a path: what may not stand in a URI is
+                        * percent-encoded; values of headers, cookies and query parameters are one
+                        * path segment (also / ? # & are encoded) and refused when "." or "..";
+                        * values cannot make the target begin with "//" */
+    VV_TEMPLATE_TEXT,  /* a body or a key: values with CR, LF or NUL are refused */
+};
+VV_MUST_CHECK enum vv_err vv_template_render(const struct vv_template *t,
+                                             const struct vv_template_vars *vars,
+                                             struct vv_arena *arena, enum vv_template_mode mode,
+                                             struct vv_str *ret);
+#endif
