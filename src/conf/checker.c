@@ -77,15 +77,46 @@ void vv_conf_inherit(struct vv_conf_doc *doc, void *field, const void *from)
     slot_set(doc, field, false, slot_get(doc, from, false));
 }
 
-void vv_conf_set(struct vv_conf_doc *doc, uint64_t *field, uint64_t value)
-{
-    (void)doc;
-    *field = value;
-}
-
 bool vv_conf_given(const struct vv_conf_doc *doc, const void *field)
 {
     return slot_get(doc, field, false) != NULL;
+}
+
+bool vv_conf_given_struct(const struct vv_conf_doc *doc, const void *section)
+{
+    return slot_get(doc, section, true) != NULL;
+}
+
+void *vv_conf_new(struct vv_conf_doc *doc, const struct vv_conf_section *section, const char *name)
+{
+    void *one = doc_zalloc(doc, section->size);
+    decode(doc, section, NULL, one, "");
+    for (size_t i = 0; i < section->row_count; i++) {
+        if (section->rows[i].type == VV_CONF_NAME) {
+            *(const char **)(void *)((char *)one + section->rows[i].offset) = name;
+        }
+    }
+    return one;
+}
+
+bool vv_conf_read_file(struct vv_conf_doc *doc, const char *path, struct vv_str *ret_text,
+                       const char **reterr_why)
+{
+    if (!vv_conf_may_read(doc)) {
+        *reterr_why = "files may not be read here";
+        return false;
+    }
+    return file_read(doc, path, ret_text, reterr_why);
+}
+
+bool vv_conf_has_errors(const struct vv_conf_doc *doc)
+{
+    return vv_conf_problems_errors(doc->problems) > doc->errors_before;
+}
+
+bool vv_conf_may_read(const struct vv_conf_doc *doc)
+{
+    return !doc->source->no_files;
 }
 
 struct vv_conf_pos vv_conf_where(const struct vv_conf_doc *doc, const void *field)

@@ -167,13 +167,23 @@ void vv_conf_append(struct vv_conf_doc *doc, struct vv_conf_list **list, void *i
                     const char *name, const void *origin);
 /* Copies 8 bytes and the origin from another field. */
 void vv_conf_inherit(struct vv_conf_doc *doc, void *field, const void *from);
-/* Sets a number that nobody gave (a default that depends on others). */
-void vv_conf_set(struct vv_conf_doc *doc, uint64_t *field, uint64_t value);
 /* True when the field (or text-list slot) was given in a file, not a default. */
 bool vv_conf_given(const struct vv_conf_doc *doc, const void *field);
+/* The same for an embedded section: its key was there, whatever it holds. */
+bool vv_conf_given_struct(const struct vv_conf_doc *doc, const void *section);
+/* A new struct of the section with all its defaults; the name goes to its NAME row, if it has one. */
+void *vv_conf_new(struct vv_conf_doc *doc, const struct vv_conf_section *section, const char *name);
 struct vv_conf_pos vv_conf_where(const struct vv_conf_doc *doc, const void *field);
 /* Resolves a path of the file against the folder of the file that names it. */
 const char *vv_conf_resolve(struct vv_conf_doc *doc, const void *field, const char *path);
+
+/* A whole file into the document's memory, NUL-terminated. False: *reterr_why says why not. */
+VV_MUST_CHECK bool vv_conf_read_file(struct vv_conf_doc *doc, const char *path,
+                                     struct vv_str *ret_text, const char **reterr_why);
+/* Errors found so far in this load: warnings that would only follow from them can be left out. */
+bool vv_conf_has_errors(const struct vv_conf_doc *doc);
+/* True when files outside the text may be looked at (they may not for text from strangers). */
+bool vv_conf_may_read(const struct vv_conf_doc *doc);
 
 struct vv_conf_report {
     const void *field; /* address of the value inside the settings, or a struct's */

@@ -418,6 +418,7 @@ static void decode_row(struct vv_conf_doc *doc, const struct vv_conf_row *row, s
 {
     switch (row->type) {
     case VV_CONF_SECTION:
+        slot_set(doc, field, true, n);
         doc->inherit_depth += row->inherit;
         decode(doc, row->section, n, field, where);
         doc->inherit_depth -= row->inherit;

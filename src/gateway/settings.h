@@ -89,6 +89,7 @@ struct vv_respond_settings {
     uint64_t status;                  /* default 200 */
     const char *body;                 /* template; "@file" reads a file at load */
     const char *type;                 /* Content-Type, default text/plain; charset=utf-8 */
+    uint64_t body_literal;            /* bool: the body came from a file: send it as it is */
 };
 struct vv_files_settings {
     const char *root;
@@ -144,12 +145,6 @@ struct vv_settings {
     struct vv_conf_list *routes;      /* struct vv_route_settings */
 };
 
-struct vv_conf_source { /* what to load */
-    const char *path;                 /* file, or a name for the text when text is given */
-    const char *text;                 /* NULL: read the file */
-    const char *profile;              /* NULL: from the file */
-    bool no_overlay;                  /* do not merge the overlay next to the file */
-};
 /* Parses, checks and fills in. VV_ECONFIG: problems say why (ret_settings untouched). Warnings may
  * be in problems even on VV_OK. The caller frees the problems. */
 VV_MUST_CHECK enum vv_err vv_settings_load(const struct vv_conf_source *source,

@@ -1,0 +1,668 @@
+/* src/gateway/settings_check.c - what no single row can see: names, addresses, actions, reach.
+ *
+ * Every report points at the value and, where there is one, at the other end. Checks run on settings
+ * that may have other errors: fields can be NULL here, and warnings that would only follow from an
+ * error are left out. */
+#include "gateway/settings_int.h"
+#include "os/sock.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+struct check {
+    struct vv_conf_doc *doc;
+    struct vv_settings *s;
+    struct vv_name_index services, listeners;
+};
+
+/* ---- hints --------------------------------------------------------------------------------- */
+
+static const char *text_fmt(struct vv_conf_doc *doc, const char *before, const char *middle,
+                            const char *after)
+{
+    struct vv_sb sb = VV_SB_INIT;
+    vv_sb_adds(&sb, before);
+    vv_sb_adds(&sb, middle);
+    vv_sb_adds(&sb, after);
+    const char *copy = vv_conf_dup(doc, vv_sb_str(&sb));
+    vv_sb_fini(&sb);
+    return copy;
+}
+
+/* Reports an unknown name and shows the nearest known one with the place it stands at. */
+static void unknown_name(struct check *c, const void *field, const char *what, const char *name,
+                         const struct vv_conf_list *known, const struct vv_name_index *index)
+{
+    const char *near = known != NULL && known->name != NULL
+                           ? vv_conf_nearest(name, known->name, known->count)
+                           : NULL;
+    struct vv_conf_report r = {.field = field};
+    if (near != NULL) {
+        r.hint = text_fmt(c->doc, "did you mean \"", near, "\"?");
+        r.other = vv_names_get(index, vv_str_from(near));
+        r.other_whole = true;
+    }
+    vv_conf_report(c->doc, &r, "no %s named \"%s\"", what, name);
+}
+
+/* ---- listeners ----------------------------------------------------------------------------- */
+
+static bool listener_address(const struct vv_listen_settings *l, struct vv_addr *ret)
+{
+    char text[16];
+    if (l->address != NULL) {
+        return vv_addr_parse(vv_str_from(l->address), ret) == VV_OK;
+    }
+    (void)snprintf(text, sizeof text, ":%u", (unsigned)l->port);
+    return l->port > 0 && vv_addr_parse(vv_str_from(text), ret) == VV_OK;
+}
+
+static void check_cidrs(struct check *c, const struct vv_conf_list *list)
+{
+    for (size_t i = 0; i < vv_list_count(list); i++) {
+        const char *text = list->item[i];
+        struct vv_cidr cidr;
+        if (vv_cidr_parse(vv_str_from(text), &cidr) != VV_OK) {
+            vv_conf_report(c->doc,
+                           &(struct vv_conf_report){
+                               .field = &list->item[i],
+                               .hint = "write 10.0.0.0/8, 2001:db8::/32, one address, or unix"},
+                           "\"%s\" is no block of addresses", text);
+        }
+    }
+}
+
+/* Whom `addr` clashes with among listeners before number `count`. */
+static const struct vv_listen_settings *same_address(const struct vv_conf_list *listen,
+                                                     size_t count, const struct vv_addr *addr)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct vv_addr other;
+        if (listener_address(listen->item[i], &other) && vv_addr_eq(addr, &other)) {
+            return listen->item[i];
+        }
+    }
+    return NULL;
+}
+
+static const void *address_field(const struct vv_listen_settings *l)
+{
+    return l->address != NULL ? (const void *)&l->address : (const void *)&l->port;
+}
+
+static void check_listener(struct check *c, const struct vv_listen_settings *l, size_t index)
+{
+    struct vv_addr addr, admin;
+    const void *at = address_field(l);
+    if (l->address != NULL && l->port > 0) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){.field = &l->port,
+                                                .other = &l->address,
+                                                .other_what = "address given",
+                                                .hint = "keep one of them"},
+                       "listener \"%s\" has both an address and a port", l->name);
+        return;
+    }
+    if (l->address == NULL && l->port == 0) {
+        if (!vv_conf_given(c->doc, &l->port)) {
+            vv_conf_report(c->doc,
+                           &(struct vv_conf_report){
+                               .field = l, .whole = true, .hint = "add port: 8080, or an address"},
+                           "listener \"%s\" has neither an address nor a port", l->name);
+        }
+        return;
+    }
+    if (!listener_address(l, &addr)) {
+        vv_conf_report(
+            c->doc,
+            &(struct vv_conf_report){
+                .field = at, .hint = "write 127.0.0.1:8080, [::1]:8080, :8080 or unix:/path"},
+            "\"%s\" is no address to listen on", l->address);
+        return;
+    }
+    const struct vv_listen_settings *twin = same_address(c->s->listen, index, &addr);
+    if (twin != NULL) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){
+                           .field = at, .other = address_field(twin), .other_what = "first used"},
+                       "listener \"%s\" has the address of listener \"%s\"", l->name, twin->name);
+    }
+    if (c->s->admin != NULL && vv_addr_parse(vv_str_from(c->s->admin), &admin) == VV_OK &&
+        vv_addr_eq(&addr, &admin)) {
+        vv_conf_report(
+            c->doc,
+            &(struct vv_conf_report){.field = at, .other = &c->s->admin, .other_what = "admin"},
+            "listener \"%s\" has the address of the admin listener, %s", l->name, c->s->admin);
+    }
+    check_cidrs(c, l->trust);
+}
+
+static void check_listeners(struct check *c)
+{
+    struct vv_addr addr;
+    for (size_t i = 0; i < vv_list_count(c->s->listen); i++) {
+        check_listener(c, c->s->listen->item[i], i);
+    }
+    if (c->s->admin != NULL && vv_addr_parse(vv_str_from(c->s->admin), &addr) != VV_OK) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){.field = &c->s->admin,
+                                                .hint = "write 127.0.0.1:9180, or none"},
+                       "\"%s\" is no address to listen on", c->s->admin);
+    }
+    for (size_t i = 0; i < vv_list_count(c->s->dns_servers); i++) {
+        const char *text = c->s->dns_servers->item[i];
+        if (vv_addr_parse(vv_str_from(text), &addr) != VV_OK &&
+            !vv_addr_from_ip(vv_str_from(text), 53, &addr)) {
+            vv_conf_report(c->doc,
+                           &(struct vv_conf_report){.field = &c->s->dns_servers->item[i],
+                                                    .hint = "write 192.0.2.53, or 192.0.2.53:5353"},
+                           "\"%s\" is no address of a name server", text);
+        }
+    }
+}
+
+/* ---- templates ----------------------------------------------------------------------------- */
+
+static const char *const variables[] = {"host",   "uri",       "path",       "query", "scheme",
+                                        "method", "client_ip", "request_id", "rest",  "route"};
+static const char *const families[] = {"header", "query", "cookie"};
+
+static bool is_word_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static size_t word_length(const char *s)
+{
+    size_t n = 0;
+    while (is_word_char(s[n])) {
+        n++;
+    }
+    return n;
+}
+
+static bool known_variable(struct vv_str name, bool dotted)
+{
+    const char *const *names = dotted ? families : variables;
+    const size_t count = dotted ? VV_COUNT(families) : VV_COUNT(variables);
+    for (size_t i = 0; i < count; i++) {
+        if (vv_str_eq(name, vv_str_from(names[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_variable(struct check *c, const void *field, const char *s)
+{
+    const struct vv_str name = {s, word_length(s)};
+    const bool dotted = s[name.n] == '.' && is_word_char(s[name.n + 1]);
+    if (known_variable(name, dotted) || known_variable(name, false)) {
+        return;
+    }
+    const char *word = vv_conf_dup(c->doc, name);
+    const char *near = vv_conf_nearest(word, variables, VV_COUNT(variables));
+    vv_conf_report(c->doc,
+                   &(struct vv_conf_report){
+                       .field = field,
+                       .hint = name.n == 0    ? "write $$ for a dollar"
+                               : near != NULL ? text_fmt(c->doc, "did you mean \"$", near, "\"?")
+                                              : "write $$ for a dollar"},
+                   name.n == 0 ? "a \"$\" with no name after it%s" : "no variable \"$%s\"", word);
+}
+
+/* True when `path` has the parameter: "/users/{id}" or "/files/{id...}". */
+static bool path_has(const char *path, struct vv_str name)
+{
+    for (const char *p = path; p != NULL && (p = strchr(p, '{')) != NULL; p++) {
+        const size_t n = word_length(p + 1);
+        if (n == name.n && memcmp(p + 1, name.p, n) == 0 &&
+            (p[1 + n] == '}' || strncmp(p + 1 + n, "...}", 4) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `path` NULL: there are no parameters here. */
+static void check_template(struct check *c, const void *field, const char *text, const char *path)
+{
+    for (const char *p = text; p != NULL && *p != '\0'; p++) {
+        if (p[0] == '$' && p[1] == '$') {
+            p++;
+        } else if (p[0] == '$') {
+            check_variable(c, field, p + 1);
+        } else if (p[0] == '{') {
+            const struct vv_str name = {p + 1, word_length(p + 1)};
+            if (name.n > 0 && p[1 + name.n] == '}' && !path_has(path, name)) {
+                const char *word = vv_conf_dup(c->doc, name);
+                vv_conf_report(c->doc, &(struct vv_conf_report){.field = field},
+                               path != NULL ? "\"{%s}\" is no parameter of the path \"%s\""
+                                            : "\"{%s}\" is no parameter: there is no path here%s",
+                               word, path != NULL ? path : "");
+            }
+        }
+    }
+}
+
+static bool is_token(const char *s) /* RFC 9110 section 5.6.2 */
+{
+    const size_t n = strspn(s, "!#$%&'*+-.^_`|~0123456789"
+                               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    return n > 0 && s[n] == '\0';
+}
+
+/* Names of headers, and values that could not be one line. */
+static void check_edits(struct check *c, const struct vv_conf_list *edits, const char *path)
+{
+    for (size_t i = 0; i < vv_list_count(edits); i++) {
+        const struct vv_header_edit *e = edits->item[i];
+        if (!is_token(e->name)) {
+            vv_conf_report(c->doc, &(struct vv_conf_report){.field = &e->name},
+                           "\"%s\" cannot be the name of a header", e->name);
+        }
+        if (e->value != NULL && strpbrk(e->value, "\r\n") != NULL) {
+            vv_conf_report(c->doc, &(struct vv_conf_report){.field = &e->value},
+                           "a header has one line only");
+        }
+        check_template(c, &e->value, e->value, path);
+    }
+}
+
+static void check_match_names(struct check *c, const struct vv_conf_list *matches)
+{
+    for (size_t i = 0; i < vv_list_count(matches); i++) {
+        const struct vv_header_match *m = matches->item[i];
+        if (!is_token(m->name)) {
+            vv_conf_report(c->doc, &(struct vv_conf_report){.field = &m->name},
+                           "\"%s\" cannot be the name of a header", m->name);
+        }
+    }
+}
+
+/* ---- services ------------------------------------------------------------------------------ */
+
+/* "host:port", "http://host[:port][/]", "unix:/path". The name is resolved later, by the gateway. */
+static const char *bad_server(const char *url)
+{
+    struct vv_str s = vv_str_from(url);
+    if (vv_str_starts(s, VV_STR("unix:"))) {
+        return s.n > 5 ? NULL : "write unix:/path/of/socket";
+    }
+    if (vv_str_starts(s, VV_STR("https://"))) {
+        return "TLS to servers is not there yet: write http://host:port";
+    }
+    const bool scheme = vv_str_starts(s, VV_STR("http://"));
+    if (scheme) {
+        s = (struct vv_str){s.p + 7, s.n - 7};
+        if (s.n > 0 && s.p[s.n - 1] == '/') {
+            s.n--;
+        }
+    }
+    const char *const hint = "write host:port, http://host:port or unix:/path";
+    size_t colon = s.n;
+    while (colon > 0 && s.p[colon - 1] != ':' && s.p[colon - 1] != ']') {
+        colon--;
+    }
+    const bool has_port = colon > 0 && s.p[colon - 1] == ':';
+    const struct vv_str host = has_port ? (struct vv_str){s.p, colon - 1} : s;
+    uint64_t port = 80;
+    if (has_port && (vv_str_to_u64((struct vv_str){s.p + colon, s.n - colon}, &port) != VV_OK ||
+                     port == 0 || port > 65535)) {
+        return "the port is a number from 1 to 65535";
+    }
+    for (size_t i = 0; i < host.n; i++) {
+        const bool v6 = host.p[0] == '[' && (host.p[i] == ':' || host.p[i] == '[' ||
+                                             (host.p[i] == ']' && i + 1 == host.n));
+        if (!v6 && !is_word_char(host.p[i]) && host.p[i] != '.' && host.p[i] != '-') {
+            return hint;
+        }
+    }
+    return host.n > 0 && (has_port || scheme) ? NULL : hint;
+}
+
+static void check_servers(struct check *c, const struct vv_service_settings *s)
+{
+    if (s->servers != NULL && s->servers->count == 0) {
+        vv_conf_report(
+            c->doc,
+            &(struct vv_conf_report){.field = &s->servers, .hint = "add one: [127.0.0.1:3001]"},
+            "service \"%s\" has no servers", s->name);
+    }
+    struct vv_name_index seen;
+    vv_names_init(&seen, c->doc, vv_list_count(s->servers));
+    for (size_t i = 0; i < vv_list_count(s->servers); i++) {
+        struct vv_server_settings *server = s->servers->item[i];
+        if (server->url == NULL) {
+            continue;
+        }
+        const char *hint = bad_server(server->url);
+        const struct vv_server_settings *twin = vv_names_get(&seen, vv_str_from(server->url));
+        if (hint != NULL) {
+            vv_conf_report(c->doc, &(struct vv_conf_report){.field = &server->url, .hint = hint},
+                           "\"%s\" is no address of a server", server->url);
+        } else if (twin != NULL) {
+            vv_conf_report(c->doc,
+                           &(struct vv_conf_report){.field = &server->url,
+                                                    .other = &twin->url,
+                                                    .other_what = "first named",
+                                                    .hint = "give it a weight instead"},
+                           "server \"%s\" stands twice in service \"%s\"", server->url, s->name);
+        }
+        vv_names_put(&seen, server->url, server);
+    }
+}
+
+static bool is_status_class(const char *s)
+{
+    return strlen(s) == 3 && s[0] >= '1' && s[0] <= '5' &&
+           ((s[1] == 'x' && s[2] == 'x') ||
+            (s[1] >= '0' && s[1] <= '9' && s[2] >= '0' && s[2] <= '9'));
+}
+
+static void check_checks(struct check *c, const struct vv_service_settings *s)
+{
+    const struct vv_check_settings *k = &s->check;
+    if (k->path != NULL && k->path[0] != '/') {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){.field = &k->path,
+                                                .hint = text_fmt(c->doc, "write /", k->path, "")},
+                       "the path of a check begins with \"/\"");
+    }
+    for (size_t i = 0; i < vv_list_count(k->expect); i++) {
+        if (!is_status_class(k->expect->item[i])) {
+            vv_conf_report(
+                c->doc,
+                &(struct vv_conf_report){.field = &k->expect->item[i], .hint = "write 200, or 2xx"},
+                "\"%s\" is no status", (const char *)k->expect->item[i]);
+        }
+    }
+    if (k->timing.enabled && k->timing.timeout_ns > k->timing.every_ns) {
+        vv_conf_report(
+            c->doc,
+            &(struct vv_conf_report){.field = vv_conf_given(c->doc, &k->timing.timeout_ns)
+                                                  ? &k->timing.timeout_ns
+                                                  : &k->timing.every_ns,
+                                     .hint = "keep the timeout below every"},
+            "a check of service \"%s\" may take longer than the time to the next one", s->name);
+    }
+}
+
+static void check_service(struct check *c, const struct vv_service_settings *s)
+{
+    check_servers(c, s);
+    check_checks(c, s);
+    check_template(c, &s->hash_key, s->hash_key, NULL);
+    check_template(c, &s->host, s->host, NULL);
+    if (s->balance.balancer == VV_BALANCER_HASH && s->hash_key == NULL) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){.field = &s->balance.balancer,
+                                                .hint = "add hash_key: $client_ip"},
+                       "balance: hash needs a hash_key");
+    } else if (s->hash_key != NULL && s->balance.balancer != VV_BALANCER_HASH) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){
+                           .field = &s->hash_key, .warning = true, .hint = "add balance: hash"},
+                       "hash_key does nothing without balance: hash");
+    }
+    if (s->sticky_cookie != NULL && !is_token(s->sticky_cookie)) {
+        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &s->sticky_cookie},
+                       "\"%s\" cannot be the name of a cookie", s->sticky_cookie);
+    }
+}
+
+/* ---- routes -------------------------------------------------------------------------------- */
+
+static void check_actions(struct check *c, const struct vv_route_settings *r)
+{
+    const struct {
+        const char *key;
+        const void *field;
+        bool whole, given;
+    } actions[] = {
+        {"to", &r->to, false, vv_conf_given(c->doc, &r->to)},
+        {"files", &r->files, true, vv_conf_given_struct(c->doc, &r->files)},
+        {"redirect", &r->redirect, true, vv_conf_given_struct(c->doc, &r->redirect)},
+        {"respond", &r->respond, true, vv_conf_given_struct(c->doc, &r->respond)},
+    };
+    size_t first = VV_COUNT(actions);
+    for (size_t i = 0; i < VV_COUNT(actions); i++) {
+        if (!actions[i].given) {
+            continue;
+        }
+        if (first == VV_COUNT(actions)) {
+            first = i;
+            continue;
+        }
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){.field = actions[i].field,
+                                                .whole = actions[i].whole,
+                                                .other = actions[first].field,
+                                                .other_whole = actions[first].whole,
+                                                .other_what = "the other",
+                                                .hint = "make two routes of it"},
+                       "a route has one action, this one has \"%s\" and \"%s\"", actions[first].key,
+                       actions[i].key);
+    }
+    if (first == VV_COUNT(actions)) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){
+                           .field = r, .whole = true, .hint = "add to, files, redirect or respond"},
+                       "route \"%s\" does nothing", r->name);
+    }
+}
+
+static void check_targets(struct check *c, const struct vv_route_settings *r)
+{
+    if (r->to != NULL && vv_names_get(&c->services, vv_str_from(r->to)) == NULL) {
+        unknown_name(c, &r->to, "service", r->to, c->s->services, &c->services);
+    }
+    for (size_t i = 0; i < vv_list_count(r->listen); i++) {
+        const char *name = r->listen->item[i];
+        if (vv_names_get(&c->listeners, vv_str_from(name)) == NULL) {
+            unknown_name(c, &r->listen->item[i], "listener", name, c->s->listen, &c->listeners);
+        }
+    }
+    for (size_t i = 0; i < vv_list_count(r->methods); i++) {
+        if (!is_token(r->methods->item[i])) {
+            vv_conf_report(c->doc, &(struct vv_conf_report){.field = &r->methods->item[i]},
+                           "\"%s\" cannot be a method", (const char *)r->methods->item[i]);
+        }
+    }
+}
+
+static void check_path(struct check *c, const struct vv_route_settings *r)
+{
+    if (r->path[0] != '/' && strchr(r->path, '*') == NULL) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){.field = &r->path,
+                                                .hint = text_fmt(c->doc, "write /", r->path, "")},
+                       "a path begins with \"/\", or has a \"*\"");
+    } else if (strpbrk(r->path, " \t\r\n?#") != NULL) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){.field = &r->path,
+                                                .hint = "query parameters go into when_query"},
+                       "a path has no blanks, \"?\" or \"#\"");
+    }
+    const char *rest = strstr(r->path, "...}");
+    if (rest != NULL && rest[4] != '\0') {
+        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &r->path},
+                       "nothing can follow a parameter that takes the rest of the path");
+    }
+}
+
+static void check_contents(struct check *c, const struct vv_route_settings *r)
+{
+    const uint64_t status = r->redirect.status;
+    check_template(c, &r->rewrite, r->rewrite, r->path);
+    check_template(c, &r->redirect.to, r->redirect.to, r->path);
+    if (!r->respond.body_literal) {
+        check_template(c, &r->respond.body, r->respond.body, r->path);
+    }
+    check_edits(c, r->headers, r->path);
+    check_edits(c, r->request_headers, r->path);
+    check_match_names(c, r->match_headers);
+    if (status != 301 && status != 302 && status != 303 && status != 307 && status != 308) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){.field = &r->redirect.status,
+                                                .hint = "write 301, 302, 303, 307 or 308"},
+                       "%llu is no redirect", (unsigned long long)status);
+    }
+    if (r->rewrite != NULL && r->to == NULL) {
+        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &r->rewrite, .warning = true},
+                       "rewrite does nothing without \"to\"");
+    }
+    if (r->files.root != NULL && vv_conf_may_read(c->doc) && access(r->files.root, F_OK) != 0) {
+        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &r->files.root, .warning = true},
+                       "there is no folder %s", r->files.root);
+    }
+}
+
+/* ---- reach --------------------------------------------------------------------------------- */
+
+static bool takes_everything(const struct vv_route_settings *r)
+{
+    return vv_list_count(r->methods) == 0 && vv_list_count(r->hosts) == 0 &&
+           vv_list_count(r->listen) == 0 && vv_list_count(r->match_headers) == 0 &&
+           vv_list_count(r->match_query) == 0;
+}
+
+/* "/users/{id}/x" and "/users/{name}/x" take the same paths: parameters lose their names. */
+static const char *canonical(struct vv_conf_doc *doc, const char *path)
+{
+    char *out = (char *)(uintptr_t)vv_conf_dup(doc, vv_str_from(path));
+    char *to = out;
+    for (const char *p = path; *p != '\0'; p++) {
+        *to++ = *p;
+        const size_t n = *p == '{' ? word_length(p + 1) : 0;
+        p += n;
+    }
+    *to = '\0';
+    return out;
+}
+
+/* The earlier route that takes every path of this one: the same path, or a prefix of it. */
+static const struct vv_route_settings *covering(const struct vv_name_index *earlier,
+                                                const char *path)
+{
+    const struct vv_route_settings *r = vv_names_get(earlier, vv_str_from(path));
+    if (path[0] != '/') { /* "*.png": only "/" is sure to cover it */
+        return r != NULL ? r : vv_names_get(earlier, VV_STR("/"));
+    }
+    for (size_t n = 1; r == NULL && path[n - 1] != '\0'; n++) {
+        if (path[n - 1] == '/') {
+            r = vv_names_get(earlier, (struct vv_str){path, n});
+        }
+    }
+    return r;
+}
+
+static void check_reach(struct check *c)
+{
+    const struct vv_conf_list *routes = c->s->routes;
+    struct vv_name_index earlier;
+    vv_names_init(&earlier, c->doc, vv_list_count(routes));
+    for (size_t i = 0; i < vv_list_count(routes); i++) {
+        struct vv_route_settings *r = routes->item[i];
+        const char *path = canonical(c->doc, r->path);
+        const struct vv_route_settings *over = covering(&earlier, path);
+        if (over != NULL) {
+            vv_conf_report(c->doc,
+                           &(struct vv_conf_report){.field = vv_conf_given(c->doc, &r->path)
+                                                                 ? (const void *)&r->path
+                                                                 : (const void *)r,
+                                                    .whole = !vv_conf_given(c->doc, &r->path),
+                                                    .other = over,
+                                                    .other_whole = true,
+                                                    .other_what = "that route stands",
+                                                    .warning = true,
+                                                    .hint = "move it up"},
+                           "route \"%s\" is never reached: \"%s\" before it takes all its requests",
+                           r->path, over->path);
+        } else if (takes_everything(r)) {
+            vv_names_put(&earlier, path, r);
+        }
+    }
+}
+
+static void check_route_names(struct check *c)
+{
+    struct vv_name_index seen;
+    vv_names_init(&seen, c->doc, vv_list_count(c->s->routes));
+    for (size_t i = 0; i < vv_list_count(c->s->routes); i++) {
+        struct vv_route_settings *r = c->s->routes->item[i];
+        const struct vv_route_settings *twin = vv_names_get(&seen, vv_str_from(r->name));
+        if (!vv_conf_given(c->doc, &r->name)) {
+            continue;
+        }
+        if (twin != NULL) {
+            vv_conf_report(c->doc,
+                           &(struct vv_conf_report){
+                               .field = &r->name, .other = &twin->name, .other_what = "first used"},
+                           "two routes are named \"%s\"", r->name);
+        }
+        vv_names_put(&seen, r->name, r);
+    }
+}
+
+static void check_unused(struct check *c)
+{
+    struct vv_name_index used;
+    vv_names_init(&used, c->doc, vv_list_count(c->s->routes));
+    for (size_t i = 0; i < vv_list_count(c->s->routes); i++) {
+        struct vv_route_settings *r = c->s->routes->item[i];
+        if (r->to != NULL) {
+            vv_names_put(&used, r->to, r);
+        }
+    }
+    for (size_t i = 0; i < vv_list_count(c->s->services); i++) {
+        const struct vv_service_settings *s = c->s->services->item[i];
+        if (vv_names_get(&used, vv_str_from(s->name)) == NULL) {
+            vv_conf_report(c->doc,
+                           &(struct vv_conf_report){.field = s,
+                                                    .whole = true,
+                                                    .warning = true,
+                                                    .hint = "give a route to it, or remove it"},
+                           "no route goes to service \"%s\"", s->name);
+        }
+    }
+}
+
+static void index_names(struct check *c)
+{
+    const struct vv_settings *s = c->s;
+    vv_names_init(&c->services, c->doc, vv_list_count(s->services));
+    vv_names_init(&c->listeners, c->doc, vv_list_count(s->listen));
+    for (size_t i = 0; i < vv_list_count(s->services); i++) {
+        struct vv_service_settings *service = s->services->item[i];
+        vv_names_put(&c->services, service->name, service);
+    }
+    for (size_t i = 0; i < vv_list_count(s->listen); i++) {
+        struct vv_listen_settings *l = s->listen->item[i];
+        vv_names_put(&c->listeners, l->name, l);
+    }
+}
+
+void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root)
+{
+    struct check c = {.doc = doc, .s = &root->s};
+    index_names(&c);
+    check_listeners(&c);
+    check_edits(&c, root->defaults.headers, NULL);
+    check_edits(&c, root->defaults.request_headers, NULL);
+    for (size_t i = 0; i < vv_list_count(c.s->services); i++) {
+        check_service(&c, c.s->services->item[i]);
+    }
+    for (size_t i = 0; i < vv_list_count(c.s->routes); i++) {
+        const struct vv_route_settings *r = c.s->routes->item[i];
+        check_actions(&c, r);
+        check_targets(&c, r);
+        check_path(&c, r);
+        check_contents(&c, r);
+    }
+    check_route_names(&c);
+    if (!vv_conf_has_errors(doc)) { /* with errors these would often be wrong */
+        check_reach(&c);
+        check_unused(&c);
+    }
+}
