@@ -24,9 +24,11 @@ void vv_arena_init(struct vv_arena *a, void *first, size_t first_bytes, size_t b
                    size_t limit_bytes);
 void vv_arena_reset(struct vv_arena *a);
 void vv_arena_fini(struct vv_arena *a);
-VV_MUST_CHECK void *vv_arena_alloc(struct vv_arena *a, size_t bytes); /* 16-byte aligned, not zeroed */
+/* 16-byte aligned, not zeroed. */
+VV_MUST_CHECK void *vv_arena_alloc(struct vv_arena *a, size_t bytes);
 VV_MUST_CHECK void *vv_arena_zalloc(struct vv_arena *a, size_t bytes);
 VV_MUST_CHECK char *vv_arena_dup(struct vv_arena *a, struct vv_str s); /* NUL-terminated copy */
-VV_MUST_CHECK struct vv_str vv_arena_str(struct vv_arena *a, struct vv_str s); /* .p NULL: no memory */
+/* The same as a slice; .p is NULL when memory is out. */
+VV_MUST_CHECK struct vv_str vv_arena_str(struct vv_arena *a, struct vv_str s);
 VV_MUST_CHECK struct vv_str vv_arena_fmt(struct vv_arena *a, const char *fmt, ...) VV_PRINTF(2, 3);
 #endif

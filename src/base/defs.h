@@ -39,11 +39,11 @@
 #define VV_AUTO(fn) __attribute__((cleanup(fn)))
 
 VV_NORETURN void vv_panic(const char *file, int line, const char *what);
-#define VV_ASSERT(cond)                           \
-    do {                                          \
-        if (VV_UNLIKELY(!(cond))) {               \
-            vv_panic(__FILE__, __LINE__, #cond);  \
-        }                                         \
+#define VV_ASSERT(cond)                                                                            \
+    do {                                                                                           \
+        if (VV_UNLIKELY(!(cond))) {                                                                \
+            vv_panic(__FILE__, __LINE__, #cond);                                                   \
+        }                                                                                          \
     } while (0)
 
 static inline uint64_t vv_min_u64(uint64_t a, uint64_t b)

@@ -14,9 +14,9 @@ enum vv_err {
 #undef VV_ERR
 };
 
-const char *vv_err_name(enum vv_err err);      /* "VV_ENOMEM" */
-const char *vv_err_text(enum vv_err err);      /* "out of memory" */
-int vv_err_http_status(enum vv_err err);       /* 503; 200 for VV_OK */
+const char *vv_err_name(enum vv_err err); /* "VV_ENOMEM" */
+const char *vv_err_text(enum vv_err err); /* "out of memory" */
+int vv_err_http_status(enum vv_err err);  /* 503; 200 for VV_OK */
 bool vv_err_retryable(enum vv_err err);
-enum vv_err vv_err_from_errno(int errnum);     /* anything unknown is VV_EIO */
+enum vv_err vv_err_from_errno(int errnum); /* anything unknown is VV_EIO */
 #endif

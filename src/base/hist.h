@@ -5,7 +5,8 @@
  *          and above are clamped), so a quantile is off by at most 1/32. Beside it one counter per
  *          exposed bound (VV_HIST_BOUNDS), exact, because alert thresholds stand on bounds.
  * Source:  HdrHistogram (G. Tene) for the layout; bounds from the metric names reference.
- * Threads: one writer; readers on other threads see torn sums at worst (relaxed words), never crash.
+ * Threads: one writer; readers on other threads see torn sums at worst (relaxed words), no
+ *          crash.
  * Units:   ns in, seconds only at exposition.
  */
 #ifndef VV_BASE_HIST_H
@@ -13,6 +14,7 @@
 #include "base/defs.h"
 
 #define VV_HIST_BOUNDS 17 /* plus +Inf */
+
 extern const uint64_t vv_hist_bound_ns[VV_HIST_BOUNDS]; /* 1ms 2.5ms 5 10 25 50 75 100 200 350 500
                                                             750ms 1s 2s 5s 10s 30s */
 #define VV_HIST_SUB 32

@@ -1,4 +1,4 @@
-/* src/base/json.h - streaming JSON writer into a vv_sb. Reading JSON is jansson's job (control side).
+/* src/base/json.h - streaming JSON writer into a vv_sb; reading JSON is jansson's job.
  *
  * Model:   commas and nesting are kept by the writer; depth at most 32. Strings are escaped, bytes
  *          that are not UTF-8 become U+FFFD. Numbers print so that they read back exactly.

@@ -45,7 +45,7 @@ static inline void vv_list_del(struct vv_list *node)
 
 #define VV_LIST_ENTRY(node, type, member) VV_CONTAINER(node, type, member)
 /* `it` is a struct vv_list *; the body may delete `it` (not its neighbours). */
-#define VV_LIST_EACH(it, head)                                                          \
-    for (struct vv_list *it = (head)->next, *it##_next = it->next; it != (head); \
+#define VV_LIST_EACH(it, head)                                                                     \
+    for (struct vv_list *it = (head)->next, *it##_next = it->next; it != (head);                   \
          it = it##_next, it##_next = it->next)
 #endif

@@ -15,7 +15,10 @@ struct vv_sb {
     size_t n, cap;
     bool failed;
 };
-#define VV_SB_INIT {NULL, 0, 0, false}
+#define VV_SB_INIT                                                                                 \
+    {                                                                                              \
+        NULL, 0, 0, false                                                                          \
+    }
 
 void vv_sb_fini(struct vv_sb *sb);
 void vv_sb_reset(struct vv_sb *sb);

@@ -18,7 +18,8 @@ struct vv_rate {
     uint64_t count, per_ns;
 };
 VV_MUST_CHECK enum vv_err vv_parse_rate(struct vv_str s, struct vv_rate *ret);
-/* Shortest exact form, as a user would write it ("90s" prints "90s", 3600 s prints "1h"). buf >= 32. */
+/* Shortest exact form, as a user would write it ("90s" prints "90s", 3600 s prints "1h").
+ * buf_bytes is at least 32. */
 const char *vv_format_duration(uint64_t ns, char *buf, size_t buf_bytes);
 const char *vv_format_size(uint64_t bytes, char *buf, size_t buf_bytes);
 const char *vv_format_ppm(uint64_t ppm, char *buf, size_t buf_bytes);

@@ -326,7 +326,10 @@ void vv_dns_lookup(struct vv_dns *dns, struct vv_dns_query *q, const char *name,
     p->dns = dns;
     p->query = q;
     vv_timer_init(&p->timer, on_query_timeout);
-    vv_loop_timer_at(dns->loop, &p->timer, vv_loop_now(dns->loop) + timeout_ns);
+    /* Outside a turn, while the program starts, the loop's time may be old. */
+    const bool in_turn = vv_loop_current() == dns->loop;
+    const uint64_t now_ns = in_turn ? vv_loop_now(dns->loop) : vv_loop_refresh(dns->loop);
+    vv_loop_timer_at(dns->loop, &p->timer, now_ns + timeout_ns);
     q->pending = p;
     dns->pending++;
     const struct ares_addrinfo_hints hints = {

@@ -32,6 +32,7 @@ void vv_dns_free(struct vv_dns *dns);
 /* Tests and `servers:` option: "127.0.0.1:5353,...". */
 VV_MUST_CHECK enum vv_err vv_dns_set_servers(struct vv_dns *dns, const char *csv);
 /* The callback may run before this returns (hosts file, numeric address). */
-void vv_dns_lookup(struct vv_dns *dns, struct vv_dns_query *q, const char *name, uint64_t timeout_ns);
+void vv_dns_lookup(struct vv_dns *dns, struct vv_dns_query *q, const char *name,
+                   uint64_t timeout_ns);
 void vv_dns_cancel(struct vv_dns_query *q); /* harmless when nothing is pending */
 #endif

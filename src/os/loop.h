@@ -25,9 +25,9 @@ typedef void vv_io_fn(struct vv_loop *loop, struct vv_io *io, uint32_t events);
 
 struct vv_io {
     vv_io_fn *fn;
-    int fd;          /* the caller's; the loop never closes it */
-    bool added;      /* registered with epoll */
-    uint32_t slot;   /* PRIVATE: 1 + index in this turn's event array, 0 when none is pending */
+    int fd;        /* the caller's; the loop never closes it */
+    bool added;    /* registered with epoll */
+    uint32_t slot; /* PRIVATE: 1 + index in this turn's event array, 0 when none is pending */
 };
 
 struct vv_defer { /* runs once at the end of this turn (for example: flush, free) */
@@ -35,7 +35,7 @@ struct vv_defer { /* runs once at the end of this turn (for example: flush, free
     void (*fn)(struct vv_loop *loop, struct vv_defer *d);
 };
 
-struct vv_mail { /* a message to another thread; fn runs on the receiving thread and owns the mail */
+struct vv_mail { /* a message to another thread; fn runs there and owns the mail */
     struct vv_mail *next;
     void (*fn)(struct vv_loop *loop, struct vv_mail *mail);
 };
@@ -67,7 +67,7 @@ uint64_t vv_loop_wall(const struct vv_loop *loop);
 uint64_t vv_loop_refresh(struct vv_loop *loop);
 
 /* Arms or re-arms. Lazy: moving a deadline later only writes the timer; the wheel corrects itself
- * when the old slot expires. Never before at_ns, at most one wheel tick (1 ms) plus a turn after. */
+ * when the old slot expires. Never before at_ns, at most a wheel tick (1 ms) plus a turn after. */
 void vv_loop_timer_at(struct vv_loop *loop, struct vv_timer *t, uint64_t at_ns);
 void vv_loop_timer_stop(struct vv_loop *loop, struct vv_timer *t);
 

@@ -10,13 +10,14 @@
 
 struct vv_pool;
 struct vv_job {
-    struct vv_mail mail;          /* PRIVATE */
-    struct vv_job *next;          /* PRIVATE */
-    struct vv_loop *home;         /* PRIVATE */
-    void (*work)(struct vv_job *job);                        /* on a pool thread */
-    void (*done)(struct vv_loop *loop, struct vv_job *job);  /* on the sender's loop */
+    struct vv_mail mail;                                    /* PRIVATE */
+    struct vv_job *next;                                    /* PRIVATE */
+    struct vv_loop *home;                                   /* PRIVATE */
+    void (*work)(struct vv_job *job);                       /* on a pool thread */
+    void (*done)(struct vv_loop *loop, struct vv_job *job); /* on the sender's loop */
 };
 VV_MUST_CHECK enum vv_err vv_pool_new(unsigned threads, size_t queue_max, struct vv_pool **ret);
 void vv_pool_free(struct vv_pool *pool); /* waits for running jobs; queued ones are run too */
-VV_MUST_CHECK enum vv_err vv_pool_submit(struct vv_pool *pool, struct vv_loop *home, struct vv_job *job);
+VV_MUST_CHECK enum vv_err vv_pool_submit(struct vv_pool *pool, struct vv_loop *home,
+                                         struct vv_job *job);
 #endif

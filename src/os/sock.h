@@ -1,7 +1,8 @@
 /* src/os/sock.h - addresses and sockets.
  *
  * Model:   every socket is non-blocking and close-on-exec, TCP_NODELAY on TCP. Text forms:
- *          "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", ":80" and "80" (all addresses).
+ *          "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", ":80" and "80"
+ *          (all addresses).
  * Threads: pure wrappers. Errors: mapped from errno.
  */
 #ifndef VV_OS_SOCK_H
@@ -31,11 +32,12 @@ bool vv_addr_from_ip(struct vv_str ip, uint16_t port, struct vv_addr *ret);
 /* With port: "127.0.0.1:80", "[::1]:80", "unix:/p". buf >= VV_ADDR_TEXT. Returns the length. */
 #define VV_ADDR_TEXT 128
 size_t vv_addr_format(const struct vv_addr *a, char *buf, size_t buf_bytes);
-size_t vv_addr_format_ip(const struct vv_addr *a, char *buf, size_t buf_bytes); /* no port, no brackets */
+/* The address alone, no port, no brackets; "unix:" for any unix socket. */
+size_t vv_addr_format_ip(const struct vv_addr *a, char *buf, size_t buf_bytes);
 uint16_t vv_addr_port(const struct vv_addr *a);
 bool vv_addr_eq(const struct vv_addr *a, const struct vv_addr *b); /* address and port */
 
-/* CIDR blocks ("10.0.0.0/8", "::1/128", a bare address is a /32 or /128, "unix" matches AF_UNIX). */
+/* CIDR blocks ("10.0.0.0/8", "::1/128"); a bare address is a /32 or /128, "unix" is AF_UNIX. */
 struct vv_cidr {
     uint8_t bytes[16];
     uint8_t family; /* AF_INET, AF_INET6, AF_UNIX */
@@ -61,7 +63,7 @@ VV_MUST_CHECK enum vv_err vv_sock_connect(const struct vv_addr *a, int *ret_fd);
 VV_MUST_CHECK enum vv_err vv_sock_accept(int listen_fd, int *ret_fd, struct vv_addr *ret_peer);
 enum vv_err vv_sock_error(int fd); /* SO_ERROR of a finished connect */
 enum vv_err vv_sock_local(int fd, struct vv_addr *ret);
-void vv_close_fd(int *fd);         /* for VV_AUTO: closes when >= 0, sets -1 */
+void vv_close_fd(int *fd); /* for VV_AUTO: closes when >= 0, sets -1 */
 static inline int vv_take_fd(int *fd)
 {
     const int taken = *fd;

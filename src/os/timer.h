@@ -16,8 +16,8 @@ typedef void vv_timer_fn(struct vv_loop *loop, struct vv_timer *t);
 struct vv_timer {
     struct vv_list node;
     vv_timer_fn *fn;
-    uint64_t at_ns;      /* when it should fire; meaningful while armed */
-    uint64_t slot_ns;    /* PRIVATE: when its slot is looked at; <= at_ns rounded up to a tick */
+    uint64_t at_ns;   /* when it should fire; meaningful while armed */
+    uint64_t slot_ns; /* PRIVATE: when its slot is looked at; <= at_ns rounded up to a tick */
     bool armed;
 };
 
@@ -43,6 +43,7 @@ void vv_wheel_arm(struct vv_wheel *w, struct vv_timer *t, uint64_t at_ns);
 void vv_wheel_disarm(struct vv_wheel *w, struct vv_timer *t);
 /* Fires everything due; returns how many fired. A callback may arm and disarm any timer. */
 size_t vv_wheel_run(struct vv_wheel *w, struct vv_loop *loop, uint64_t now_ns);
-/* No timer fires before the returned time; UINT64_MAX when none is armed. May be early (a slot hint). */
+/* No timer fires before the returned time, which may be early (a slot hint); UINT64_MAX when none
+ * is armed. */
 uint64_t vv_wheel_next(const struct vv_wheel *w);
 #endif
