@@ -701,21 +701,10 @@ class Gateway:
         return wait_for("received = answered + aborted + in flight", balance, seconds)
 
     def reload(self, config=None):
-        """Writes the file and reloads through the CLI; returns the finished process."""
+        """Writes the file when there is a new one, reloads, returns the API's answer."""
         if config is not None:
             self.write(config)
-        return self.cli("reload")
-
-    def cli(self, *args, check=False):
-        p = subprocess.run(
-            [binary(), *args, "--config", self.file] if "--config" not in args else [binary(), *args],
-            capture_output=True,
-            text=True,
-            timeout=30 * SCALE,
-            cwd=self.folder,
-        )
-        assert not check or p.returncode == 0, p.stdout + p.stderr
-        return p
+        return self.admin("/api/v1/reload", "POST")
 
     def log(self):
         try:

@@ -37,12 +37,6 @@ def nothing_lost(runs):
         assert report["answered"] == report["sent"]
 
 
-def reload_now(gw, config=None):
-    if config is not None:
-        gw.write(config)
-    return gw.admin("/api/v1/reload", "POST")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_twenty_reloads_lose_nothing(busy):
@@ -51,7 +45,7 @@ def test_twenty_reloads_lose_nothing(busy):
     for i in range(20):
         config = dict(gw.config)
         config["routes"] = [{"path": f"/only{i}", "respond": {"body": str(i)}}] + config["routes"][-1:]
-        answer = reload_now(gw, config)
+        answer = gw.reload(config)
         assert answer.status == 200, answer.body
         assert gw.ask(f"/only{i}").body == str(i).encode(), "the new rules hold at once"
         time.sleep(0.1)
@@ -84,7 +78,7 @@ def test_a_refused_reload_changes_nothing(busy):
     gw, server, runs = busy
     config = dict(gw.config)
     config["routes"] = [{"path": "/", "to": "nobody"}]
-    answer = reload_now(gw, config)
+    answer = gw.reload(config)
     assert answer.status >= 400
     assert b"nobody" in answer.body
     assert gw.ask("/size/5").body == b"yyyyy"
@@ -100,10 +94,10 @@ def test_listeners_come_and_go_without_losing_requests(busy):
     second = dict(first)
     second["listen"] = dict(first["listen"], extra={})
     for _ in range(3):
-        assert reload_now(gw, second).status == 200
+        assert gw.reload(second).status == 200
         assert gw.ask("/size/3", listener="extra").body == b"yyy"
         port = gw.ports["extra"]
-        assert reload_now(gw, first).status == 200
+        assert gw.reload(first).status == 200
 
         def closed():
             try:
@@ -124,7 +118,7 @@ def test_a_request_finishes_on_the_rules_it_began_with(gateway, app):
     with gw.client() as c:
         c.send(b"GET /delay/800 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_for("it is under way", lambda: gw.metric("vivace_http_requests_in_flight") == 1)
-        assert reload_now(gw, {"routes": [{"path": "/", "respond": {"body": "new"}}]}).status == 200
+        assert gw.reload({"routes": [{"path": "/", "respond": {"body": "new"}}]}).status == 200
         assert c.answer().body == b"y" * 1024
         assert c.ask("/").body == b"new", "the same connection, the new rules"
 

@@ -365,7 +365,7 @@ def test_run_time_changes_survive_reload_and_restart(gateway, origin):
     change(gw, "POST", "", {"url": b.url})
     wait_for("used", lambda: shares(gw, 10)["b"] > 0)
     assert "app" in overlay(gw)["services"]
-    assert gw.reload().returncode == 0
+    assert gw.reload().status == 200
     assert set(shares(gw, 20)) == {"a", "b"}
     gw.stop()
     gw.start()
