@@ -18,30 +18,27 @@ static const char *const bound_text[VV_HIST_BOUNDS + 1] = {
     "0.35",  "0.5",    "0.75",  "1.0",  "2.0",   "5.0",  "10.0",  "30.0", "+Inf"};
 
 struct sample {
+    struct sample *next; /* of the same metric */
     struct vv_metric_series *series;
     double value;
-    size_t next; /* of the same metric, 0: none */
 };
 
 struct vv_collect {
     struct vv_metrics *m;
-    struct sample *sample; /* [0] is not used */
-    size_t count, cap;
-    size_t *map; /* open addressing: indexes into sample[] */
-    size_t map_cap;
-    size_t first[VV_METRIC_ROWS], last[VV_METRIC_ROWS];
+    struct sample **map; /* open addressing; at most half full */
+    size_t map_cap, count;
+    struct sample *first[VV_METRIC_ROWS], *last[VV_METRIC_ROWS];
     bool failed;
 };
 
 /* ---- collecting ---- */
 
 /* Where the label set is in the map, or the empty slot where it belongs. */
-static size_t *map_find(const struct vv_collect *c, enum vv_metric id, const struct vv_str *values,
-                        uint64_t hash)
+static struct sample **map_find(const struct vv_collect *c, enum vv_metric id,
+                                const struct vv_str *values, uint64_t hash)
 {
     size_t at = hash & (c->map_cap - 1);
-    while (c->map[at] != 0 &&
-           !vv_metric_series_is(c->sample[c->map[at]].series, id, values, hash)) {
+    while (c->map[at] != NULL && !vv_metric_series_is(c->map[at]->series, id, values, hash)) {
         at = (at + 1) & (c->map_cap - 1);
     }
     return &c->map[at];
@@ -49,26 +46,21 @@ static size_t *map_find(const struct vv_collect *c, enum vv_metric id, const str
 
 static bool collect_room(struct vv_collect *c)
 {
-    if (c->count + 1 < c->cap) {
+    if (c->count * 2 < c->map_cap) {
         return true;
     }
-    const size_t cap = c->cap != 0 ? c->cap * 2 : 64;
-    struct sample *sample = realloc(c->sample, cap * sizeof(*sample));
-    if (sample == NULL) {
-        return false;
-    }
-    c->sample = sample;
-    size_t *map = calloc(cap * 2, sizeof(*map));
+    const size_t cap = c->map_cap != 0 ? c->map_cap * 2 : 128;
+    struct sample **map = calloc(cap, sizeof(struct sample *));
     if (map == NULL) {
         return false;
     }
     free(c->map);
     c->map = map;
-    c->map_cap = cap * 2;
-    c->cap = cap;
-    for (size_t i = 1; i <= c->count; i++) {
-        const struct vv_metric_series *s = c->sample[i].series;
-        *map_find(c, s->id, s->value, s->hash) = i;
+    c->map_cap = cap;
+    for (unsigned id = 0; id < VV_METRIC_ROWS; id++) {
+        for (struct sample *s = c->first[id]; s != NULL; s = s->next) {
+            *map_find(c, id, s->series->value, s->series->hash) = s;
+        }
     }
     return true;
 }
@@ -87,30 +79,36 @@ void vv_collect_value(struct vv_collect *c, enum vv_metric id, const struct vv_s
         c->failed = true;
         return;
     }
-    size_t *slot = map_find(c, id, clean, hash);
-    if (*slot != 0) {
-        struct sample *known = &c->sample[*slot];
-        known->value = vv_metric_rows[id].kind == VV_COUNTER ? known->value + value : value;
+    struct sample **slot = map_find(c, id, clean, hash);
+    if (*slot != NULL) {
+        (*slot)->value = vv_metric_rows[id].kind == VV_COUNTER ? (*slot)->value + value : value;
         return;
     }
-    struct vv_metric_series *s = vv_metric_series_make(c->m, id, clean, hash);
-    if (s == NULL) {
+    struct vv_metric_series *series = vv_metric_series_make(c->m, id, clean, hash);
+    struct sample *s = malloc(sizeof(*s));
+    if (series == NULL || s == NULL) {
+        free(series);
+        free(s);
         c->failed = true;
         return;
     }
+    *s = (struct sample){.series = series, .value = value};
+    *slot = s;
     c->count++;
-    c->sample[c->count] = (struct sample){.series = s, .value = value};
-    *slot = c->count;
-    *(c->first[id] == 0 ? &c->first[id] : &c->sample[c->last[id]].next) = c->count;
-    c->last[id] = c->count;
+    *(c->last[id] == NULL ? &c->first[id] : &c->last[id]->next) = s;
+    c->last[id] = s;
 }
 
 static void collect_fini(struct vv_collect *c)
 {
-    for (size_t i = 1; i <= c->count; i++) {
-        free(c->sample[i].series);
+    for (unsigned id = 0; id < VV_METRIC_ROWS; id++) {
+        while (c->first[id] != NULL) {
+            struct sample *s = c->first[id];
+            c->first[id] = s->next;
+            free(s->series);
+            free(s);
+        }
     }
-    free(c->sample);
     free(c->map);
 }
 
@@ -140,15 +138,15 @@ static double word_double(enum vv_metric id, uint64_t word)
 /* True when a collector has the same label set; then a counter's word joins that sample. */
 static bool collected_too(struct vv_collect *c, const struct vv_metric_series *s, uint64_t word)
 {
-    if (c->first[s->id] == 0) {
+    if (c->first[s->id] == NULL) {
         return false;
     }
-    const size_t at = *map_find(c, s->id, s->value, s->hash);
-    if (at == 0) {
+    struct sample *same = *map_find(c, s->id, s->value, s->hash);
+    if (same == NULL) {
         return false;
     }
     if (vv_metric_rows[s->id].kind == VV_COUNTER) {
-        c->sample[at].value += word_double(s->id, word);
+        same->value += word_double(s->id, word);
     }
     return true;
 }
@@ -178,12 +176,12 @@ static void walk_family(struct vv_metrics *m, struct vv_collect *c, enum vv_metr
             f->word(out, s, word);
         }
     }
-    for (size_t i = c->first[id]; i != 0; i = c->sample[i].next) {
+    for (const struct sample *i = c->first[id]; i != NULL; i = i->next) {
         if (!begun) {
             f->family(out, id);
             begun = true;
         }
-        f->number(out, c->sample[i].series, c->sample[i].value);
+        f->number(out, i->series, i->value);
     }
     if (begun) {
         f->family_end(out, id);

@@ -392,3 +392,23 @@ VV_TEST(threads_count_while_others_make_series_and_scrape)
     VV_CHECK_INT(sum, 3 * HAMMER_ROUNDS);
     vv_metrics_free(m);
 }
+
+static void collect_many(struct vv_collect *c, void *user)
+{
+    char name[32];
+    for (int i = 0; i < 1000; i++) { /* the map of label sets grows several times */
+        snprintf(name, sizeof(name), "s%d", i % 500);
+        const struct vv_str values[] = {VV_STR("shop"), vv_str_from(name)};
+        vv_collect_value(c, VV_METRIC_UPSTREAM_UP, values, 2, *(const double *)user);
+    }
+}
+
+VV_TEST(many_collected_label_sets_are_each_written_once)
+{
+    struct vv_metrics *m = registry();
+    double value = 1;
+    VV_CHECK_INT(vv_metrics_collector(m, collect_many, &value), VV_OK);
+    VV_CHECK_INT(times(m, VV_EXPOSITION_TEXT, "\nvivace_upstream_up{"), 500);
+    VV_CHECK(has(m, VV_EXPOSITION_TEXT, "server=\"s499\"} 1\n"));
+    vv_metrics_free(m);
+}
