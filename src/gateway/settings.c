@@ -143,7 +143,7 @@ static struct vv_service_settings *service_for_url(struct vv_conf_doc *doc,
     }
     s = vv_conf_new(doc, &vv_settings_service_section, name);
     struct vv_server_settings *server = vv_conf_new(doc, &vv_settings_server_section, NULL);
-    server->url = r->to;
+    vv_conf_inherit(doc, &server->url, &r->to);
     vv_conf_append(doc, &s->servers, server, NULL, &r->to);
     vv_conf_append(doc, &root->s.services, s, name, &r->to);
     vv_names_put(services, name, s);

@@ -79,7 +79,7 @@ struct vv_header_edit { /* headers: {Cache-Control: "public", X-Old: null} */
     const char *value;                /* NULL: remove */
 };
 
-enum vv_action { VV_ACTION_TO, VV_ACTION_FILES, VV_ACTION_REDIRECT, VV_ACTION_RESPOND };
+enum vv_action_kind { VV_ACTION_TO, VV_ACTION_FILES, VV_ACTION_REDIRECT, VV_ACTION_RESPOND };
 
 struct vv_redirect_settings {
     const char *to;                   /* template: "https://$host$uri" */
@@ -107,7 +107,7 @@ struct vv_route_settings {
     struct vv_conf_list *listen;      /* listener names; NULL: all */
     struct vv_conf_list *match_headers; /* struct vv_header_match, key `when_headers` */
     struct vv_conf_list *match_query;   /* struct vv_header_match, key `when_query` */
-    uint64_t action;                  /* enum vv_action: which of the four keys was given */
+    uint64_t action;                  /* enum vv_action_kind: which of the four keys was given */
     const char *to;                   /* service name, or a URL (an unnamed service is made for it) */
     const char *rewrite;              /* path sent upstream: "/ideas/{id}", "/v2/$rest"; NULL: unchanged */
     struct vv_files_settings files;

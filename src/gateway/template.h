@@ -38,7 +38,7 @@ struct vv_template_vars { /* slices may be empty */
 };
 
 enum vv_template_mode {
-    VV_TEMPLATE_FIELD, /* a header value: values with control bytes (but HTAB) are refused */
+    VV_TEMPLATE_FIELD, /* a header value: control bytes (but HTAB) are refused, the text's own too */
     VV_TEMPLATE_URI,   /* a redirect target or a path: what may not stand in a URI is
                         * percent-encoded; values of headers, cookies and query parameters are one
                         * path segment (also / ? # & are encoded) and refused when "." or "..";

@@ -1,0 +1,1 @@
+/* src/gateway/actions/files.c - being written. */

@@ -1,0 +1,444 @@
+/* src/gateway/answer.c - builds answer heads straight into the batch that will be written: one pass over
+ * the fields, one copy of each byte. */
+#include "base/json.h"
+#include "gateway/session.h"
+
+#define ANSWER_ROOM 512        /* status line and the fields added here */
+#define COPY_BODY_MAX 8192     /* a small body is copied, so that its exchange can end at once */
+#define VIA "1.1 vivace"
+
+struct writer { /* into reserved room that is known to be enough */
+    char *at;
+};
+
+static inline void put(struct writer *w, struct vv_str s)
+{
+    memcpy(w->at, s.p, s.n);
+    w->at += s.n;
+}
+
+static inline void put_field(struct writer *w, struct vv_str name, struct vv_str value)
+{
+    put(w, name);
+    *w->at++ = ':';
+    *w->at++ = ' ';
+    put(w, value);
+    *w->at++ = '\r';
+    *w->at++ = '\n';
+}
+
+static void put_u64(struct writer *w, uint64_t v)
+{
+    char digits[20];
+    size_t n = 0;
+    do {
+        digits[n++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    while (n > 0) {
+        *w->at++ = digits[--n];
+    }
+}
+
+static void put_status(struct writer *w, int status, struct vv_str reason)
+{
+    put(w, VV_STR("HTTP/1.1 "));
+    put_u64(w, (uint64_t)status);
+    *w->at++ = ' ';
+    put(w, reason);
+    *w->at++ = '\r';
+    *w->at++ = '\n';
+}
+
+static bool edited(const struct vv_edits *edits, struct vv_str name)
+{
+    for (size_t i = 0; i < edits->count; i++) {
+        if (vv_str_eq_nocase(edits->edit[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool bodyless(const struct vv_exchange *x, int status)
+{
+    return x->req.method == VV_METHOD_HEAD || status == 204 || status == 304 || status < 200;
+}
+
+/* Decides how the body is framed towards this client, and whether the connection can be kept. */
+static void choose_framing(struct vv_exchange *x, int status, uint64_t length)
+{
+    const struct vv_session *s = x->session;
+    if (status == 101) {
+        x->framing = VV_ANSWER_CLOSE;
+        x->close = true;
+        return;
+    }
+    if (bodyless(x, status)) {
+        x->framing = VV_ANSWER_NONE;
+    } else if (length != VV_LENGTH_UNKNOWN) {
+        x->framing = VV_ANSWER_LENGTH;
+        x->answer_left = length;
+    } else if (x->req.minor == 0) {
+        x->framing = VV_ANSWER_CLOSE;
+        x->close = true;
+    } else {
+        x->framing = VV_ANSWER_CHUNKED;
+    }
+    if (!s->body.done && (x->waiting_continue || !vv_session_can_discard(s))) {
+        x->close = true;
+    }
+    if (s->w->draining || s->listener->stopped) {
+        x->close = true;
+    }
+}
+
+static void put_connection(struct writer *w, const struct vv_exchange *x)
+{
+    if (x->status == 101) {
+        put(w, VV_STR("Connection: upgrade\r\n"));
+    } else if (x->close) {
+        put(w, VV_STR("Connection: close\r\n"));
+    } else if (x->req.minor == 0) {
+        put(w, VV_STR("Connection: keep-alive\r\n"));
+    }
+}
+
+/* Room for the route's edits once their templates are filled in. */
+static bool edit_values(struct vv_exchange *x, const struct vv_edits *edits, struct vv_str **ret,
+                        size_t *ret_bytes)
+{
+    *ret = vv_arena_alloc(&x->arena, edits->count * sizeof **ret);
+    if (*ret == NULL) {
+        return false;
+    }
+    struct vv_template_vars vars;
+    vv_exchange_vars(x, &vars);
+    for (size_t i = 0; i < edits->count; i++) {
+        const struct vv_edit *e = &edits->edit[i];
+        (*ret)[i] = (struct vv_str){NULL, 0};
+        if (e->value != NULL) {
+            if (vv_template_render(e->value, &vars, &x->arena, VV_TEMPLATE_FIELD, &(*ret)[i]) !=
+                VV_OK) {
+                return false;
+            }
+            *ret_bytes += e->name.n + (*ret)[i].n + 4;
+        }
+    }
+    return true;
+}
+
+static void put_edits(struct writer *w, const struct vv_edits *edits, const struct vv_str *value)
+{
+    for (size_t i = 0; i < edits->count; i++) {
+        if (edits->edit[i].value != NULL) {
+            put_field(w, edits->edit[i].name, value[i]);
+        }
+    }
+}
+
+static const struct vv_edits no_edits;
+
+static const struct vv_edits *answer_edits(const struct vv_exchange *x)
+{
+    return x->route != NULL ? &x->route->answer_edits : &no_edits;
+}
+
+static void put_common(struct writer *w, struct vv_exchange *x, bool has_date, bool has_id,
+                       bool has_cache_control, uint64_t length)
+{
+    if (!has_date) {
+        put_field(w, VV_STR("Date"), vv_worker_date(x->w));
+    }
+    if (!has_id) {
+        put_field(w, VV_STR("X-Request-Id"), x->id);
+    }
+    if (!has_cache_control && x->route != NULL && x->route->cache_control.p != NULL &&
+        x->status < 400) {
+        put_field(w, VV_STR("Cache-Control"), x->route->cache_control);
+    }
+    if (x->set_cookie.n > 0) {
+        put_field(w, VV_STR("Set-Cookie"), x->set_cookie);
+    }
+    if (x->framing == VV_ANSWER_CHUNKED) {
+        put(w, VV_STR("Transfer-Encoding: chunked\r\n"));
+    } else if (length != VV_LENGTH_UNKNOWN && x->status != 204 && x->status >= 200) {
+        put(w, VV_STR("Content-Length: "));
+        put_u64(w, length);
+        put(w, VV_STR("\r\n"));
+    }
+    put_connection(w, x);
+}
+
+static void head_begins(struct vv_exchange *x, int status)
+{
+    x->status = status;
+    x->head_sent = true;
+    if (x->first_byte_ns == 0) {
+        x->first_byte_ns = vv_worker_now(x->w);
+    }
+}
+
+static bool no_room(struct vv_exchange *x)
+{
+    x->head_sent = false;
+    vv_exchange_end(x, VV_REASON_NO_MEMORY);
+    return false;
+}
+
+bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *field, size_t count,
+                    uint64_t length)
+{
+    const struct vv_edits *edits = answer_edits(x);
+    struct vv_str *value = NULL;
+    size_t bytes = ANSWER_ROOM + x->id.n + x->set_cookie.n;
+    if (edits->count > 0 && !edit_values(x, edits, &value, &bytes)) {
+        return no_room(x);
+    }
+    for (size_t i = 0; i < count; i++) {
+        bytes += field[i].name.n + field[i].value.n + 4;
+    }
+    if (x->route != NULL) {
+        bytes += x->route->cache_control.n + 20;
+    }
+    choose_framing(x, status, length);
+    struct vv_session *s = x->session;
+    struct writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
+    const char *start = w.at;
+    if (start == NULL) {
+        return no_room(x);
+    }
+    head_begins(x, status);
+    bool has_cache_control = edited(edits, VV_STR("Cache-Control"));
+    put_status(&w, status, vv_str_from(vv_h1_reason(status)));
+    for (size_t i = 0; i < count; i++) {
+        if (edits->count > 0 && edited(edits, field[i].name)) {
+            continue;
+        }
+        has_cache_control |= vv_str_eq_nocase(field[i].name, VV_STR("Cache-Control"));
+        put_field(&w, field[i].name, field[i].value);
+    }
+    put_edits(&w, edits, value);
+    put_common(&w, x, false, false, has_cache_control, length);
+    put(&w, VV_STR("\r\n"));
+    vv_out_commit(&s->out, (size_t)(w.at - start));
+    return true;
+}
+
+static size_t fields_bytes(const struct vv_h1_head *head)
+{
+    size_t bytes = head->reason.n;
+    for (uint32_t i = 0; i < head->fields_count; i++) {
+        bytes += head->fields[i].name.n + head->fields[i].value.n + 4;
+    }
+    return bytes;
+}
+
+bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
+{
+    const struct vv_edits *edits = answer_edits(x);
+    struct vv_str *value = NULL;
+    /* Head and fields lie in one block of head_bytes, so that bounds them without a walk. */
+    size_t bytes = ANSWER_ROOM + x->id.n + x->set_cookie.n + head->head_bytes + head->fields_count * 2;
+    if (edits->count > 0 && !edit_values(x, edits, &value, &bytes)) {
+        return no_room(x);
+    }
+    const bool length_known = head->framing == VV_H1_BODY_LENGTH || head->framing == VV_H1_BODY_NONE;
+    uint64_t length = length_known ? head->content_length : VV_LENGTH_UNKNOWN;
+    choose_framing(x, head->status, length);
+    if (x->framing == VV_ANSWER_NONE && !head->has_content_length) {
+        length = VV_LENGTH_UNKNOWN; /* HEAD and 304 repeat a length only when the server gave one */
+    }
+    struct vv_session *s = x->session;
+    struct writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
+    const char *start = w.at;
+    if (start == NULL) {
+        return no_room(x);
+    }
+    head_begins(x, head->status);
+    bool has_date = false;
+    bool has_id = false;
+    bool has_cache_control = false;
+    put_status(&w, head->status, head->reason);
+    for (uint32_t i = 0; i < head->fields_count; i++) {
+        const struct vv_h1_field *f = &head->fields[i];
+        if (f->hop || f->id == VV_FIELD_CONTENT_LENGTH ||
+            (edits->count > 0 && edited(edits, f->name))) {
+            if (head->status == 101 && f->id == VV_FIELD_UPGRADE) {
+                put_field(&w, f->name, f->value);
+            }
+            continue;
+        }
+        has_date |= f->id == VV_FIELD_DATE;
+        has_id |= f->id == VV_FIELD_X_REQUEST_ID;
+        has_cache_control |= f->id == VV_FIELD_CACHE_CONTROL;
+        put_field(&w, f->name, f->value);
+    }
+    put(&w, VV_STR("Via: " VIA "\r\n"));
+    if (edits->count > 0) {
+        has_cache_control |= edited(edits, VV_STR("Cache-Control"));
+        put_edits(&w, edits, value);
+    }
+    put_common(&w, x, has_date, has_id, has_cache_control, length);
+    put(&w, VV_STR("\r\n"));
+    vv_out_commit(&s->out, (size_t)(w.at - start));
+    return true;
+}
+
+bool vv_answer_interim(struct vv_exchange *x, const struct vv_h1_head *head)
+{
+    struct vv_session *s = x->session;
+    struct writer w = {
+        vv_out_reserve(&s->out, &x->w->bufs, ANSWER_ROOM + fields_bytes(head))};
+    const char *start = w.at;
+    if (start == NULL) {
+        return no_room(x);
+    }
+    put_status(&w, head->status, head->reason);
+    for (uint32_t i = 0; i < head->fields_count; i++) {
+        if (!head->fields[i].hop) {
+            put_field(&w, head->fields[i].name, head->fields[i].value);
+        }
+    }
+    put(&w, VV_STR("\r\n"));
+    vv_out_commit(&s->out, (size_t)(w.at - start));
+    if (head->status == 100) {
+        x->waiting_continue = false;
+    }
+    return true;
+}
+
+bool vv_answer_body(struct vv_exchange *x, struct vv_str bytes)
+{
+    struct vv_out *o = &x->session->out;
+    if (bytes.n == 0 || x->framing == VV_ANSWER_NONE) {
+        return true;
+    }
+    if (x->framing == VV_ANSWER_CHUNKED) {
+        if (o->count + 4 > VV_OUT_PIECES) {
+            return false;
+        }
+        char *to = vv_out_reserve(o, &x->w->bufs, 24);
+        if (to == NULL) {
+            return false;
+        }
+        vv_out_commit(o, vv_h1_chunk_head(to, bytes.n));
+        if (!vv_out_borrow(o, bytes) || !vv_out_copy(o, &x->w->bufs, VV_STR("\r\n"))) {
+            return false;
+        }
+    } else if (!vv_out_borrow(o, bytes)) {
+        return false;
+    }
+    x->bytes_out += bytes.n;
+    if (x->framing == VV_ANSWER_LENGTH) {
+        VV_ASSERT(bytes.n <= x->answer_left);
+        x->answer_left -= bytes.n;
+    }
+    return true;
+}
+
+void vv_answer_file(struct vv_exchange *x, int fd, off_t at, uint64_t bytes)
+{
+    if (x->framing == VV_ANSWER_NONE || bytes == 0) {
+        return;
+    }
+    VV_ASSERT(x->framing == VV_ANSWER_LENGTH && bytes == x->answer_left);
+    vv_out_file(&x->session->out, fd, at, bytes);
+    x->answer_left = 0;
+    x->bytes_out += bytes;
+}
+
+void vv_answer_done(struct vv_exchange *x)
+{
+    if (x->framing == VV_ANSWER_CHUNKED && !x->body_done) {
+        if (!vv_out_copy(&x->session->out, &x->w->bufs, VV_STR("0\r\n\r\n"))) {
+            x->close = true; /* no room for five bytes: the client sees a cut body, never a short one */
+        }
+    }
+    x->body_done = true;
+}
+
+enum vv_err vv_answer_flush(struct vv_exchange *x)
+{
+    const enum vv_err err = vv_session_flush(x->session);
+    if (err == VV_OK && x->body_done) {
+        vv_exchange_end(x, VV_REASON_NONE);
+    } else if (err != VV_OK && err != VV_EAGAIN) {
+        vv_exchange_end(x, VV_REASON_CLIENT_CLOSED);
+    }
+    return err;
+}
+
+void vv_answer_simple(struct vv_exchange *x, int status, const struct vv_field *field, size_t count,
+                      struct vv_str body)
+{
+    if (!vv_answer_head(x, status, field, count, body.n)) {
+        return;
+    }
+    struct vv_session *s = x->session;
+    if (body.n <= COPY_BODY_MAX) {
+        if (x->framing == VV_ANSWER_LENGTH) {
+            if (!vv_out_copy(&s->out, &x->w->bufs, body)) {
+                vv_exchange_end(x, VV_REASON_NO_MEMORY);
+                return;
+            }
+            x->bytes_out += body.n;
+            x->answer_left = 0;
+        }
+        x->body_done = true;
+        vv_exchange_end(x, VV_REASON_NONE);
+        return;
+    }
+    if (!vv_answer_body(x, body)) {
+        vv_exchange_end(x, VV_REASON_NO_MEMORY);
+        return;
+    }
+    vv_answer_done(x);
+    (void)vv_answer_flush(x);
+}
+
+static struct vv_str problem_body(struct vv_exchange *x, int status, enum vv_reason reason)
+{
+    const struct vv_reason_info *why = &vv_reasons[reason];
+    const char *title = vv_h1_reason(status);
+    if (x->refused != NULL) {
+        return vv_arena_fmt(&x->arena,
+                            "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":"
+                            "\"%s (%s)\",\"reason\":\"%s\",\"request_id\":\"" VV_STR_FMT "\"}\n",
+                            title, status, x->refused->text, x->refused->section, x->refused->id,
+                            VV_STR_ARG(x->id));
+    }
+    return vv_arena_fmt(&x->arena,
+                        "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":"
+                        "\"%s\",\"reason\":\"%s\",\"request_id\":\"" VV_STR_FMT "\"}\n",
+                        title, status, why->text, why->name, VV_STR_ARG(x->id));
+}
+
+void vv_answer_error(struct vv_exchange *x, enum vv_reason reason)
+{
+    const struct vv_reason_info *why = &vv_reasons[reason];
+    const int status = x->refused != NULL ? x->refused->status : why->status;
+    x->reason = reason;
+    if (x->head_sent || status == 0) {
+        vv_exchange_end(x, reason);
+        return;
+    }
+    if (x->action != NULL && x->action->cancel != NULL) {
+        x->action->cancel(x);
+        x->action = NULL;
+    }
+    const struct vv_str body = problem_body(x, status, reason);
+    if (body.p == NULL) {
+        vv_exchange_end(x, VV_REASON_NO_MEMORY);
+        return;
+    }
+    struct vv_field field[3] = {{VV_STR("Content-Type"), VV_STR("application/problem+json")},
+                                {VV_STR("Cache-Control"), VV_STR("no-store")}};
+    size_t count = 2;
+    if (status == 405 && x->allow.p != NULL) {
+        field[count++] = (struct vv_field){VV_STR("Allow"), x->allow};
+    } else if (status == 503) {
+        field[count++] = (struct vv_field){VV_STR("Retry-After"), VV_STR("1")};
+    }
+    vv_answer_simple(x, status, field, count, body);
+}

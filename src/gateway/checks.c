@@ -1,0 +1,1 @@
+/* src/gateway/checks.c - being written. */

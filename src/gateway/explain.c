@@ -1,0 +1,1 @@
+/* src/gateway/explain.c - being written. */

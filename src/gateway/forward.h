@@ -1,0 +1,14 @@
+/* src/gateway/forward.h - the head of the request that is sent to a server.
+ *
+ * Source:  RFC 9110 7.6 (hop-by-hop fields, Via), RFC 7239 (Forwarded), the X-Forwarded-* custom.
+ * Model:   what the client sent, less hop-by-hop fields and what only trusted proxies may say, plus who
+ *          asked, plus the route's edits. The body's framing is repeated, never guessed.
+ * Ownership: the result lives in the exchange's arena, so that it can be sent again.
+ */
+#ifndef VV_GATEWAY_FORWARD_H
+#define VV_GATEWAY_FORWARD_H
+#include "gateway/exchange.h"
+
+/* p NULL: no memory. */
+VV_MUST_CHECK struct vv_str vv_forward_head(struct vv_exchange *x);
+#endif

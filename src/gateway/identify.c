@@ -1,0 +1,183 @@
+/* src/gateway/identify.c - one walk over the fields finds all that identifies a request. */
+#include "gateway/identify.h"
+
+#define REQUEST_ID_MAX 128
+
+void vv_identify_session(struct vv_session *s)
+{
+    s->trusted = s->listener->trust_count > 0 && vv_listener_trusts(s->listener, &s->peer);
+    if (s->peer.sa.sa_family == AF_UNIX) {
+        memcpy(s->client_ip, "unix", 4);
+        s->client_ip_bytes = 4;
+        return;
+    }
+    s->client_ip_bytes =
+        (uint8_t)vv_addr_format_ip(&s->peer, s->client_ip, sizeof s->client_ip);
+}
+
+void vv_identify_proxy_header(struct vv_session *s, const struct vv_proxy_header *h)
+{
+    struct vv_addr a = {.len = sizeof a.in4};
+    switch (h->family) {
+    case VV_PROXY_TCP4:
+        a.in4.sin_family = AF_INET;
+        a.in4.sin_port = htons(h->src_port);
+        memcpy(&a.in4.sin_addr, h->src, 4);
+        break;
+    case VV_PROXY_TCP6:
+        a.len = sizeof a.in6;
+        a.in6.sin6_family = AF_INET6;
+        a.in6.sin6_port = htons(h->src_port);
+        memcpy(&a.in6.sin6_addr, h->src, 16);
+        break;
+    case VV_PROXY_UNKNOWN:
+    case VV_PROXY_LOCAL:
+    case VV_PROXY_UNIX:
+        return; /* the connection's own address stands */
+    }
+    s->peer = a;
+    vv_identify_session(s);
+}
+
+static bool plain_id(struct vv_str id)
+{
+    if (id.n == 0 || id.n > REQUEST_ID_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < id.n; i++) {
+        const char c = id.p[i];
+        const bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                          c == '-' || c == '_' || c == '.' || c == ':' || c == '/';
+        if (!fine) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void make_id(struct vv_exchange *x)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint64_t r[2] = {vv_rng_u64(&x->w->rng), vv_rng_u64(&x->w->rng)};
+    for (size_t i = 0; i < 32; i++) {
+        x->request_id[i] = hex[(r[i / 16] >> (4 * (i % 16))) & 15];
+    }
+    x->id = (struct vv_str){x->request_id, 32};
+}
+
+/* The right-most part of a comma list; *rest becomes what is left of it. */
+static struct vv_str last_item(struct vv_str *rest)
+{
+    size_t i = rest->n;
+    while (i > 0 && rest->p[i - 1] != ',') {
+        i--;
+    }
+    const struct vv_str item = vv_str_trim((struct vv_str){rest->p + i, rest->n - i});
+    rest->n = i > 0 ? i - 1 : 0;
+    return item;
+}
+
+/* "192.0.2.1", "192.0.2.1:80", "[2001:db8::1]:80", with or without quotes -> the bare address. */
+static struct vv_str bare_address(struct vv_str s)
+{
+    if (s.n >= 2 && s.p[0] == '"' && s.p[s.n - 1] == '"') {
+        s.p++;
+        s.n -= 2;
+    }
+    if (s.n > 0 && s.p[0] == '[') {
+        const ptrdiff_t end = vv_str_find_char(s, ']');
+        return end > 0 ? (struct vv_str){s.p + 1, (size_t)end - 1} : s;
+    }
+    const ptrdiff_t colon = vv_str_find_char(s, ':');
+    if (colon >= 0 && vv_str_find_char((struct vv_str){s.p + colon + 1, s.n - (size_t)colon - 1},
+                                       ':') < 0) {
+        s.n = (size_t)colon; /* one colon: a port; more: an IPv6 address */
+    }
+    return s;
+}
+
+static void client_from_list(struct vv_exchange *x, struct vv_str list)
+{
+    for (int hops = 0; hops < 32 && list.n > 0; hops++) {
+        const struct vv_str ip = bare_address(last_item(&list));
+        struct vv_addr a;
+        if (!vv_addr_from_ip(ip, 0, &a)) {
+            return; /* "unknown", "_hidden" or garbage: what came before it proves nothing */
+        }
+        x->client_ip = ip;
+        if (!vv_listener_trusts(x->session->listener, &a)) {
+            return;
+        }
+    }
+}
+
+/* The for= parameter of each element of a Forwarded field, as a plain comma list. */
+static struct vv_str forwarded_list(struct vv_exchange *x, struct vv_str forwarded)
+{
+    char *out = vv_arena_alloc(&x->arena, forwarded.n + 1);
+    size_t n = 0;
+    if (out == NULL) {
+        return (struct vv_str){NULL, 0};
+    }
+    while (forwarded.n > 0) {
+        struct vv_str element = vv_str_cut(&forwarded, ',');
+        while (element.n > 0) {
+            const struct vv_str pair = vv_str_trim(vv_str_cut(&element, ';'));
+            if (pair.n > 4 && vv_str_eq_nocase((struct vv_str){pair.p, 4}, VV_STR("for="))) {
+                if (n > 0) {
+                    out[n++] = ',';
+                }
+                memcpy(out + n, pair.p + 4, pair.n - 4);
+                n += pair.n - 4;
+            }
+        }
+    }
+    return (struct vv_str){out, n};
+}
+
+static void believe(struct vv_exchange *x)
+{
+    const struct vv_h1_field *forwarded = NULL;
+    for (uint32_t i = 0; i < x->req.fields_count; i++) {
+        const struct vv_h1_field *f = &x->req.fields[i];
+        switch (f->id) {
+        case VV_FIELD_X_FORWARDED_FOR:
+            /* Several lines make one list (RFC 9110 5.3). */
+            x->forwarded_for = x->forwarded_for.n == 0
+                                   ? f->value
+                                   : vv_arena_fmt(&x->arena, VV_STR_FMT ", " VV_STR_FMT,
+                                                  VV_STR_ARG(x->forwarded_for), VV_STR_ARG(f->value));
+            break;
+        case VV_FIELD_FORWARDED:
+            forwarded = f;
+            break;
+        case VV_FIELD_X_FORWARDED_PROTO:
+            x->https = vv_str_eq_nocase(f->value, VV_STR("https"));
+            break;
+        case VV_FIELD_X_REQUEST_ID:
+            if (plain_id(f->value)) {
+                x->id = f->value;
+            }
+            break;
+        default:
+            break;
+        }
+    }
+    if (x->forwarded_for.n > 0) {
+        client_from_list(x, x->forwarded_for);
+    } else if (forwarded != NULL) {
+        client_from_list(x, forwarded_list(x, forwarded->value));
+    }
+}
+
+void vv_identify_request(struct vv_exchange *x)
+{
+    const struct vv_session *s = x->session;
+    x->client_ip = (struct vv_str){s->client_ip, s->client_ip_bytes};
+    if (s->trusted) {
+        believe(x);
+    }
+    if (x->id.n == 0) {
+        make_id(x);
+    }
+}

@@ -1,0 +1,1 @@
+/* src/gateway/log_tail.c - being written. */

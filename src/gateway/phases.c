@@ -1,0 +1,164 @@
+/* src/gateway/phases.c - the way of a request, in one list: read it to know the product.
+ *
+ * A phase continues, or has answered (the exchange may be gone), or waits and resumes the exchange by
+ * itself. Actions are the last phase; shaping, sending and recording happen as the answer is made
+ * (answer.c) and when the exchange ends (exchange.c). */
+#include "gateway/identify.h"
+#include "wire/uri.h"
+
+enum result { CONTINUE, ANSWERED };
+
+static enum result refuse(struct vv_exchange *x, enum vv_reason reason)
+{
+    vv_answer_error(x, reason);
+    return ANSWERED;
+}
+
+/* IDENTIFY: whose request it is. */
+static enum result identify(struct vv_exchange *x)
+{
+    vv_identify_request(x);
+    return CONTINUE;
+}
+
+static bool lower_host(struct vv_exchange *x)
+{
+    uint16_t port = 0;
+    struct vv_str host = {NULL, 0};
+    if (x->req.authority.n > 0 &&
+        vv_uri_split_authority(x->req.authority, &host, &port) != VV_OK) {
+        return false;
+    }
+    char *lower = vv_arena_alloc(&x->arena, host.n + 1);
+    if (lower == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < host.n; i++) {
+        const char c = host.p[i];
+        lower[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    x->host = (struct vv_str){lower, host.n};
+    return true;
+}
+
+static bool plain_path(struct vv_str path)
+{
+    for (size_t i = 0; i < path.n; i++) {
+        if (path.p[i] == '%' || (path.p[i] == '.' && i > 0 && path.p[i - 1] == '/')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* NORMALISE: host in lower case, path without dot segments and needless escapes, so that routes and
+ * files see one name for one thing. */
+static enum result normalise(struct vv_exchange *x)
+{
+    if (!lower_host(x)) {
+        return refuse(x, VV_REASON_BAD_REQUEST);
+    }
+    if (x->req.target_form == VV_H1_ASTERISK) {
+        x->path = VV_STR("*");
+        return CONTINUE;
+    }
+    if (x->req.target_form == VV_H1_AUTHORITY) {
+        return refuse(x, VV_REASON_METHOD_UNKNOWN); /* CONNECT: this is no forward proxy */
+    }
+    if (plain_path(x->req.path)) {
+        x->path = x->req.path;
+        return CONTINUE;
+    }
+    char *out = vv_arena_alloc(&x->arena, x->req.path.n + 1);
+    size_t n = 0;
+    if (out == NULL) {
+        return refuse(x, VV_REASON_NO_MEMORY);
+    }
+    if (vv_uri_normalise_path(x->req.path, out, x->req.path.n + 1, &n) != VV_OK) {
+        return refuse(x, VV_REASON_BAD_PATH);
+    }
+    x->path = (struct vv_str){out, n};
+    return CONTINUE;
+}
+
+/* OPTIONS * asks about the gateway itself (RFC 9110 9.3.7). */
+static enum result server_wide(struct vv_exchange *x)
+{
+    if (x->req.target_form != VV_H1_ASTERISK) {
+        return CONTINUE;
+    }
+    const struct vv_field allow = {VV_STR("Allow"),
+                                   VV_STR("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")};
+    vv_answer_simple(x, 204, &allow, 1, (struct vv_str){NULL, 0});
+    return ANSWERED;
+}
+
+/* ROUTE: which route, which parameters. */
+static enum result route(struct vv_exchange *x)
+{
+    struct vv_session *s = x->session;
+    if (s->listener->host_count > 0 && !vv_listener_serves_host(s->listener, x->host)) {
+        return refuse(x, VV_REASON_NO_HOST);
+    }
+    const struct vv_route_query q = {.listener = s->listener->index,
+                                     .host = x->host,
+                                     .path = x->path,
+                                     .query = x->req.query,
+                                     .method = x->req.method_text,
+                                     .head = &x->req};
+    switch (vv_routes_match(x->rt->matcher, &q, &x->match)) {
+    case VV_ROUTE_FOUND:
+        x->route = &x->rt->route[x->match.index];
+        return CONTINUE;
+    case VV_ROUTE_METHOD:
+        x->allow = vv_routes_allow(x->rt->matcher, &x->match, &x->arena);
+        return refuse(x, VV_REASON_METHOD);
+    case VV_ROUTE_NONE:
+        break;
+    }
+    return refuse(x, VV_REASON_NO_ROUTE);
+}
+
+/* LIMITS: how long and how large this exchange may be. */
+static enum result limits(struct vv_exchange *x)
+{
+    const struct vv_route_settings *conf = x->route->conf;
+    const uint64_t listener_max = x->session->listener->conf.body_bytes_max;
+    x->body_bytes_max =
+        x->route->body_bytes_max != UINT64_MAX ? x->route->body_bytes_max : listener_max;
+    if (x->body_bytes_max == 0) {
+        x->body_bytes_max = UINT64_MAX; /* 0 in the file: no limit */
+    }
+    if (x->req.framing == VV_H1_BODY_LENGTH && x->req.content_length > x->body_bytes_max) {
+        return refuse(x, VV_REASON_BODY_TOO_LARGE);
+    }
+    x->body_timeout_ns = conf->timeouts.body_ns;
+    x->send_timeout_ns = conf->timeouts.send_ns;
+    if (conf->timeouts.whole_ns != 0) {
+        x->deadline_ns = x->began_ns + conf->timeouts.whole_ns;
+        vv_session_arm(x->session);
+    }
+    return CONTINUE;
+}
+
+/* ACT: one action answers. */
+static enum result act(struct vv_exchange *x)
+{
+    x->action = x->route->action;
+    x->action->start(x);
+    return ANSWERED;
+}
+
+static enum result (*const phases[])(struct vv_exchange *x) = {
+    identify, normalise, server_wide, route, limits, act,
+};
+
+void vv_exchange_run(struct vv_exchange *x)
+{
+    x->waiting_continue = x->req.expect_continue;
+    for (size_t i = 0; i < VV_COUNT(phases); i++) {
+        if (phases[i](x) == ANSWERED) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,254 @@
+/* src/gateway/runtime.c - compiles every text of the settings that requests would otherwise parse. */
+#include "gateway/runtime.h"
+#include "gateway/exchange.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ERROR_BYTES 256
+
+static enum vv_err compile(const char *text, struct vv_template **ret, const char *what,
+                           char *reterr_text)
+{
+    if (text == NULL) {
+        return VV_OK;
+    }
+    struct vv_template_error error = {0, ""};
+    const enum vv_err err = vv_template_new(text, ret, &error);
+    if (err != VV_OK) {
+        snprintf(reterr_text, ERROR_BYTES, "%s \"%s\": %s", what, text,
+                 err == VV_ESYNTAX ? error.text : vv_err_text(err));
+    }
+    return err;
+}
+
+static enum vv_err compile_edits(const struct vv_conf_list *list, struct vv_edits *ret,
+                                 char *reterr_text)
+{
+    if (list == NULL || list->count == 0) {
+        return VV_OK;
+    }
+    ret->edit = calloc(list->count, sizeof *ret->edit);
+    if (ret->edit == NULL) {
+        return VV_ENOMEM;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        const struct vv_header_edit *e = list->item[i];
+        struct vv_edit *to = &ret->edit[ret->count++];
+        to->name = vv_str_from(e->name);
+        to->id = (uint16_t)vv_field_lookup(to->name);
+        const enum vv_err err = compile(e->value, &to->value, e->name, reterr_text);
+        if (err != VV_OK) {
+            return err;
+        }
+    }
+    return VV_OK;
+}
+
+static void edits_free(struct vv_edits *edits)
+{
+    for (size_t i = 0; i < edits->count; i++) {
+        vv_template_free(edits->edit[i].value);
+    }
+    free(edits->edit);
+}
+
+static struct vv_service_state *inherited(const struct vv_runtime *former, const char *name)
+{
+    for (size_t i = 0; former != NULL && i < former->service_count; i++) {
+        if (strcmp(former->service[i].conf->name, name) == 0) {
+            vv_service_state_ref(former->service[i].state);
+            return former->service[i].state;
+        }
+    }
+    return NULL;
+}
+
+static enum vv_err build_services(struct vv_runtime *rt, const struct vv_runtime *former,
+                                  char *reterr_text)
+{
+    const struct vv_conf_list *list = rt->settings->services;
+    const size_t count = list != NULL ? list->count : 0;
+    rt->service = calloc(count + 1, sizeof *rt->service);
+    if (rt->service == NULL) {
+        return VV_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct vv_service *s = &rt->service[rt->service_count++];
+        s->conf = list->item[i];
+        s->index = (uint32_t)i;
+        s->state = inherited(former, s->conf->name);
+        enum vv_err err = VV_OK;
+        if (s->state == NULL) {
+            err = vv_service_state_new(s->conf->name, &s->state);
+        }
+        if (err == VV_OK) {
+            err = compile(s->conf->hash_key, &s->hash_key, "hash_key", reterr_text);
+        }
+        if (err != VV_OK) {
+            return err;
+        }
+        if (s->conf->host != NULL && strcmp(s->conf->host, "$host") != 0) {
+            s->host = vv_str_from(s->conf->host);
+        }
+    }
+    return VV_OK;
+}
+
+static struct vv_service *find_service(struct vv_runtime *rt, const char *name)
+{
+    for (size_t i = 0; i < rt->service_count; i++) {
+        if (strcmp(rt->service[i].conf->name, name) == 0) {
+            return &rt->service[i];
+        }
+    }
+    return NULL;
+}
+
+static enum vv_err open_root(struct vv_route *r, char *reterr_text)
+{
+    r->root_fd = open(r->conf->files.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (r->root_fd < 0) {
+        snprintf(reterr_text, ERROR_BYTES, "files: cannot open \"%s\": %s", r->conf->files.root,
+                 strerror(errno));
+        return vv_err_from_errno(errno);
+    }
+    return VV_OK;
+}
+
+static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char *reterr_text)
+{
+    switch ((enum vv_action_kind)r->conf->action) {
+    case VV_ACTION_TO:
+        r->action = &vv_action_proxy;
+        r->service = find_service(rt, r->conf->to);
+        if (r->service == NULL) {
+            snprintf(reterr_text, ERROR_BYTES, "no service named \"%s\"", r->conf->to);
+            return VV_ENOENT;
+        }
+        return compile(r->conf->rewrite, &r->rewrite, "rewrite", reterr_text);
+    case VV_ACTION_FILES:
+        r->action = &vv_action_files;
+        return open_root(r, reterr_text);
+    case VV_ACTION_REDIRECT:
+        r->action = &vv_action_redirect;
+        return compile(r->conf->redirect.to, &r->redirect, "redirect", reterr_text);
+    case VV_ACTION_RESPOND:
+        r->action = &vv_action_respond;
+        return compile(r->conf->respond.body, &r->respond, "respond", reterr_text);
+    }
+    return VV_EINVAL;
+}
+
+static enum vv_err build_routes(struct vv_runtime *rt, char *reterr_text)
+{
+    const struct vv_conf_list *list = rt->settings->routes;
+    const size_t count = list != NULL ? list->count : 0;
+    rt->route = calloc(count + 1, sizeof *rt->route);
+    if (rt->route == NULL) {
+        return VV_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct vv_route *r = &rt->route[rt->route_count++];
+        r->conf = list->item[i];
+        r->index = (uint32_t)i;
+        r->root_fd = -1;
+        r->body_bytes_max = r->conf->body_bytes_max;
+        enum vv_err err = build_action(rt, r, reterr_text);
+        if (err == VV_OK) {
+            err = compile_edits(r->conf->headers, &r->answer_edits, reterr_text);
+        }
+        if (err == VV_OK) {
+            err = compile_edits(r->conf->request_headers, &r->request_edits, reterr_text);
+        }
+        if (err == VV_OK && r->conf->expires_ns != UINT64_MAX) {
+            char *text = malloc(40);
+            err = text != NULL ? VV_OK : VV_ENOMEM;
+            if (text != NULL) {
+                snprintf(text, 40, "max-age=%llu",
+                         (unsigned long long)(r->conf->expires_ns / VV_SEC));
+                r->cache_control = vv_str_from(text);
+            }
+        }
+        if (err != VV_OK) {
+            return err;
+        }
+    }
+    return vv_routes_new(rt->settings, &rt->matcher, reterr_text);
+}
+
+static void destroy(struct vv_runtime *rt, bool with_settings)
+{
+    for (size_t i = 0; i < rt->route_count; i++) {
+        struct vv_route *r = &rt->route[i];
+        vv_template_free(r->rewrite);
+        vv_template_free(r->redirect);
+        vv_template_free(r->respond);
+        edits_free(&r->answer_edits);
+        edits_free(&r->request_edits);
+        free((char *)(uintptr_t)r->cache_control.p);
+        if (r->root_fd >= 0) {
+            close(r->root_fd);
+        }
+    }
+    for (size_t i = 0; i < rt->service_count; i++) {
+        vv_template_free(rt->service[i].hash_key);
+        if (rt->service[i].state != NULL) {
+            vv_service_state_unref(rt->service[i].state);
+        }
+    }
+    vv_routes_free(rt->matcher);
+    free(rt->route);
+    free(rt->service);
+    if (with_settings) {
+        vv_settings_free(rt->settings);
+    }
+    free(rt);
+}
+
+enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime *former,
+                           struct vv_runtime **ret, char *reterr_text)
+{
+    struct vv_runtime *rt = calloc(1, sizeof *rt);
+    reterr_text[0] = '\0';
+    if (rt == NULL) {
+        return VV_ENOMEM;
+    }
+    atomic_init(&rt->refs, 1);
+    rt->settings = settings;
+    rt->generation = former != NULL ? former->generation + 1 : 1;
+    enum vv_err err = build_services(rt, former, reterr_text);
+    if (err == VV_OK) {
+        err = build_routes(rt, reterr_text);
+    }
+    if (err != VV_OK) {
+        if (reterr_text[0] == '\0') {
+            snprintf(reterr_text, ERROR_BYTES, "%s", vv_err_text(err));
+        }
+        destroy(rt, false);
+        return err;
+    }
+    *ret = rt;
+    return VV_OK;
+}
+
+void vv_runtime_commit(struct vv_runtime *rt)
+{
+    for (size_t i = 0; i < rt->service_count; i++) {
+        vv_service_state_conf(rt->service[i].state, &rt->service[i].conf->balance);
+    }
+}
+
+void vv_runtime_ref(struct vv_runtime *rt)
+{
+    atomic_fetch_add_explicit(&rt->refs, 1, memory_order_relaxed);
+}
+
+void vv_runtime_unref(struct vv_runtime *rt)
+{
+    if (rt != NULL && atomic_fetch_sub_explicit(&rt->refs, 1, memory_order_acq_rel) == 1) {
+        destroy(rt, true);
+    }
+}

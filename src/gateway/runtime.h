@@ -1,0 +1,67 @@
+/* src/gateway/runtime.h - settings made ready to run: compiled once, immutable, shared by the workers.
+ *
+ * Model:     built by the control thread; each worker holds it while it is current or while an
+ *            exchange that began on it lives (vv_runtime_use in worker.h). Service states are named
+ *            and taken over from the former runtime, so counters, ejections and connections survive.
+ * Threads:   immutable after vv_runtime_new(), except the reference count and service states.
+ * Ownership: counted; owns the settings.
+ */
+#ifndef VV_GATEWAY_RUNTIME_H
+#define VV_GATEWAY_RUNTIME_H
+#include "gateway/routes.h"
+#include "gateway/settings.h"
+#include "gateway/template.h"
+#include <stdatomic.h>
+
+struct vv_action;
+
+struct vv_edit { /* one header edit, compiled */
+    struct vv_str name;
+    uint16_t id;               /* enum vv_field_id */
+    struct vv_template *value; /* NULL: remove */
+};
+struct vv_edits {
+    size_t count;
+    struct vv_edit *edit;
+};
+
+struct vv_service {
+    const struct vv_service_settings *conf;
+    struct vv_service_state *state; /* counted */
+    uint32_t index;                 /* in the runtime */
+    struct vv_template *hash_key;   /* NULL: none */
+    struct vv_str host;             /* p NULL: the client's */
+};
+
+struct vv_route {
+    const struct vv_route_settings *conf;
+    const struct vv_action *action;
+    struct vv_service *service;     /* NULL unless `to` */
+    uint32_t index;
+    struct vv_template *rewrite;    /* NULL: path unchanged */
+    struct vv_template *redirect;   /* NULL unless `redirect` */
+    struct vv_template *respond;    /* NULL unless `respond` */
+    struct vv_edits answer_edits, request_edits;
+    uint64_t body_bytes_max;        /* UINT64_MAX: the listener's */
+    struct vv_str cache_control;    /* from `expires`; p NULL: none */
+    int root_fd;                    /* files: the opened root, -1 otherwise */
+};
+
+struct vv_runtime {
+    _Atomic uint32_t refs;
+    struct vv_settings *settings;
+    struct vv_routes *matcher;
+    size_t route_count, service_count;
+    struct vv_route *route;
+    struct vv_service *service;
+    uint64_t generation; /* 1, 2, ... one per reload */
+};
+
+/* `former` may be NULL. Takes the settings only on VV_OK. reterr_text (256 bytes) says what failed. */
+VV_MUST_CHECK enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime *former,
+                                         struct vv_runtime **ret, char *reterr_text);
+/* Gives the services their new rules: the last step of a reload, which cannot fail. */
+void vv_runtime_commit(struct vv_runtime *rt);
+void vv_runtime_ref(struct vv_runtime *rt);
+void vv_runtime_unref(struct vv_runtime *rt);
+#endif

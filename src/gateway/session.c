@@ -1,0 +1,801 @@
+/* src/gateway/session.c - reads as long as the socket gives, answers before asking epoll: a short
+ * connection is accepted, answered and closed without ever being registered. */
+#include "gateway/session.h"
+#include "gateway/identify.h"
+#include "wire/proxy_header.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LINGER_NS (2 * VV_SEC)
+#define LINGER_BYTES (1u << 20)
+#define DISCARD_MAX (64u * 1024u) /* a longer rest of a body is not worth reading: close instead */
+#define PIECES_BEFORE_REQUEST 8   /* an answer needs at most this many more */
+#define REQUESTS_PER_TURN 64      /* pipelined ones; then the others have their turn */
+
+static void run(struct vv_session *s);
+
+static void bury(struct vv_worker *w, struct vv_corpse *c)
+{
+    (void)w;
+    free(VV_CONTAINER(c, struct vv_session, corpse));
+}
+
+static void drop_buffers(struct vv_session *s)
+{
+    vv_buf_put(&s->w->bufs, s->in);
+    vv_buf_put(&s->w->bufs, s->more);
+    s->in = s->more = NULL;
+    s->at = 0;
+    s->scan = s->head_seen = 0;
+}
+
+void vv_session_close(struct vv_session *s)
+{
+    if (s->state == VV_SESSION_CLOSED) {
+        return;
+    }
+    s->state = VV_SESSION_CLOSED;
+    if (s->x != NULL) {
+        vv_exchange_end(s->x, VV_REASON_CLIENT_CLOSED);
+    }
+    struct vv_worker *w = s->w;
+    vv_loop_timer_stop(w->loop, &s->timer);
+    if (s->registered) {
+        vv_loop_del(w->loop, &s->io, true);
+    }
+    close(s->io.fd);
+    vv_list_del(&s->node);
+    vv_list_del(&s->again.node);
+    drop_buffers(s);
+    vv_out_fini(&s->out, &w->bufs);
+    vv_worker_count(&w->sessions_open, (uint64_t)-1);
+    vv_metric_sub(w->shard, s->listener->s_open, 1);
+    vv_listener_session_ended(s->listener);
+    s->corpse.bury = bury;
+    vv_worker_bury(w, &s->corpse);
+}
+
+/* ---- timers ---- */
+
+static void arm(struct vv_session *s, enum vv_session_wait wait, uint64_t at_ns)
+{
+    s->wait = (uint8_t)wait;
+    vv_loop_timer_at(s->w->loop, &s->timer, at_ns);
+}
+
+void vv_session_arm(struct vv_session *s)
+{
+    uint64_t at = UINT64_MAX;
+    if (s->x != NULL && s->x->deadline_ns != 0) {
+        at = s->x->deadline_ns;
+    }
+    if (s->body_wait_ns != 0) {
+        at = vv_min_u64(at, s->body_wait_ns);
+    }
+    if (s->send_wait_ns != 0) {
+        at = vv_min_u64(at, s->send_wait_ns);
+    }
+    if (at != UINT64_MAX) {
+        arm(s, VV_WAIT_EXCHANGE, at);
+    } else {
+        s->wait = VV_WAIT_EXCHANGE; /* a timer that is still armed finds nothing to do */
+    }
+}
+
+static uint64_t header_timeout(const struct vv_session *s)
+{
+    return s->listener->conf.header_timeout_ns;
+}
+
+static void count_timeout(struct vv_session *s, const char *wait)
+{
+    const struct vv_str label = vv_str_from(wait);
+    vv_metric_add(s->w->shard, vv_metrics_series(s->w->metrics, VV_METRIC_TIMEOUTS, &label, 1), 1);
+}
+
+static void refuse(struct vv_session *s, enum vv_reason reason);
+
+static void exchange_timed_out(struct vv_session *s, uint64_t now_ns)
+{
+    struct vv_exchange *x = s->x;
+    if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns) {
+        count_timeout(s, "send");
+        if (x != NULL) {
+            vv_exchange_end(x, VV_REASON_CLIENT_SLOW_READ);
+        } else {
+            vv_session_close(s);
+        }
+    } else if (s->body_wait_ns != 0 && now_ns >= s->body_wait_ns) {
+        count_timeout(s, "body");
+        s->body_wait_ns = 0;
+        if (x != NULL) {
+            vv_answer_error(x, VV_REASON_CLIENT_SLOW_BODY);
+        } else {
+            vv_session_close(s);
+        }
+    } else if (x != NULL && x->deadline_ns != 0 && now_ns >= x->deadline_ns) {
+        count_timeout(s, "whole");
+        vv_answer_error(x, VV_REASON_WHOLE_TIMEOUT);
+    } else {
+        vv_session_arm(s);
+    }
+}
+
+static void on_timer(struct vv_loop *loop, struct vv_timer *t)
+{
+    struct vv_session *s = VV_CONTAINER(t, struct vv_session, timer);
+    switch ((enum vv_session_wait)s->wait) {
+    case VV_WAIT_HEAD:
+        count_timeout(s, "header");
+        if (s->in != NULL && vv_buf_len(s->in) > 0 && s->state == VV_SESSION_HEAD) {
+            refuse(s, VV_REASON_CLIENT_SLOW_HEAD);
+        } else {
+            vv_session_close(s);
+        }
+        break;
+    case VV_WAIT_KEEPALIVE:
+        count_timeout(s, "keepalive");
+        vv_session_close(s);
+        break;
+    case VV_WAIT_LINGER:
+        vv_session_close(s);
+        break;
+    case VV_WAIT_EXCHANGE:
+        exchange_timed_out(s, vv_loop_now(loop));
+        break;
+    }
+}
+
+/* ---- reading ---- */
+
+/* Reads into `b` once. VV_ECLOSED: the client has sent all it will. */
+static enum vv_err read_some(struct vv_session *s, struct vv_buf *b)
+{
+    if (!s->readable) {
+        return s->eof ? VV_ECLOSED : VV_EAGAIN;
+    }
+    for (;;) {
+        const size_t room = vv_buf_room(b);
+        const ssize_t n = recv(s->io.fd, b->data + b->end, room, 0);
+        if (n > 0) {
+            b->end += (uint32_t)n;
+            /* A short read has emptied the socket: epoll will speak up for the next byte. After a
+             * half-close it will not, so keep reading until the end shows. */
+            s->readable = (size_t)n == room || s->rdhup;
+            return VV_OK;
+        }
+        if (n == 0) {
+            s->readable = false;
+            s->eof = true;
+            return VV_ECLOSED;
+        }
+        if (errno == EINTR) {
+            continue;
+        }
+        s->readable = false;
+        if (errno == EAGAIN) {
+            return VV_EAGAIN;
+        }
+        s->hup = true;
+        return VV_ERESET;
+    }
+}
+
+/* Makes room for more of a head: bytes stay contiguous because the parser's slices do. */
+static bool room_for_head(struct vv_session *s)
+{
+    if (s->in == NULL) {
+        s->in = vv_buf_get(&s->w->bufs, VV_BUF_SMALL);
+        return s->in != NULL;
+    }
+    if (vv_buf_room(s->in) > 0) {
+        return true;
+    }
+    struct vv_buf *b = s->in;
+    if (b->start > 0) {
+        memmove(b->data, b->data + b->start, vv_buf_len(b));
+        b->end -= b->start;
+        b->start = 0;
+        return true;
+    }
+    struct vv_buf *bigger = vv_buf_get(&s->w->bufs, (size_t)b->cap * 2);
+    if (bigger == NULL) {
+        return false;
+    }
+    memcpy(bigger->data, b->data, b->end);
+    bigger->end = b->end;
+    vv_buf_put(&s->w->bufs, b);
+    s->in = bigger;
+    return true;
+}
+
+/* Room for more body. What was handed out before is used up: the former bytes may go, except the
+ * head's. A long body gets a large block of its own. */
+static struct vv_buf *room_for_body(struct vv_session *s)
+{
+    if (s->more == NULL) {
+        const bool fits = vv_buf_room(s->in) > 0 && s->body.framing == VV_H1_BODY_LENGTH &&
+                          s->body.left <= vv_buf_room(s->in);
+        if (fits) {
+            return s->in;
+        }
+        const bool large = s->body.framing != VV_H1_BODY_LENGTH || s->body.left > VV_BUF_SMALL;
+        s->more = vv_buf_get(&s->w->bufs, large ? VV_BUF_LARGE : VV_BUF_SMALL);
+        s->at = 0;
+        return s->more;
+    }
+    s->more->start = s->more->end = 0;
+    s->at = 0;
+    return s->more;
+}
+
+static enum vv_err body_failed(struct vv_exchange *x, enum vv_reason reason)
+{
+    if (reason == VV_REASON_CLIENT_CLOSED) {
+        vv_exchange_end(x, reason);
+    } else {
+        vv_answer_error(x, reason);
+    }
+    return VV_ECLOSED;
+}
+
+/* One run of data out of what has been read; VV_EAGAIN when all of it is used. */
+static enum vv_err body_take(struct vv_session *s, struct vv_str *ret)
+{
+    struct vv_request_body *b = &s->body;
+    const struct vv_buf *buf = s->more != NULL ? s->more : s->in;
+    const struct vv_str here = {buf->data + s->at, buf->end - s->at};
+    *ret = (struct vv_str){NULL, 0};
+    switch (b->framing) {
+    case VV_H1_BODY_LENGTH:
+        ret->p = here.p;
+        ret->n = here.n < b->left ? here.n : (size_t)b->left;
+        s->at += (uint32_t)ret->n;
+        b->left -= ret->n;
+        b->done = b->left == 0;
+        break;
+    case VV_H1_BODY_CHUNKED:
+        for (size_t used = 1; ret->n == 0 && !b->chunked.done && used > 0;) {
+            const struct vv_str rest = {buf->data + s->at, buf->end - s->at};
+            const enum vv_err err = vv_h1_chunked_next(&b->chunked, rest, &used, ret);
+            s->at += (uint32_t)used;
+            if (err == VV_ESYNTAX) {
+                return err;
+            }
+        }
+        b->done = b->chunked.done;
+        break;
+    case VV_H1_BODY_TUNNEL:
+        *ret = here;
+        s->at += (uint32_t)here.n;
+        break;
+    case VV_H1_BODY_NONE:
+    case VV_H1_BODY_CLOSE:
+        b->done = true;
+        break;
+    }
+    b->bytes += ret->n;
+    return ret->n > 0 || b->done ? VV_OK : VV_EAGAIN;
+}
+
+enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
+{
+    struct vv_session *s = x->session;
+    s->body_wait_ns = 0;
+    for (;;) {
+        if (s->body.done) {
+            *ret_data = (struct vv_str){NULL, 0};
+            return VV_OK;
+        }
+        enum vv_err err = body_take(s, ret_data);
+        if (err == VV_ESYNTAX) {
+            return body_failed(x, VV_REASON_BAD_BODY);
+        }
+        if (err == VV_OK) {
+            x->waiting_continue = false; /* it sends without having been told to */
+            return s->body.bytes > x->body_bytes_max ? body_failed(x, VV_REASON_BODY_TOO_LARGE)
+                                                     : VV_OK;
+        }
+        struct vv_buf *b = room_for_body(s);
+        if (b == NULL) {
+            return body_failed(x, VV_REASON_NO_MEMORY);
+        }
+        err = read_some(s, b);
+        if (err == VV_EAGAIN) {
+            if (s->body.framing != VV_H1_BODY_TUNNEL && x->body_timeout_ns != 0) {
+                s->body_wait_ns = vv_worker_now(s->w) + x->body_timeout_ns;
+                vv_session_arm(s);
+            }
+            return VV_EAGAIN;
+        }
+        if (err == VV_ECLOSED && s->body.framing == VV_H1_BODY_TUNNEL) {
+            s->body.done = true;
+        } else if (err != VV_OK) {
+            return body_failed(x, VV_REASON_CLIENT_CLOSED);
+        }
+    }
+}
+
+/* ---- writing ---- */
+
+static void go_on(struct vv_loop *loop, struct vv_defer *d)
+{
+    (void)loop;
+    struct vv_session *s = VV_CONTAINER(d, struct vv_session, again);
+    if (s->state != VV_SESSION_CLOSED) {
+        run(s);
+    }
+}
+
+enum vv_err vv_session_flush(struct vv_session *s)
+{
+    const enum vv_err err = vv_out_flush(&s->out, &s->w->bufs, s->io.fd);
+    if (err == VV_EAGAIN) {
+        s->blocked = true;
+        if (s->out.yielded) {
+            vv_loop_defer(s->w->loop, &s->again);
+        }
+        const uint64_t wait = s->x != NULL ? s->x->send_timeout_ns : 30 * VV_SEC;
+        if (wait != 0 && (s->send_wait_ns == 0 || s->out.sent != s->send_mark)) {
+            s->send_wait_ns = vv_worker_now(s->w) + wait;
+            s->send_mark = s->out.sent;
+            vv_session_arm(s);
+        }
+        return VV_EAGAIN;
+    }
+    s->blocked = false;
+    s->send_wait_ns = 0;
+    return err;
+}
+
+/* The socket takes bytes again. False: the session is gone. */
+static bool unblock(struct vv_session *s)
+{
+    const enum vv_err err = vv_session_flush(s);
+    if (err == VV_EAGAIN) {
+        return true;
+    }
+    struct vv_exchange *x = s->x;
+    if (err != VV_OK) {
+        vv_session_close(s);
+    } else if (x != NULL && x->body_done) {
+        vv_exchange_end(x, VV_REASON_NONE);
+    } else if (x != NULL && x->action != NULL && x->action->drained != NULL) {
+        x->action->drained(x);
+    }
+    return s->state != VV_SESSION_CLOSED;
+}
+
+/* ---- between requests ---- */
+
+static void linger(struct vv_session *s)
+{
+    const bool unread = !s->eof && (s->readable || !s->body.done ||
+                                    (s->in != NULL && s->in->end > s->at));
+    if (!unread || s->hup) {
+        vv_session_close(s);
+        return;
+    }
+    /* Closing with unread bytes would reset the connection and may take the answer with it
+     * (RFC 9112 9.6): stop writing, read what still comes, then close. */
+    shutdown(s->io.fd, SHUT_WR);
+    s->state = VV_SESSION_LINGER;
+    s->lingered = 0;
+    drop_buffers(s);
+    arm(s, VV_WAIT_LINGER, vv_worker_now(s->w) + LINGER_NS);
+}
+
+static void linger_read(struct vv_session *s)
+{
+    for (;;) {
+        const ssize_t n = recv(s->io.fd, s->w->scratch, VV_WORKER_SCRATCH, 0);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 && errno == EAGAIN) {
+            s->readable = false;
+            return;
+        }
+        s->lingered += n > 0 ? (size_t)n : 0;
+        if (n <= 0 || s->lingered > LINGER_BYTES) {
+            vv_session_close(s);
+            return;
+        }
+    }
+}
+
+/* What follows the finished request becomes the start of the input. */
+static void consume(struct vv_session *s)
+{
+    if (s->more != NULL) {
+        vv_buf_put(&s->w->bufs, s->in);
+        s->in = s->more;
+        s->more = NULL;
+    }
+    s->in->start = s->at;
+    s->scan = s->head_seen = 0;
+    if (s->in->start == s->in->end) {
+        vv_buf_put(&s->w->bufs, s->in);
+        s->in = NULL;
+        s->at = 0;
+    }
+}
+
+static void discard(struct vv_session *s)
+{
+    for (;;) {
+        struct vv_str run_of_data;
+        enum vv_err err = s->body.done ? VV_OK : body_take(s, &run_of_data);
+        if (err == VV_OK && s->body.done) {
+            s->body_wait_ns = 0;
+            s->state = VV_SESSION_HEAD;
+            consume(s);
+            return;
+        }
+        if (err == VV_EAGAIN) {
+            struct vv_buf *b = room_for_body(s);
+            err = b != NULL ? read_some(s, b) : VV_ENOMEM;
+            if (err == VV_EAGAIN) {
+                s->body_wait_ns = vv_worker_now(s->w) + header_timeout(s);
+                vv_session_arm(s);
+                return;
+            }
+        }
+        if (err != VV_OK || s->body.bytes > DISCARD_MAX) {
+            vv_session_close(s);
+            return;
+        }
+    }
+}
+
+bool vv_body_rewind(struct vv_exchange *x)
+{
+    struct vv_session *s = x->session;
+    if (s->more != NULL || s->body.framing == VV_H1_BODY_TUNNEL) {
+        return false;
+    }
+    s->body = (struct vv_request_body){.framing = x->req.framing,
+                                       .left = x->req.content_length,
+                                       .done = x->req.framing == VV_H1_BODY_NONE ||
+                                               (x->req.framing == VV_H1_BODY_LENGTH &&
+                                                x->req.content_length == 0)};
+    vv_h1_chunked_init(&s->body.chunked);
+    s->at = s->in->start + (uint32_t)x->req.head_bytes;
+    return true;
+}
+
+bool vv_session_can_discard(const struct vv_session *s)
+{
+    return s->body.done || (s->body.framing == VV_H1_BODY_LENGTH && s->body.left <= DISCARD_MAX);
+}
+
+void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut)
+{
+    s->x = NULL;
+    s->body_wait_ns = 0;
+    if (s->state == VV_SESSION_CLOSED) {
+        return;
+    }
+    if (cut || (s->hup && vv_out_empty(&s->out))) {
+        vv_session_close(s);
+        return;
+    }
+    if (close_after || s->w->draining || s->listener->stopped) {
+        s->close_after = true;
+    }
+    if (s->body.done) {
+        s->state = VV_SESSION_HEAD;
+        consume(s);
+    } else if (s->close_after) {
+        s->state = VV_SESSION_HEAD;
+    } else {
+        s->state = VV_SESSION_DISCARD;
+    }
+    if (!s->busy) {
+        run(s);
+    }
+}
+
+static void own(struct vv_session *s, struct vv_exchange *x)
+{
+    s->x = x;
+    s->state = VV_SESSION_EXCHANGE;
+    vv_metric_add(s->w->shard, s->w->s_in_flight, 1);
+    vv_worker_count(&s->w->requests, 1);
+    vv_metric_add(s->w->shard, s->listener->s_received, 1);
+}
+
+/* Answers a request that never became one (malformed, too slow) and closes. */
+static void refuse(struct vv_session *s, enum vv_reason reason)
+{
+    struct vv_exchange *x = vv_exchange_new(s->w, s);
+    if (x == NULL) {
+        vv_session_close(s);
+        return;
+    }
+    vv_h1_head_init(&x->req);
+    x->req.minor = 1;
+    own(s, x);
+    s->body = (struct vv_request_body){.done = false, .framing = VV_H1_BODY_NONE};
+    x->close = true;
+    vv_answer_error(x, reason);
+}
+
+static void refuse_syntax(struct vv_session *s, struct vv_exchange *x)
+{
+    const struct vv_h1_error_info *why = &vv_h1_errors[x->req.error];
+    const struct vv_str label = vv_str_from(why->id);
+    vv_metric_add(s->w->shard, vv_metrics_series(s->w->metrics, VV_METRIC_BAD_REQUESTS, &label, 1),
+                  1);
+    x->close = true;
+    x->refused = why;
+    x->req.fields_count = 0;
+    vv_answer_error(x, VV_REASON_BAD_REQUEST);
+}
+
+static void begin(struct vv_session *s, struct vv_exchange *x)
+{
+    struct vv_worker *w = s->w;
+    own(s, x);
+    s->requests++;
+    s->head_began_ns = 0;
+    (void)!vv_body_rewind(x);
+    const uint64_t most = s->listener->conf.keepalive_requests;
+    x->close = !x->req.keep_alive || w->draining || s->listener->stopped ||
+               (most != 0 && s->requests >= most);
+    vv_exchange_run(x);
+}
+
+/* One request out of the input. False: nothing more to do now. */
+static bool next_request(struct vv_session *s)
+{
+    struct vv_worker *w = s->w;
+    if (s->in == NULL || vv_buf_len(s->in) <= s->head_seen) {
+        if (!room_for_head(s)) {
+            vv_session_close(s);
+            return false;
+        }
+        const enum vv_err err = read_some(s, s->in);
+        if (err != VV_OK) {
+            if (err != VV_EAGAIN) {
+                s->close_after = true;
+            }
+            return false;
+        }
+    }
+    struct vv_exchange *x = vv_exchange_new(w, s);
+    if (x == NULL) {
+        vv_session_close(s);
+        return false;
+    }
+    const struct vv_h1_limits limits = {.line_bytes = (uint32_t)s->listener->conf.line_bytes,
+                                        .head_bytes = (uint32_t)s->listener->conf.head_bytes,
+                                        .fields = (uint32_t)s->listener->conf.fields_max};
+    vv_h1_head_init(&x->req);
+    x->req.scan = s->scan;
+    const struct vv_str bytes = {s->in->data + s->in->start, vv_buf_len(s->in)};
+    const enum vv_err err = vv_h1_parse_request(&x->req, bytes, &limits);
+    if (err == VV_EAGAIN) {
+        s->scan = x->req.scan;
+        s->head_seen = bytes.n;
+        vv_exchange_free(x);
+        return s->readable || s->eof;
+    }
+    if (err == VV_OK) {
+        begin(s, x);
+    } else {
+        own(s, x);
+        s->body = (struct vv_request_body){.framing = VV_H1_BODY_NONE};
+        s->at = s->in->end;
+        refuse_syntax(s, x);
+    }
+    return true;
+}
+
+/* A PROXY header in front of everything else. False: wait, or gone. */
+static bool proxy_header(struct vv_session *s)
+{
+    if (!room_for_head(s)) {
+        vv_session_close(s);
+        return false;
+    }
+    const enum vv_err got = read_some(s, s->in);
+    if (got != VV_OK && got != VV_EAGAIN) {
+        vv_session_close(s);
+        return false;
+    }
+    struct vv_proxy_header h;
+    const enum vv_err err = vv_proxy_header_parse(
+        (struct vv_str){s->in->data + s->in->start, vv_buf_len(s->in)}, &h);
+    if (err == VV_EAGAIN) {
+        return false;
+    }
+    if (err != VV_OK) {
+        const struct vv_str label = VV_STR("proxy_header");
+        vv_metric_add(s->w->shard,
+                      vv_metrics_series(s->w->metrics, VV_METRIC_BAD_REQUESTS, &label, 1), 1);
+        vv_session_close(s);
+        return false;
+    }
+    s->in->start += (uint32_t)h.bytes;
+    s->at = s->in->start;
+    vv_identify_proxy_header(s, &h);
+    s->state = VV_SESSION_HEAD;
+    return true;
+}
+
+/* Nothing to do until the client speaks: hold nothing, wait with a limit. */
+static void rest(struct vv_session *s)
+{
+    const uint64_t now = vv_worker_now(s->w);
+    const bool partial = s->in != NULL && vv_buf_len(s->in) > 0;
+    if (!partial && s->in != NULL) {
+        drop_buffers(s);
+    }
+    if (partial || s->requests == 0 || s->state == VV_SESSION_PROXY) {
+        if (s->head_began_ns == 0) {
+            s->head_began_ns = now;
+        }
+        if (header_timeout(s) != 0) {
+            arm(s, VV_WAIT_HEAD, s->head_began_ns + header_timeout(s));
+        }
+    } else {
+        s->head_began_ns = 0;
+        arm(s, VV_WAIT_KEEPALIVE, now + s->listener->conf.keepalive_ns);
+    }
+}
+
+static void finish_turn(struct vv_session *s)
+{
+    if (!vv_out_empty(&s->out) && !s->blocked) {
+        const enum vv_err err = vv_session_flush(s);
+        if (err != VV_OK && err != VV_EAGAIN) {
+            vv_session_close(s);
+            return;
+        }
+    }
+    if (s->blocked) {
+        return;
+    }
+    if (s->close_after) {
+        linger(s);
+    } else {
+        rest(s);
+    }
+}
+
+static bool wants_request(const struct vv_session *s)
+{
+    return (s->state == VV_SESSION_HEAD || s->state == VV_SESSION_PROXY) && !s->close_after &&
+           !s->blocked;
+}
+
+/* The request loop: the only place where a session moves on to its next request. */
+static void run(struct vv_session *s)
+{
+    if (s->busy) {
+        return;
+    }
+    s->busy = true;
+    if (s->blocked && !unblock(s)) {
+        return; /* closed: `busy` goes with it */
+    }
+    if (s->state == VV_SESSION_DISCARD) {
+        discard(s);
+    }
+    unsigned budget = REQUESTS_PER_TURN;
+    while (wants_request(s)) {
+        if (budget-- == 0) {
+            vv_loop_defer(s->w->loop, &s->again);
+            break;
+        }
+        if (s->out.count > PIECES_BEFORE_REQUEST) {
+            const enum vv_err err = vv_session_flush(s);
+            if (err == VV_EAGAIN) {
+                break;
+            }
+            if (err != VV_OK) {
+                vv_session_close(s);
+                break;
+            }
+        }
+        if (s->state == VV_SESSION_PROXY ? !proxy_header(s) : !next_request(s)) {
+            break;
+        }
+        if (s->state == VV_SESSION_DISCARD) {
+            discard(s);
+        }
+    }
+    s->busy = false;
+    if (s->state == VV_SESSION_HEAD || s->state == VV_SESSION_PROXY) {
+        finish_turn(s);
+    }
+}
+
+static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
+{
+    (void)loop;
+    struct vv_session *s = VV_CONTAINER(io, struct vv_session, io);
+    if (events & (VV_IO_HUP | VV_IO_ERROR)) {
+        s->hup = true;
+        s->rdhup = true;
+    }
+    if (events & VV_IO_RDHUP) {
+        s->rdhup = true;
+    }
+    if (events & (VV_IO_READ | VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) {
+        s->readable = !s->eof;
+    }
+    if (s->state == VV_SESSION_LINGER) {
+        linger_read(s);
+        return;
+    }
+    if (s->hup && s->x != NULL) { /* both directions are gone: nobody waits for this answer */
+        vv_session_close(s);
+        return;
+    }
+    const bool was_blocked = s->blocked;
+    if (s->x == NULL || (was_blocked && (events & VV_IO_WRITE))) {
+        run(s);
+        if (s->state == VV_SESSION_CLOSED) {
+            return;
+        }
+    }
+    struct vv_exchange *x = s->x;
+    if (x != NULL && s->readable && !s->body.done && x->action != NULL && x->action->body != NULL) {
+        x->action->body(x);
+    }
+}
+
+void vv_session_retire(struct vv_session *s)
+{
+    const bool idle = s->x == NULL && vv_out_empty(&s->out) && s->state != VV_SESSION_LINGER &&
+                      (s->in == NULL || vv_buf_len(s->in) == 0) && !s->readable;
+    if (idle) {
+        /* A request may be on its way: whoever is active gets `Connection: close` with its next
+         * answer, only those who stay silent are closed. */
+        const uint64_t grace = s->w->use->rt->settings->drain_ns / 10;
+        arm(s, VV_WAIT_KEEPALIVE, vv_worker_now(s->w) + grace);
+    } else if (s->x != NULL) {
+        s->x->close = true;
+    }
+}
+
+void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer)
+{
+    struct vv_worker *w = l->worker;
+    struct vv_session *s = malloc(sizeof *s);
+    if (s == NULL) {
+        close(fd);
+        vv_listener_session_ended(l);
+        return;
+    }
+    memset(s, 0, offsetof(struct vv_session, peer));
+    s->io = (struct vv_io){.fn = on_io, .fd = fd};
+    s->w = w;
+    s->listener = l;
+    s->state = l->conf.proxy_protocol ? VV_SESSION_PROXY : VV_SESSION_HEAD;
+    s->body.done = true;
+    s->readable = true; /* deferred accept: the request is usually there already */
+    s->again.fn = go_on;
+    vv_list_init(&s->again.node);
+    vv_timer_init(&s->timer, on_timer);
+    s->peer = *peer;
+    vv_out_init(&s->out);
+    vv_list_push_back(&w->sessions, &s->node);
+    vv_worker_count(&w->sessions_open, 1);
+    vv_metric_add(w->shard, l->s_accepted, 1);
+    vv_metric_add(w->shard, l->s_open, 1);
+    vv_identify_session(s);
+    run(s);
+    if (s->state == VV_SESSION_CLOSED) {
+        return;
+    }
+    if (vv_loop_add(w->loop, &s->io) != VV_OK) {
+        vv_session_close(s);
+        return;
+    }
+    s->registered = true;
+}

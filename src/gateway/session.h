@@ -1,0 +1,85 @@
+/* src/gateway/session.h - one client connection: reads requests, writes answers, keeps order.
+ *
+ * Model:     at most one exchange at a time; pipelined requests wait in the input buffer. Small
+ *            answers of pipelined requests collect in `out` and leave in one write. While there is
+ *            no request and no output the session holds no buffer.
+ *            A tunnel (101) is an exchange whose body and answer are raw bytes until close.
+ * States:    PROXY (waits for a PROXY header) -> HEAD (idle or reading a head) -> EXCHANGE
+ *            -> DISCARD (answered; the small rest of the request body is dropped) -> HEAD ...
+ *            -> LINGER (answered, will close; reads what still comes) -> CLOSED.
+ * Threads:   one worker.
+ */
+#ifndef VV_GATEWAY_SESSION_H
+#define VV_GATEWAY_SESSION_H
+#include "gateway/exchange.h"
+
+enum vv_session_state {
+    VV_SESSION_PROXY,
+    VV_SESSION_HEAD,
+    VV_SESSION_EXCHANGE,
+    VV_SESSION_DISCARD,
+    VV_SESSION_LINGER,
+    VV_SESSION_CLOSED
+};
+enum vv_session_wait { /* what the session's timer stands for */
+    VV_WAIT_HEAD,
+    VV_WAIT_KEEPALIVE,
+    VV_WAIT_EXCHANGE, /* body, send or whole: see on_timer */
+    VV_WAIT_LINGER
+};
+
+struct vv_request_body { /* what is left of it, and how to read it */
+    enum vv_h1_framing framing;
+    uint64_t left;                 /* LENGTH */
+    struct vv_h1_chunked chunked;
+    uint64_t bytes;                /* data handed out so far */
+    bool done;
+};
+
+struct vv_session {
+    struct vv_io io;
+    struct vv_worker *w;
+    struct vv_listener *listener;
+    struct vv_exchange *x;
+    struct vv_buf *in;              /* the head stays in front while its exchange lives */
+    struct vv_buf *more;            /* a body that did not fit behind its head is read here */
+    uint32_t at;                    /* next unread byte, in `more` or else in `in` */
+    struct vv_request_body body;    /* of the present request; outlives its exchange when discarded */
+    uint8_t state, wait;
+    bool readable, hup, rdhup, eof; /* what epoll said; eof: read() returned 0 */
+    bool busy;                      /* the request loop is running further up the stack */
+    bool blocked;                   /* out did not leave completely: waiting for VV_IO_WRITE */
+    bool registered;
+    bool trusted;                   /* the peer is a trusted proxy */
+    bool close_after;               /* no further request on this connection */
+    uint8_t client_ip_bytes;
+    char client_ip[47];
+    size_t scan;                    /* of the head that is being received */
+    size_t head_seen;               /* bytes of it the parser has had */
+    size_t lingered;                /* bytes read while lingering */
+    uint64_t send_mark;             /* out.sent when the send deadline was set: progress moves it */
+    uint64_t body_wait_ns, send_wait_ns; /* deadlines inside an exchange; 0: none */
+    uint64_t requests;
+    uint64_t head_began_ns;
+    struct vv_timer timer;
+    struct vv_defer again;          /* go on next turn: fairness */
+    struct vv_list node;
+    struct vv_corpse corpse;
+    struct vv_addr peer;
+    struct vv_out out;
+};
+
+/* Takes the descriptor. */
+void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer);
+/* An exchange of this session has ended (s->x is NULL); cut: nothing more may be sent. */
+void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut);
+void vv_session_close(struct vv_session *s);
+/* Ends an idle session at once, a busy one after its exchange (drain, stopped listener). */
+void vv_session_retire(struct vv_session *s);
+/* Writes what is in `out`. VV_EAGAIN: blocked, goes on by itself. */
+enum vv_err vv_session_flush(struct vv_session *s);
+/* May the connection be kept although some of the request body was not read? */
+bool vv_session_can_discard(const struct vv_session *s);
+/* Sets the timer to the nearest of the exchange's deadlines. */
+void vv_session_arm(struct vv_session *s);
+#endif

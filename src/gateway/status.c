@@ -1,0 +1,1 @@
+/* src/gateway/status.c - being written. */

@@ -1,0 +1,405 @@
+/* src/gateway/upstream.c - last in, first out: the warmest connection is used first and the surplus grows
+ * old at the other end of the list, where it is dropped. */
+#include "gateway/upstream.h"
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct vv_upstream_pool {
+    struct vv_list node;
+    struct vv_server *server; /* counted */
+    struct vv_list idle;      /* newest first */
+    size_t idle_count, active_count;
+    size_t keep;              /* idle connections kept */
+    uint64_t keep_ns;
+    struct vv_upstream_stat stat;
+};
+
+#define SLOTS 256 /* pools by server pointer; chains are short */
+struct slot {
+    struct vv_list pools;
+};
+
+struct vv_upstreams {
+    struct vv_worker *w;
+    struct slot slot[SLOTS];
+};
+
+static size_t slot_of(const struct vv_server *s)
+{
+    return (size_t)(((uintptr_t)s >> 6) * UINT64_C(0x9e3779b97f4a7c15) >> 56) % SLOTS;
+}
+
+enum vv_err vv_upstreams_new(struct vv_worker *w, struct vv_upstreams **ret)
+{
+    struct vv_upstreams *us = malloc(sizeof *us);
+    if (us == NULL) {
+        return VV_ENOMEM;
+    }
+    us->w = w;
+    for (size_t i = 0; i < SLOTS; i++) {
+        vv_list_init(&us->slot[i].pools);
+    }
+    *ret = us;
+    return VV_OK;
+}
+
+static void series_of(struct vv_worker *w, struct vv_upstream_pool *p)
+{
+    const struct vv_str service = vv_str_from(vv_service_state_name(p->server->service));
+    const struct vv_str server = vv_str_from(p->server->name);
+    const struct vv_str two[] = {service, server};
+    const struct vv_str idle[] = {service, server, VV_STR("idle")};
+    const struct vv_str active[] = {service, server, VV_STR("active")};
+    struct vv_metrics *m = w->metrics;
+    p->stat.connects = vv_metrics_series(m, VV_METRIC_UPSTREAM_CONNECTS, two, 2);
+    p->stat.reuses = vv_metrics_series(m, VV_METRIC_UPSTREAM_REUSES, two, 2);
+    p->stat.idle = vv_metrics_series(m, VV_METRIC_UPSTREAM_CONNECTIONS, idle, 3);
+    p->stat.active = vv_metrics_series(m, VV_METRIC_UPSTREAM_CONNECTIONS, active, 3);
+    p->stat.duration =
+        vv_metric_hist(w->shard, vv_metrics_series(m, VV_METRIC_UPSTREAM_DURATION, two, 2));
+}
+
+static struct vv_upstream_pool *pool_of(struct vv_upstreams *us, struct vv_server *server)
+{
+    struct vv_list *chain = &us->slot[slot_of(server)].pools;
+    VV_LIST_EACH(it, chain)
+    {
+        struct vv_upstream_pool *p = VV_LIST_ENTRY(it, struct vv_upstream_pool, node);
+        if (p->server == server) {
+            return p;
+        }
+    }
+    struct vv_upstream_pool *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return NULL;
+    }
+    vv_server_ref(server);
+    p->server = server;
+    vv_list_init(&p->idle);
+    vv_list_push_front(chain, &p->node);
+    series_of(us->w, p);
+    return p;
+}
+
+static void pool_free(struct vv_upstream_pool *p)
+{
+    vv_list_del(&p->node);
+    vv_server_unref(p->server);
+    free(p);
+}
+
+static void bury(struct vv_worker *w, struct vv_corpse *c)
+{
+    (void)w;
+    free(VV_CONTAINER(c, struct vv_uconn, corpse));
+}
+
+/* Leaves the pool's counts to the caller. */
+static void destroy(struct vv_uconn *u)
+{
+    struct vv_worker *w = u->w;
+    u->owner = NULL;
+    vv_loop_timer_stop(w->loop, &u->timer);
+    vv_loop_del(w->loop, &u->io, true);
+    close(u->io.fd);
+    u->io.fd = -1;
+    vv_list_del(&u->node);
+    vv_list_del(&u->again.node);
+    vv_buf_put(&w->bufs, u->in);
+    u->in = NULL;
+    vv_out_fini(&u->out, &w->bufs);
+    u->corpse.bury = bury;
+    vv_worker_bury(w, &u->corpse);
+}
+
+static void drop_idle(struct vv_uconn *u)
+{
+    u->pool->idle_count--;
+    vv_metric_sub(u->w->shard, u->pool->stat.idle, 1);
+    destroy(u);
+}
+
+void vv_upstreams_free(struct vv_upstreams *us)
+{
+    if (us == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < SLOTS; i++) {
+        VV_LIST_EACH(it, &us->slot[i].pools)
+        {
+            struct vv_upstream_pool *p = VV_LIST_ENTRY(it, struct vv_upstream_pool, node);
+            VV_LIST_EACH(c, &p->idle)
+            {
+                drop_idle(VV_LIST_ENTRY(c, struct vv_uconn, node));
+            }
+            pool_free(p);
+        }
+    }
+    free(us);
+}
+
+static void pool_second(struct vv_upstream_pool *p, uint64_t now_ns)
+{
+    while (!vv_list_empty(&p->idle)) {
+        struct vv_uconn *oldest = VV_LIST_ENTRY(p->idle.prev, struct vv_uconn, node);
+        if (now_ns - oldest->idle_since_ns < p->keep_ns) {
+            break;
+        }
+        drop_idle(oldest);
+    }
+    /* Only this pool still knows the server: it has left the service. */
+    const bool orphan = atomic_load_explicit(&p->server->refs, memory_order_acquire) == 1;
+    if (orphan && p->active_count == 0 && p->idle_count == 0) {
+        pool_free(p);
+    }
+}
+
+void vv_upstreams_second(struct vv_upstreams *us, uint64_t now_ns)
+{
+    for (size_t i = 0; i < SLOTS; i++) {
+        VV_LIST_EACH(it, &us->slot[i].pools)
+        {
+            pool_second(VV_LIST_ENTRY(it, struct vv_upstream_pool, node), now_ns);
+        }
+    }
+}
+
+/* ---- events ---- */
+
+static void connect_done(struct vv_uconn *u)
+{
+    const enum vv_err err = vv_sock_error(u->io.fd);
+    u->connecting = false;
+    u->owner->connected(u, err);
+}
+
+static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
+{
+    (void)loop;
+    struct vv_uconn *u = VV_CONTAINER(io, struct vv_uconn, io);
+    if (u->owner == NULL) {
+        if (events & (VV_IO_READ | VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) {
+            drop_idle(u); /* closed, or said something nobody asked for */
+        }
+        return;
+    }
+    if (events & (VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) {
+        u->rdhup = true;
+    }
+    if (events & (VV_IO_READ | VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) {
+        u->readable = !u->eof;
+    }
+    if (u->connecting) {
+        if (events & (VV_IO_WRITE | VV_IO_HUP | VV_IO_ERROR)) {
+            connect_done(u);
+        }
+        return;
+    }
+    if ((events & VV_IO_WRITE) && u->blocked) {
+        u->owner->writable(u);
+        if (u->owner == NULL) {
+            return;
+        }
+    }
+    if (u->readable) {
+        u->owner->readable(u);
+    }
+}
+
+static void on_timer(struct vv_loop *loop, struct vv_timer *t)
+{
+    struct vv_uconn *u = VV_CONTAINER(t, struct vv_uconn, timer);
+    if (u->owner == NULL) {
+        return;
+    }
+    if (u->wait_until_ns == 0 || vv_loop_now(loop) < u->wait_until_ns) {
+        if (u->wait_until_ns != 0) {
+            vv_loop_timer_at(loop, t, u->wait_until_ns);
+        }
+        return;
+    }
+    u->wait_until_ns = 0;
+    u->owner->timeout(u);
+}
+
+void vv_uconn_wait(struct vv_uconn *u, uint64_t at_ns)
+{
+    u->wait_until_ns = at_ns;
+    /* A timer that is armed for an earlier time looks again by itself: most requests touch no wheel. */
+    if (at_ns != 0 && (!u->timer.armed || u->timer.at_ns > at_ns)) {
+        vv_loop_timer_at(u->w->loop, &u->timer, at_ns);
+    }
+}
+
+static void on_again(struct vv_loop *loop, struct vv_defer *d)
+{
+    (void)loop;
+    struct vv_uconn *u = VV_CONTAINER(d, struct vv_uconn, again);
+    if (u->owner != NULL && !u->connecting) {
+        u->owner->readable(u);
+    }
+}
+
+/* ---- taking and returning ---- */
+
+static void lend(struct vv_uconn *u, const struct vv_uconn_owner *owner, void *user)
+{
+    u->owner = owner;
+    u->user = user;
+    u->requests++;
+    u->pool->active_count++;
+    vv_metric_add(u->w->shard, u->pool->stat.active, 1);
+}
+
+static enum vv_err open_new(struct vv_upstreams *us, struct vv_upstream_pool *p,
+                            struct vv_uconn **ret)
+{
+    struct vv_uconn *u = malloc(sizeof *u);
+    if (u == NULL) {
+        return VV_ENOMEM;
+    }
+    memset(u, 0, offsetof(struct vv_uconn, out));
+    enum vv_err err = vv_sock_connect(&p->server->addr, &u->io.fd);
+    if (err != VV_OK) {
+        free(u);
+        return err;
+    }
+    u->io.fn = on_io;
+    u->w = us->w;
+    u->pool = p;
+    u->connecting = true;
+    u->again.fn = on_again;
+    vv_list_init(&u->again.node);
+    vv_list_init(&u->node);
+    vv_timer_init(&u->timer, on_timer);
+    vv_out_init(&u->out);
+    err = vv_loop_add(us->w->loop, &u->io);
+    if (err != VV_OK) {
+        close(u->io.fd);
+        free(u);
+        return err;
+    }
+    vv_metric_add(us->w->shard, p->stat.connects, 1);
+    *ret = u;
+    return VV_OK;
+}
+
+enum vv_err vv_upstream_take(struct vv_upstreams *us, struct vv_server *server,
+                             const struct vv_service_settings *conf, bool fresh,
+                             const struct vv_uconn_owner *owner, void *user, struct vv_uconn **ret)
+{
+    struct vv_upstream_pool *p = pool_of(us, server);
+    if (p == NULL) {
+        return VV_ENOMEM;
+    }
+    p->keep = conf->keepalive;
+    p->keep_ns = conf->keepalive_ns;
+    struct vv_uconn *u = NULL;
+    if (!fresh && !vv_list_empty(&p->idle)) {
+        u = VV_LIST_ENTRY(p->idle.next, struct vv_uconn, node);
+        vv_list_del(&u->node);
+        p->idle_count--;
+        vv_metric_sub(us->w->shard, p->stat.idle, 1);
+        vv_metric_add(us->w->shard, p->stat.reuses, 1);
+        u->reused = true;
+    } else {
+        if (conf->connections != 0 && p->active_count + p->idle_count >= conf->connections) {
+            return VV_ELIMIT;
+        }
+        const enum vv_err err = open_new(us, p, &u);
+        if (err != VV_OK) {
+            return err;
+        }
+    }
+    lend(u, owner, user);
+    *ret = u;
+    return VV_OK;
+}
+
+static void taken_back(struct vv_uconn *u)
+{
+    u->pool->active_count--;
+    vv_metric_sub(u->w->shard, u->pool->stat.active, 1);
+}
+
+void vv_upstream_give_back(struct vv_uconn *u)
+{
+    struct vv_upstream_pool *p = u->pool;
+    const bool clean = vv_out_empty(&u->out) && (u->in == NULL || vv_buf_len(u->in) == 0) &&
+                       !u->eof && !u->rdhup && !u->readable;
+    const bool wanted = p->idle_count < p->keep &&
+                        atomic_load_explicit(&p->server->refs, memory_order_relaxed) > 1;
+    taken_back(u);
+    if (!clean || !wanted) {
+        destroy(u);
+        return;
+    }
+    vv_buf_put(&u->w->bufs, u->in);
+    u->in = NULL;
+    u->owner = NULL;
+    u->user = NULL;
+    u->wait_until_ns = 0;
+    u->idle_since_ns = vv_worker_now(u->w);
+    vv_list_push_front(&p->idle, &u->node);
+    p->idle_count++;
+    vv_metric_add(u->w->shard, p->stat.idle, 1);
+}
+
+void vv_upstream_discard(struct vv_uconn *u)
+{
+    taken_back(u);
+    destroy(u);
+}
+
+enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
+{
+    if (!u->readable) {
+        return u->eof ? VV_ECLOSED : VV_EAGAIN;
+    }
+    if (u->in == NULL) {
+        u->in = vv_buf_get(&u->w->bufs, block_bytes);
+        if (u->in == NULL) {
+            return VV_ENOMEM;
+        }
+    }
+    for (;;) {
+        const size_t room = vv_buf_room(u->in);
+        VV_ASSERT(room > 0);
+        const ssize_t n = recv(u->io.fd, u->in->data + u->in->end, room, 0);
+        if (n > 0) {
+            u->in->end += (uint32_t)n;
+            u->readable = (size_t)n == room || u->rdhup; /* see session.c: a short read emptied it */
+            return VV_OK;
+        }
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        u->readable = false;
+        if (n < 0 && errno == EAGAIN) {
+            return VV_EAGAIN;
+        }
+        u->eof = true;
+        return n == 0 ? VV_ECLOSED : VV_ERESET;
+    }
+}
+
+struct vv_upstream_stat *vv_uconn_stat(struct vv_uconn *u)
+{
+    return &u->pool->stat;
+}
+
+void vv_upstream_count(struct vv_uconn *u, uint32_t key, struct vv_str label)
+{
+    struct vv_upstream_stat *stat = &u->pool->stat;
+    const size_t i = key % VV_COUNT(stat->slot);
+    if (stat->slot[i].key != key) {
+        const struct vv_str values[] = {vv_str_from(vv_service_state_name(u->pool->server->service)),
+                                        vv_str_from(u->pool->server->name), label};
+        stat->slot[i].key = key;
+        stat->slot[i].series = vv_metrics_series(u->w->metrics, VV_METRIC_UPSTREAM_REQUESTS, values, 3);
+    }
+    vv_metric_add(u->w->shard, stat->slot[i].series, 1);
+}

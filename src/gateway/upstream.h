@@ -1,0 +1,69 @@
+/* src/gateway/upstream.h - one worker's connections to servers: kept alive, reused, last in first out.
+ *
+ * Model:     a pool per server, made when the worker first talks to it. A connection is idle (in the
+ *            pool) or owned by one exchange's proxy action, which gets its events. Idle connections
+ *            that speak or close are dropped; those idle too long are dropped once a second, oldest
+ *            first. A pool goes away when its server has left the service and nothing uses it.
+ * Threads:   one worker.
+ * Ownership: vv_upstream_take() lends a connection; exactly one of _give_back or _discard returns it.
+ */
+#ifndef VV_GATEWAY_UPSTREAM_H
+#define VV_GATEWAY_UPSTREAM_H
+#include "gateway/worker.h"
+
+struct vv_upstream_pool;
+struct vv_uconn;
+struct vv_uconn_owner { /* events of a connection that is in use */
+    void (*connected)(struct vv_uconn *u, enum vv_err err);
+    void (*readable)(struct vv_uconn *u);
+    void (*writable)(struct vv_uconn *u);
+    void (*timeout)(struct vv_uconn *u);
+};
+
+struct vv_uconn {
+    struct vv_io io;
+    struct vv_worker *w;
+    struct vv_upstream_pool *pool;
+    const struct vv_uconn_owner *owner; /* NULL: idle */
+    void *user;                         /* the owner's */
+    struct vv_buf *in;                  /* received, not yet passed on */
+    bool connecting, readable, rdhup, eof, reused, blocked;
+    uint64_t requests;
+    uint64_t idle_since_ns, wait_until_ns;
+    struct vv_timer timer;
+    struct vv_defer again;              /* the owner's readable() next turn: fairness */
+    struct vv_list node;
+    struct vv_corpse corpse;
+    struct vv_out out;
+};
+
+struct vv_upstreams;
+VV_MUST_CHECK enum vv_err vv_upstreams_new(struct vv_worker *w, struct vv_upstreams **ret);
+void vv_upstreams_free(struct vv_upstreams *us);
+void vv_upstreams_second(struct vv_upstreams *us, uint64_t now_ns); /* expiry, once a second */
+
+/* An idle connection, or a new one (then u->connecting may be true: wait for connected()).
+ * fresh: do not reuse. VV_ELIMIT: the service's limit of connections to this server is reached. */
+VV_MUST_CHECK enum vv_err vv_upstream_take(struct vv_upstreams *us, struct vv_server *server,
+                                           const struct vv_service_settings *conf, bool fresh,
+                                           const struct vv_uconn_owner *owner, void *user,
+                                           struct vv_uconn **ret);
+void vv_upstream_give_back(struct vv_uconn *u); /* clean: nothing unread, nothing unsent */
+void vv_upstream_discard(struct vv_uconn *u);
+/* Reads once into u->in (which is made when needed). VV_ECLOSED: the server has sent all it will. */
+VV_MUST_CHECK enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes);
+void vv_uconn_wait(struct vv_uconn *u, uint64_t at_ns); /* 0: no time limit */
+
+/* Metric series of the server on this worker. */
+struct vv_upstream_stat {
+    vv_series connects, reuses, active, idle;
+    struct vv_hist *duration;
+    struct {
+        uint32_t key; /* status, or 1000 + reason */
+        vv_series series;
+    } slot[8];
+};
+struct vv_upstream_stat *vv_uconn_stat(struct vv_uconn *u);
+/* label: status code text or an error's name. */
+void vv_upstream_count(struct vv_uconn *u, uint32_t key, struct vv_str label);
+#endif
