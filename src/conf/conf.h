@@ -78,10 +78,12 @@ struct vv_conf_row {
     bool required;
     bool nullable;       /* null means NULL */
     bool inherit;        /* SECTION: left-out values are VV_CONF_ABSENT, filled by the owner */
+    bool optional;       /* SECTION: nothing of it is in force unless its key is given */
     bool reload;         /* a change takes effect without a restart */
     bool secret;         /* never printed */
     const char *doc;     /* a sentence */
-    const char *example; /* a value for the sample file */
+    const char *example; /* a value for the sample file and the reference page */
+    const char *sample;  /* stands in the sample file itself: a value; MAP: name of the entry */
 };
 #define VV_CONF_ABSENT UINT64_MAX
 #define VV_CONF_FIELD(type, member) .offset = offsetof(type, member)
