@@ -60,7 +60,7 @@ struct vv_service_settings {
     struct vv_service_conf balance;
     const char *hash_key;             /* template for `balance: hash`: "$client_ip", "$uri", "$header.x-user" */
     const char *sticky_cookie;        /* name of our cookie; NULL: none */
-    uint64_t keepalive;               /* idle connections kept per worker and server, default 32 */
+    uint64_t keepalive;               /* idle connections kept per worker and server, default 256 */
     uint64_t keepalive_ns;            /* how long an idle one is kept, default 60 s */
     uint64_t connections;             /* per worker and server; 0: no limit */
     uint64_t connect_ns;              /* 0: from defaults.timeouts */
