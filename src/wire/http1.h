@@ -115,7 +115,9 @@ struct vv_h1_head {
     struct vv_h1_field fields[VV_H1_FIELDS_MAX];
 };
 
-/* Makes the head ready for a new message; does not touch fields[] (hot path). */
+/* Makes the head ready for a new message; does not touch fields[] (hot path). A caller that cannot
+ * keep the head between reads may save `scan` after VV_EAGAIN and set it in a fresh head: finished
+ * lines are then parsed again, once for each new line, but unfinished bytes are not searched twice. */
 void vv_h1_head_init(struct vv_h1_head *h);
 /* Leading empty lines before a request line are skipped (RFC 9112 2.2) and counted in head_bytes. */
 VV_MUST_CHECK enum vv_err vv_h1_parse_request(struct vv_h1_head *h, struct vv_str bytes,
