@@ -1,63 +1,20 @@
 /* src/gateway/answer.c - builds answer heads straight into the batch that will be written: one pass over
  * the fields, one copy of each byte. */
-#include "base/json.h"
+#include "gateway/head_writer.h"
 #include "gateway/session.h"
 
-#define ANSWER_ROOM 512        /* status line and the fields added here */
-#define COPY_BODY_MAX 8192     /* a small body is copied, so that its exchange can end at once */
+#define ANSWER_ROOM 512    /* status line and the fields added here */
+#define COPY_BODY_MAX 8192 /* a small body is copied, so that its exchange can end at once */
 #define VIA "1.1 vivace"
 
-struct writer { /* into reserved room that is known to be enough */
-    char *at;
-};
-
-static inline void put(struct writer *w, struct vv_str s)
+static void put_status(struct vv_writer *w, int status, struct vv_str reason)
 {
-    memcpy(w->at, s.p, s.n);
-    w->at += s.n;
-}
-
-static inline void put_field(struct writer *w, struct vv_str name, struct vv_str value)
-{
-    put(w, name);
-    *w->at++ = ':';
+    vv_put(w, VV_STR("HTTP/1.1 "));
+    vv_put_u64(w, (uint64_t)status);
     *w->at++ = ' ';
-    put(w, value);
+    vv_put(w, reason);
     *w->at++ = '\r';
     *w->at++ = '\n';
-}
-
-static void put_u64(struct writer *w, uint64_t v)
-{
-    char digits[20];
-    size_t n = 0;
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v > 0);
-    while (n > 0) {
-        *w->at++ = digits[--n];
-    }
-}
-
-static void put_status(struct writer *w, int status, struct vv_str reason)
-{
-    put(w, VV_STR("HTTP/1.1 "));
-    put_u64(w, (uint64_t)status);
-    *w->at++ = ' ';
-    put(w, reason);
-    *w->at++ = '\r';
-    *w->at++ = '\n';
-}
-
-static bool edited(const struct vv_edits *edits, struct vv_str name)
-{
-    for (size_t i = 0; i < edits->count; i++) {
-        if (vv_str_eq_nocase(edits->edit[i].name, name)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static bool bodyless(const struct vv_exchange *x, int status)
@@ -93,47 +50,14 @@ static void choose_framing(struct vv_exchange *x, int status, uint64_t length)
     }
 }
 
-static void put_connection(struct writer *w, const struct vv_exchange *x)
+static void put_connection(struct vv_writer *w, const struct vv_exchange *x)
 {
     if (x->status == 101) {
-        put(w, VV_STR("Connection: upgrade\r\n"));
+        vv_put(w, VV_STR("Connection: upgrade\r\n"));
     } else if (x->close) {
-        put(w, VV_STR("Connection: close\r\n"));
+        vv_put(w, VV_STR("Connection: close\r\n"));
     } else if (x->req.minor == 0) {
-        put(w, VV_STR("Connection: keep-alive\r\n"));
-    }
-}
-
-/* Room for the route's edits once their templates are filled in. */
-static bool edit_values(struct vv_exchange *x, const struct vv_edits *edits, struct vv_str **ret,
-                        size_t *ret_bytes)
-{
-    *ret = vv_arena_alloc(&x->arena, edits->count * sizeof **ret);
-    if (*ret == NULL) {
-        return false;
-    }
-    struct vv_template_vars vars;
-    vv_exchange_vars(x, &vars);
-    for (size_t i = 0; i < edits->count; i++) {
-        const struct vv_edit *e = &edits->edit[i];
-        (*ret)[i] = (struct vv_str){NULL, 0};
-        if (e->value != NULL) {
-            if (vv_template_render(e->value, &vars, &x->arena, VV_TEMPLATE_FIELD, &(*ret)[i]) !=
-                VV_OK) {
-                return false;
-            }
-            *ret_bytes += e->name.n + (*ret)[i].n + 4;
-        }
-    }
-    return true;
-}
-
-static void put_edits(struct writer *w, const struct vv_edits *edits, const struct vv_str *value)
-{
-    for (size_t i = 0; i < edits->count; i++) {
-        if (edits->edit[i].value != NULL) {
-            put_field(w, edits->edit[i].name, value[i]);
-        }
+        vv_put(w, VV_STR("Connection: keep-alive\r\n"));
     }
 }
 
@@ -144,28 +68,28 @@ static const struct vv_edits *answer_edits(const struct vv_exchange *x)
     return x->route != NULL ? &x->route->answer_edits : &no_edits;
 }
 
-static void put_common(struct writer *w, struct vv_exchange *x, bool has_date, bool has_id,
+static void put_common(struct vv_writer *w, struct vv_exchange *x, bool has_date, bool has_id,
                        bool has_cache_control, uint64_t length)
 {
     if (!has_date) {
-        put_field(w, VV_STR("Date"), vv_worker_date(x->w));
+        vv_put_field(w, VV_STR("Date"), vv_worker_date(x->w));
     }
     if (!has_id) {
-        put_field(w, VV_STR("X-Request-Id"), x->id);
+        vv_put_field(w, VV_STR("X-Request-Id"), x->id);
     }
     if (!has_cache_control && x->route != NULL && x->route->cache_control.p != NULL &&
         x->status < 400) {
-        put_field(w, VV_STR("Cache-Control"), x->route->cache_control);
+        vv_put_field(w, VV_STR("Cache-Control"), x->route->cache_control);
     }
     if (x->set_cookie.n > 0) {
-        put_field(w, VV_STR("Set-Cookie"), x->set_cookie);
+        vv_put_field(w, VV_STR("Set-Cookie"), x->set_cookie);
     }
     if (x->framing == VV_ANSWER_CHUNKED) {
-        put(w, VV_STR("Transfer-Encoding: chunked\r\n"));
+        vv_put(w, VV_STR("Transfer-Encoding: chunked\r\n"));
     } else if (length != VV_LENGTH_UNKNOWN && x->status != 204 && x->status >= 200) {
-        put(w, VV_STR("Content-Length: "));
-        put_u64(w, length);
-        put(w, VV_STR("\r\n"));
+        vv_put(w, VV_STR("Content-Length: "));
+        vv_put_u64(w, length);
+        vv_put(w, VV_STR("\r\n"));
     }
     put_connection(w, x);
 }
@@ -192,7 +116,7 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
     const struct vv_edits *edits = answer_edits(x);
     struct vv_str *value = NULL;
     size_t bytes = ANSWER_ROOM + x->id.n + x->set_cookie.n;
-    if (edits->count > 0 && !edit_values(x, edits, &value, &bytes)) {
+    if (!vv_edits_render(x, edits, &value, &bytes)) {
         return no_room(x);
     }
     for (size_t i = 0; i < count; i++) {
@@ -203,24 +127,24 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
     }
     choose_framing(x, status, length);
     struct vv_session *s = x->session;
-    struct writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
+    struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
     const char *start = w.at;
     if (start == NULL) {
         return no_room(x);
     }
     head_begins(x, status);
-    bool has_cache_control = edited(edits, VV_STR("Cache-Control"));
+    bool has_cache_control = vv_edits_have(edits, VV_STR("Cache-Control"));
     put_status(&w, status, vv_str_from(vv_h1_reason(status)));
     for (size_t i = 0; i < count; i++) {
-        if (edits->count > 0 && edited(edits, field[i].name)) {
+        if (edits->count > 0 && vv_edits_have(edits, field[i].name)) {
             continue;
         }
         has_cache_control |= vv_str_eq_nocase(field[i].name, VV_STR("Cache-Control"));
-        put_field(&w, field[i].name, field[i].value);
+        vv_put_field(&w, field[i].name, field[i].value);
     }
-    put_edits(&w, edits, value);
+    vv_edits_put(&w, edits, value);
     put_common(&w, x, false, false, has_cache_control, length);
-    put(&w, VV_STR("\r\n"));
+    vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
     return true;
 }
@@ -239,18 +163,20 @@ bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
     const struct vv_edits *edits = answer_edits(x);
     struct vv_str *value = NULL;
     /* Head and fields lie in one block of head_bytes, so that bounds them without a walk. */
-    size_t bytes = ANSWER_ROOM + x->id.n + x->set_cookie.n + head->head_bytes + head->fields_count * 2;
-    if (edits->count > 0 && !edit_values(x, edits, &value, &bytes)) {
+    size_t bytes =
+        ANSWER_ROOM + x->id.n + x->set_cookie.n + head->head_bytes + head->fields_count * 2;
+    if (!vv_edits_render(x, edits, &value, &bytes)) {
         return no_room(x);
     }
-    const bool length_known = head->framing == VV_H1_BODY_LENGTH || head->framing == VV_H1_BODY_NONE;
+    const bool length_known =
+        head->framing == VV_H1_BODY_LENGTH || head->framing == VV_H1_BODY_NONE;
     uint64_t length = length_known ? head->content_length : VV_LENGTH_UNKNOWN;
     choose_framing(x, head->status, length);
     if (x->framing == VV_ANSWER_NONE && !head->has_content_length) {
         length = VV_LENGTH_UNKNOWN; /* HEAD and 304 repeat a length only when the server gave one */
     }
     struct vv_session *s = x->session;
-    struct writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
+    struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
     const char *start = w.at;
     if (start == NULL) {
         return no_room(x);
@@ -263,24 +189,24 @@ bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
     for (uint32_t i = 0; i < head->fields_count; i++) {
         const struct vv_h1_field *f = &head->fields[i];
         if (f->hop || f->id == VV_FIELD_CONTENT_LENGTH ||
-            (edits->count > 0 && edited(edits, f->name))) {
+            (edits->count > 0 && vv_edits_have(edits, f->name))) {
             if (head->status == 101 && f->id == VV_FIELD_UPGRADE) {
-                put_field(&w, f->name, f->value);
+                vv_put_field(&w, f->name, f->value);
             }
             continue;
         }
         has_date |= f->id == VV_FIELD_DATE;
         has_id |= f->id == VV_FIELD_X_REQUEST_ID;
         has_cache_control |= f->id == VV_FIELD_CACHE_CONTROL;
-        put_field(&w, f->name, f->value);
+        vv_put_field(&w, f->name, f->value);
     }
-    put(&w, VV_STR("Via: " VIA "\r\n"));
+    vv_put(&w, VV_STR("Via: " VIA "\r\n"));
     if (edits->count > 0) {
-        has_cache_control |= edited(edits, VV_STR("Cache-Control"));
-        put_edits(&w, edits, value);
+        has_cache_control |= vv_edits_have(edits, VV_STR("Cache-Control"));
+        vv_edits_put(&w, edits, value);
     }
     put_common(&w, x, has_date, has_id, has_cache_control, length);
-    put(&w, VV_STR("\r\n"));
+    vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
     return true;
 }
@@ -288,8 +214,7 @@ bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
 bool vv_answer_interim(struct vv_exchange *x, const struct vv_h1_head *head)
 {
     struct vv_session *s = x->session;
-    struct writer w = {
-        vv_out_reserve(&s->out, &x->w->bufs, ANSWER_ROOM + fields_bytes(head))};
+    struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, ANSWER_ROOM + fields_bytes(head))};
     const char *start = w.at;
     if (start == NULL) {
         return no_room(x);
@@ -297,10 +222,10 @@ bool vv_answer_interim(struct vv_exchange *x, const struct vv_h1_head *head)
     put_status(&w, head->status, head->reason);
     for (uint32_t i = 0; i < head->fields_count; i++) {
         if (!head->fields[i].hop) {
-            put_field(&w, head->fields[i].name, head->fields[i].value);
+            vv_put_field(&w, head->fields[i].name, head->fields[i].value);
         }
     }
-    put(&w, VV_STR("\r\n"));
+    vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
     if (head->status == 100) {
         x->waiting_continue = false;
@@ -352,7 +277,8 @@ void vv_answer_done(struct vv_exchange *x)
 {
     if (x->framing == VV_ANSWER_CHUNKED && !x->body_done) {
         if (!vv_out_copy(&x->session->out, &x->w->bufs, VV_STR("0\r\n\r\n"))) {
-            x->close = true; /* no room for five bytes: the client sees a cut body, never a short one */
+            x->close =
+                true; /* no room for five bytes: the client sees a cut body, never a short one */
         }
     }
     x->body_done = true;

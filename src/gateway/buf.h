@@ -49,17 +49,17 @@ static inline size_t vv_buf_room(const struct vv_buf *b)
 
 #define VV_OUT_PIECES 16
 struct vv_out {
-    uint16_t count, at;         /* pieces, and the first one that has not left */
-    bool more;                  /* the caller will flush again at once: let the kernel wait (MSG_MORE) */
-    bool yielded;               /* VV_EAGAIN because others must have their turn: flush again later, the
+    uint16_t count, at; /* pieces, and the first one that has not left */
+    bool more;          /* the caller will flush again at once: let the kernel wait (MSG_MORE) */
+    bool yielded;       /* VV_EAGAIN because others must have their turn: flush again later, the
                                  * socket will not say so */
-    int file;                   /* -1: none; borrowed */
+    int file;           /* -1: none; borrowed */
     off_t file_at;
     uint64_t file_left;
-    size_t pending;             /* bytes of pieces that have not left */
-    uint64_t sent;              /* bytes since the start of the connection */
-    struct vv_buf *copied;      /* copied pieces live here, a chain */
-    struct vv_buf *held;        /* returned with the batch */
+    size_t pending;        /* bytes of pieces that have not left */
+    uint64_t sent;         /* bytes since the start of the connection */
+    struct vv_buf *copied; /* copied pieces live here, a chain */
+    struct vv_buf *held;   /* returned with the batch */
     struct iovec piece[VV_OUT_PIECES];
 };
 

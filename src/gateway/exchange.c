@@ -85,8 +85,8 @@ static vv_series requests_series(const struct vv_exchange *x)
 {
     char status[4];
     status_text(x->status, status);
-    const struct vv_str values[] = {method_name(x), route_name(x), service_name(x->route),
-                                    {status, 3}};
+    const struct vv_str values[] = {
+        method_name(x), route_name(x), service_name(x->route), {status, 3}};
     return vv_metrics_series(x->w->metrics, VV_METRIC_REQUESTS, values, VV_COUNT(values));
 }
 
@@ -146,8 +146,8 @@ static void log_it(const struct vv_exchange *x, enum vv_reason reason, uint64_t 
         .http_minor = x->req.minor,
     };
     if (reason != VV_REASON_NONE) {
-        r.error = x->refused != NULL ? vv_str_from(x->refused->id)
-                                     : vv_str_from(vv_reasons[reason].name);
+        r.error =
+            x->refused != NULL ? vv_str_from(x->refused->id) : vv_str_from(vv_reasons[reason].name);
     }
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];

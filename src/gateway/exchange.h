@@ -39,7 +39,8 @@ struct vv_action { /* one row per way to answer; each in actions/<name>.c */
     void (*drained)(struct vv_exchange *x); /* what was given to the client has left */
     void (*cancel)(struct vv_exchange *x);  /* the exchange ends now: let go of everything */
 };
-extern const struct vv_action vv_action_proxy, vv_action_files, vv_action_redirect, vv_action_respond;
+extern const struct vv_action vv_action_proxy, vv_action_files, vv_action_redirect,
+    vv_action_respond;
 
 enum vv_answer_framing { VV_ANSWER_NONE, VV_ANSWER_LENGTH, VV_ANSWER_CHUNKED, VV_ANSWER_CLOSE };
 
@@ -48,32 +49,32 @@ struct vv_exchange {
     struct vv_session *session;
     struct vv_runtime_use *use;
     struct vv_runtime *rt;
-    const struct vv_route *route;  /* NULL until ROUTE, and for refused requests */
+    const struct vv_route *route; /* NULL until ROUTE, and for refused requests */
     struct vv_route_match match;
     const struct vv_action *action;
-    void *state;                   /* the action's own, in the arena */
+    void *state; /* the action's own, in the arena */
 
-    struct vv_str allow;           /* 405: methods that would be taken */
-    struct vv_str client_ip;       /* after trusted proxies; text */
-    struct vv_str host;            /* lower case, without port */
-    struct vv_str path;            /* normalised */
-    struct vv_str forwarded_for;   /* what the client (if trusted) already said, else empty */
-    bool https;                    /* as the client saw it (trusted X-Forwarded-Proto) */
+    struct vv_str allow;         /* 405: methods that would be taken */
+    struct vv_str client_ip;     /* after trusted proxies; text */
+    struct vv_str host;          /* lower case, without port */
+    struct vv_str path;          /* normalised */
+    struct vv_str forwarded_for; /* what the client (if trusted) already said, else empty */
+    bool https;                  /* as the client saw it (trusted X-Forwarded-Proto) */
     char request_id[32];
-    struct vv_str id;              /* request_id, or the client's own X-Request-Id when trusted */
+    struct vv_str id; /* request_id, or the client's own X-Request-Id when trusted */
 
     /* answer */
     int status;
     enum vv_answer_framing framing;
-    bool head_sent, body_done, close; /* close: the connection ends after this answer */
-    bool waiting_continue;         /* 100-continue asked for and not yet answered */
+    bool head_sent, body_done, close;       /* close: the connection ends after this answer */
+    bool waiting_continue;                  /* 100-continue asked for and not yet answered */
     const struct vv_h1_error_info *refused; /* why the head was refused; NULL: it was fine */
     uint64_t body_bytes_max, body_timeout_ns, send_timeout_ns;
-    uint64_t answer_left;          /* VV_ANSWER_LENGTH: bytes still promised */
+    uint64_t answer_left; /* VV_ANSWER_LENGTH: bytes still promised */
     uint64_t bytes_out;
     enum vv_reason reason;
     struct vv_str service_name, server_name; /* for logs; empty when not proxied */
-    struct vv_str set_cookie;      /* added to the answer when not empty (sticky sessions) */
+    struct vv_str set_cookie; /* added to the answer when not empty (sticky sessions) */
     unsigned attempts;
 
     uint64_t began_ns, began_wall_ns, first_byte_ns, upstream_ns, deadline_ns;

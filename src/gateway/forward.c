@@ -1,28 +1,9 @@
 /* src/gateway/forward.c - one pass over the client's fields, then ours: each byte is copied once. */
 #include "gateway/forward.h"
+#include "gateway/head_writer.h"
 #include "gateway/session.h"
 
 #define OWN_FIELDS 640 /* names and punctuation of all fields added here */
-
-struct sink {
-    char *at;
-};
-
-static inline void put(struct sink *o, struct vv_str s)
-{
-    memcpy(o->at, s.p, s.n);
-    o->at += s.n;
-}
-
-static inline void put_field(struct sink *o, struct vv_str name, struct vv_str value)
-{
-    put(o, name);
-    *o->at++ = ':';
-    *o->at++ = ' ';
-    put(o, value);
-    *o->at++ = '\r';
-    *o->at++ = '\n';
-}
 
 /* Fields we write ourselves, in every request, from what we know. */
 static bool ours(const struct vv_exchange *x, const struct vv_h1_field *f)
@@ -43,128 +24,83 @@ static bool ours(const struct vv_exchange *x, const struct vv_h1_field *f)
     }
 }
 
-static bool edited(const struct vv_edits *edits, struct vv_str name)
+static void put_target(struct vv_writer *o, const struct vv_exchange *x, struct vv_str path)
 {
-    for (size_t i = 0; i < edits->count; i++) {
-        if (vv_str_eq_nocase(edits->edit[i].name, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void put_target(struct sink *o, const struct vv_exchange *x, struct vv_str path)
-{
-    put(o, x->req.method_text);
+    vv_put(o, x->req.method_text);
     *o->at++ = ' ';
-    put(o, path);
+    vv_put(o, path);
     if (x->req.query.p != NULL) {
         *o->at++ = '?';
-        put(o, x->req.query);
+        vv_put(o, x->req.query);
     }
-    put(o, VV_STR(" HTTP/1.1\r\n"));
+    vv_put(o, VV_STR(" HTTP/1.1\r\n"));
 }
 
-static void put_u64(struct sink *o, uint64_t v)
-{
-    char digits[20];
-    size_t n = 0;
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v > 0);
-    while (n > 0) {
-        *o->at++ = digits[--n];
-    }
-}
-
-static void put_framing(struct sink *o, const struct vv_exchange *x)
+static void put_framing(struct vv_writer *o, const struct vv_exchange *x)
 {
     if (x->req.framing == VV_H1_BODY_CHUNKED) {
-        put(o, VV_STR("Transfer-Encoding: chunked\r\n"));
+        vv_put(o, VV_STR("Transfer-Encoding: chunked\r\n"));
     } else if (x->req.has_content_length) {
-        put(o, VV_STR("Content-Length: "));
-        put_u64(o, x->req.content_length);
-        put(o, VV_STR("\r\n"));
+        vv_put(o, VV_STR("Content-Length: "));
+        vv_put_u64(o, x->req.content_length);
+        vv_put(o, VV_STR("\r\n"));
     }
 }
 
 /* A protocol switch is passed on, except to HTTP/2, which is a matter of this hop alone. */
-static void put_upgrade(struct sink *o, const struct vv_exchange *x)
+static void put_upgrade(struct vv_writer *o, const struct vv_exchange *x)
 {
     const struct vv_h1_field *f = x->req.upgrade ? vv_h1_find(&x->req, VV_FIELD_UPGRADE) : NULL;
     if (f != NULL && !vv_h1_list_has(f->value, VV_STR("h2c"))) {
-        put(o, VV_STR("Connection: upgrade\r\n"));
-        put_field(o, VV_STR("Upgrade"), f->value);
+        vv_put(o, VV_STR("Connection: upgrade\r\n"));
+        vv_put_field(o, VV_STR("Upgrade"), f->value);
     }
 }
 
-static void put_forwarded(struct sink *o, const struct vv_exchange *x, struct vv_str before)
+static void put_forwarded(struct vv_writer *o, const struct vv_exchange *x, struct vv_str before)
 {
     const struct vv_str peer = {x->session->client_ip, x->session->client_ip_bytes};
     const bool v6 = vv_str_find_char(peer, ':') >= 0;
-    put(o, VV_STR("Forwarded: "));
+    vv_put(o, VV_STR("Forwarded: "));
     if (before.n > 0) {
-        put(o, before);
-        put(o, VV_STR(", "));
+        vv_put(o, before);
+        vv_put(o, VV_STR(", "));
     }
-    put(o, v6 ? VV_STR("for=\"[") : VV_STR("for="));
-    put(o, peer);
+    vv_put(o, v6 ? VV_STR("for=\"[") : VV_STR("for="));
+    vv_put(o, peer);
     if (v6) {
-        put(o, VV_STR("]\""));
+        vv_put(o, VV_STR("]\""));
     }
-    put(o, VV_STR(";host=\""));
-    put(o, x->req.authority);
-    put(o, x->https ? VV_STR("\";proto=https\r\n") : VV_STR("\";proto=http\r\n"));
+    vv_put(o, VV_STR(";host=\""));
+    vv_put(o, x->req.authority);
+    vv_put(o, x->https ? VV_STR("\";proto=https\r\n") : VV_STR("\";proto=http\r\n"));
 }
 
-static void put_who(struct sink *o, const struct vv_exchange *x, struct vv_str forwarded_before)
+static void put_who(struct vv_writer *o, const struct vv_exchange *x,
+                    struct vv_str forwarded_before)
 {
     const struct vv_session *s = x->session;
     const struct vv_str peer = {s->client_ip, s->client_ip_bytes};
     if (s->peer.sa.sa_family != AF_UNIX) {
-        put(o, VV_STR("X-Forwarded-For: "));
+        vv_put(o, VV_STR("X-Forwarded-For: "));
         if (x->forwarded_for.n > 0) {
-            put(o, x->forwarded_for);
-            put(o, VV_STR(", "));
+            vv_put(o, x->forwarded_for);
+            vv_put(o, VV_STR(", "));
         }
-        put(o, peer);
-        put(o, VV_STR("\r\n"));
+        vv_put(o, peer);
+        vv_put(o, VV_STR("\r\n"));
         put_forwarded(o, x, forwarded_before);
     }
-    put_field(o, VV_STR("X-Real-IP"), x->client_ip);
+    vv_put_field(o, VV_STR("X-Real-IP"), x->client_ip);
     if (!s->trusted || vv_h1_find(&x->req, VV_FIELD_X_FORWARDED_PROTO) == NULL) {
-        put(o, x->https ? VV_STR("X-Forwarded-Proto: https\r\n") : VV_STR("X-Forwarded-Proto: http\r\n"));
+        vv_put(o, x->https ? VV_STR("X-Forwarded-Proto: https\r\n")
+                           : VV_STR("X-Forwarded-Proto: http\r\n"));
     }
     if (x->req.authority.n > 0 &&
         (!s->trusted || vv_h1_find(&x->req, VV_FIELD_X_FORWARDED_HOST) == NULL)) {
-        put_field(o, VV_STR("X-Forwarded-Host"), x->req.authority);
+        vv_put_field(o, VV_STR("X-Forwarded-Host"), x->req.authority);
     }
-    put_field(o, VV_STR("X-Request-Id"), x->id);
-}
-
-static bool render_edits(struct vv_exchange *x, struct vv_str **ret, size_t *ret_bytes)
-{
-    const struct vv_edits *edits = &x->route->request_edits;
-    if (edits->count == 0) {
-        return true;
-    }
-    struct vv_template_vars vars;
-    vv_exchange_vars(x, &vars);
-    *ret = vv_arena_zalloc(&x->arena, edits->count * sizeof **ret);
-    if (*ret == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < edits->count; i++) {
-        if (edits->edit[i].value != NULL) {
-            if (vv_template_render(edits->edit[i].value, &vars, &x->arena, VV_TEMPLATE_FIELD,
-                                   &(*ret)[i]) != VV_OK) {
-                return false;
-            }
-            *ret_bytes += edits->edit[i].name.n + (*ret)[i].n + 4;
-        }
-    }
-    return true;
+    vv_put_field(o, VV_STR("X-Request-Id"), x->id);
 }
 
 static bool new_path(struct vv_exchange *x, struct vv_str *path)
@@ -186,7 +122,7 @@ struct vv_str vv_forward_head(struct vv_exchange *x)
     struct vv_str path;
     struct vv_str forwarded = {NULL, 0};
     size_t bytes = OWN_FIELDS + x->req.head_bytes + x->req.fields_count * 2;
-    if (!render_edits(x, &value, &bytes) || !new_path(x, &path)) {
+    if (!vv_edits_render(x, edits, &value, &bytes) || !new_path(x, &path)) {
         return (struct vv_str){NULL, 0};
     }
     if (s->trusted) {
@@ -204,26 +140,22 @@ struct vv_str vv_forward_head(struct vv_exchange *x)
     if (start == NULL) {
         return (struct vv_str){NULL, 0};
     }
-    struct sink o = {start};
+    struct vv_writer o = {start};
     put_target(&o, x, path);
-    if (edits->count == 0 || !edited(edits, VV_STR("Host"))) {
-        put_field(&o, VV_STR("Host"), host);
+    if (edits->count == 0 || !vv_edits_have(edits, VV_STR("Host"))) {
+        vv_put_field(&o, VV_STR("Host"), host);
     }
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];
-        if (!f->hop && !ours(x, f) && (edits->count == 0 || !edited(edits, f->name))) {
-            put_field(&o, f->name, f->value);
+        if (!f->hop && !ours(x, f) && (edits->count == 0 || !vv_edits_have(edits, f->name))) {
+            vv_put_field(&o, f->name, f->value);
         }
     }
     put_framing(&o, x);
     put_upgrade(&o, x);
-    put(&o, VV_STR("Via: 1.1 vivace\r\n"));
+    vv_put(&o, VV_STR("Via: 1.1 vivace\r\n"));
     put_who(&o, x, forwarded);
-    for (size_t i = 0; i < edits->count; i++) {
-        if (edits->edit[i].value != NULL) {
-            put_field(&o, edits->edit[i].name, value[i]);
-        }
-    }
-    put(&o, VV_STR("\r\n"));
+    vv_edits_put(&o, edits, value);
+    vv_put(&o, VV_STR("\r\n"));
     return (struct vv_str){start, (size_t)(o.at - start)};
 }

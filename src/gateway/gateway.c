@@ -23,10 +23,10 @@ struct sockets { /* of one listener */
 
 /* ---- sockets ---- */
 
-static struct sockets *find_sockets(const struct vv_gateway *g, const char *name, const char *address)
+static struct sockets *find_sockets(const struct vv_gateway *g, const char *name,
+                                    const char *address)
 {
-    VV_LIST_EACH(it, &g->sockets)
-    {
+    VV_LIST_EACH (it, &g->sockets) {
         struct sockets *s = VV_LIST_ENTRY(it, struct sockets, node);
         if (strcmp(s->name, name) == 0 && strcmp(s->address, address) == 0) {
             return s;
@@ -119,8 +119,7 @@ struct adopt { /* take over this runtime and these listeners */
 
 static struct vv_listener *find_listener(struct vv_worker *w, const struct vv_listen_settings *conf)
 {
-    VV_LIST_EACH(it, &w->listeners)
-    {
+    VV_LIST_EACH (it, &w->listeners) {
         struct vv_listener *l = VV_LIST_ENTRY(it, struct vv_listener, node);
         if (!l->stopped && strcmp(l->name, conf->name) == 0 &&
             strcmp(l->address, conf->address) == 0) {
@@ -141,8 +140,7 @@ static enum vv_err adopt(struct vv_worker *w, struct vv_runtime *rt, const int *
 {
     const struct vv_settings *settings = rt->settings;
     enum vv_err err = vv_worker_adopt(w, rt);
-    VV_LIST_EACH(it, &w->listeners)
-    {
+    VV_LIST_EACH (it, &w->listeners) {
         struct vv_listener *l = VV_LIST_ENTRY(it, struct vv_listener, node);
         if (!still_named(settings, l)) {
             vv_listener_stop(l);
@@ -169,8 +167,7 @@ static void drop_unused_sockets(struct vv_loop *loop, struct vv_mail *mail)
     struct done *d = VV_CONTAINER(mail, struct done, mail);
     struct vv_gateway *g = d->g;
     if (++g->adopted == g->worker_count && d->generation == g->rt->generation) {
-        VV_LIST_EACH(it, &g->sockets)
-        {
+        VV_LIST_EACH (it, &g->sockets) {
             struct sockets *s = VV_LIST_ENTRY(it, struct sockets, node);
             const char *address = address_of(g->rt->settings, s->name);
             if (address == NULL || strcmp(address, s->address) != 0) {
@@ -188,14 +185,13 @@ static void on_adopt(struct vv_loop *loop, struct vv_mail *mail)
     struct vv_worker *w = a->w;
     const enum vv_err err = adopt(w, a->rt, a->fd);
     if (err != VV_OK) {
-        vv_error("gateway", "worker %u could not take over the new settings completely: %s", w->index,
-                 vv_err_text(err));
+        vv_error("gateway", "worker %u could not take over the new settings completely: %s",
+                 w->index, vv_err_text(err));
     }
     struct done *d = malloc(sizeof *d);
     if (d != NULL) {
-        *d = (struct done){.mail = {.fn = drop_unused_sockets},
-                           .g = w->gateway,
-                           .generation = a->rt->generation};
+        *d = (struct done){
+            .mail = {.fn = drop_unused_sockets}, .g = w->gateway, .generation = a->rt->generation};
         vv_loop_post(w->gateway->control, &d->mail);
     }
     vv_runtime_unref(a->rt);
@@ -252,8 +248,8 @@ static void collect_service(struct vv_collect *c, const struct vv_service *s, ui
         const struct vv_server *server = set->server[i];
         const struct vv_str values[] = {service, vv_str_from(server->name)};
         const bool up = vv_server_usable(server, now_ns);
-        ejected += atomic_load_explicit(&server->state, memory_order_relaxed) == VV_SERVER_EJECTED &&
-                   !up;
+        ejected +=
+            atomic_load_explicit(&server->state, memory_order_relaxed) == VV_SERVER_EJECTED && !up;
         vv_collect_value(c, VV_METRIC_UPSTREAM_UP, values, 2, up ? 1 : 0);
     }
     vv_collect_value(c, VV_METRIC_UPSTREAM_EJECTIONS, &service, 1, (double)ejected);
@@ -331,8 +327,7 @@ static enum vv_err open_log(struct vv_gateway *g, const struct vv_settings *sett
     if (conf->path == NULL) {
         return VV_OK;
     }
-    enum vv_err err =
-        vv_access_log_new(conf->path, (enum vv_access_format)conf->format, &g->log);
+    enum vv_err err = vv_access_log_new(conf->path, (enum vv_access_format)conf->format, &g->log);
     for (unsigned i = 0; err == VV_OK && i < g->worker_count; i++) {
         err = vv_access_appender_new(g->log, &g->worker[i]->log);
     }
@@ -533,14 +528,14 @@ static void on_drain(struct vv_loop *loop, struct vv_mail *mail)
     (void)loop;
     struct drain *d = VV_CONTAINER(mail, struct drain, mail);
     d->w->draining = true;
-    VV_LIST_EACH(it, &d->w->listeners)
-    {
+    VV_LIST_EACH (it, &d->w->listeners) {
         vv_listener_stop(VV_LIST_ENTRY(it, struct vv_listener, node));
     }
     free(d);
 }
 
-void vv_gateway_drain(struct vv_gateway *g, uint64_t deadline_ns, void (*done)(void *user), void *user)
+void vv_gateway_drain(struct vv_gateway *g, uint64_t deadline_ns, void (*done)(void *user),
+                      void *user)
 {
     g->drained = done;
     g->drained_user = user;
@@ -591,8 +586,7 @@ void vv_gateway_free(struct vv_gateway *g)
     vv_log_tail_free(g);
     vv_access_log_free(g->log);
     vv_runtime_unref(g->rt);
-    VV_LIST_EACH(it, &g->sockets)
-    {
+    VV_LIST_EACH (it, &g->sockets) {
         sockets_free(VV_LIST_ENTRY(it, struct sockets, node));
     }
     free(g->worker);

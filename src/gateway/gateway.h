@@ -29,9 +29,9 @@ struct vv_listener_fds {
 };
 
 struct vv_gateway_options {
-    struct vv_loop *control;      /* the caller's loop; the caller runs it */
-    struct vv_metrics *metrics;   /* borrowed */
-    unsigned workers;             /* threads; fixed for the life of the process */
+    struct vv_loop *control;    /* the caller's loop; the caller runs it */
+    struct vv_metrics *metrics; /* borrowed */
+    unsigned workers;           /* threads; fixed for the life of the process */
 };
 
 VV_MUST_CHECK enum vv_err vv_gateway_new(const struct vv_gateway_options *options,
@@ -40,7 +40,8 @@ VV_MUST_CHECK enum vv_err vv_gateway_new(const struct vv_gateway_options *option
                                          struct vv_gateway **ret);
 /* Starts the threads; names are resolved first (at most a second), so that the first request finds
  * servers. `ready` runs on the control loop once every worker listens. */
-VV_MUST_CHECK enum vv_err vv_gateway_start(struct vv_gateway *g, void (*ready)(void *user), void *user);
+VV_MUST_CHECK enum vv_err vv_gateway_start(struct vv_gateway *g, void (*ready)(void *user),
+                                           void *user);
 /* Swaps in new settings. Listeners: those of the settings that have no socket yet must be in
  * `listeners`; those no longer named stop accepting and drain. */
 VV_MUST_CHECK enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings,
@@ -51,7 +52,8 @@ const struct vv_settings *vv_gateway_settings(const struct vv_gateway *g);
 
 /* Stops accepting; sessions end after the exchange they are in. `done` runs on the control loop when
  * nothing is left, or at the deadline, when what is left is cut. */
-void vv_gateway_drain(struct vv_gateway *g, uint64_t deadline_ns, void (*done)(void *user), void *user);
+void vv_gateway_drain(struct vv_gateway *g, uint64_t deadline_ns, void (*done)(void *user),
+                      void *user);
 bool vv_gateway_draining(const struct vv_gateway *g);
 void vv_gateway_stop(struct vv_gateway *g); /* joins the threads; then vv_gateway_free() */
 void vv_gateway_free(struct vv_gateway *g);
@@ -72,25 +74,26 @@ void vv_gateway_routes_json(struct vv_gateway *g, struct vv_json *j);   /* one a
  * VV_ENOENT: no such service or server; VV_EEXIST; VV_EINVAL: bad address or weight. */
 struct vv_server_change {
     enum { VV_SERVER_ADD, VV_SERVER_REMOVE, VV_SERVER_CHANGE } what;
-    const char *service, *server;   /* server: url or name as in the file */
-    uint32_t weight;                /* 0: unchanged (default 1 when adding) */
-    int drain;                      /* -1 unchanged, 0, 1 */
+    const char *service, *server; /* server: url or name as in the file */
+    uint32_t weight;              /* 0: unchanged (default 1 when adding) */
+    int drain;                    /* -1 unchanged, 0, 1 */
 };
 VV_MUST_CHECK enum vv_err vv_gateway_server_change(struct vv_gateway *g,
                                                    const struct vv_server_change *c);
 
 /* Why a request goes where it goes, without sending it: members of an open JSON object. */
 struct vv_explain_request {
-    const char *method, *url;       /* absolute, or a path */
-    const char *const *headers;     /* "name: value" */
+    const char *method, *url;   /* absolute, or a path */
+    const char *const *headers; /* "name: value" */
     size_t headers_count;
-    const char *listener;           /* NULL: any */
+    const char *listener; /* NULL: any */
 };
-VV_MUST_CHECK enum vv_err vv_gateway_explain(struct vv_gateway *g, const struct vv_explain_request *r,
-                                             struct vv_json *j);
+VV_MUST_CHECK enum vv_err vv_gateway_explain(struct vv_gateway *g,
+                                             const struct vv_explain_request *r, struct vv_json *j);
 /* The same from settings alone (`vivace explain --config FILE`). */
 VV_MUST_CHECK enum vv_err vv_settings_explain(const struct vv_settings *s,
-                                              const struct vv_explain_request *r, struct vv_json *j);
+                                              const struct vv_explain_request *r,
+                                              struct vv_json *j);
 /* Lines of the access log as they are written, for `logs -f`: fn runs on the control loop. Passing
  * NULL unsubscribes. */
 typedef void vv_log_tail_fn(void *user, struct vv_str line);

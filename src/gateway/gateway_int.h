@@ -19,7 +19,7 @@ struct vv_gateway {
     unsigned worker_count, running, adopted;
     struct vv_worker **worker;
     struct vv_thread *thread;
-    struct vv_list sockets;          /* listeners' descriptors, owned here */
+    struct vv_list sockets; /* listeners' descriptors, owned here */
     bool draining, started;
     uint64_t drain_until_ns;
     void (*ready)(void *user);
@@ -27,7 +27,7 @@ struct vv_gateway {
     void (*drained)(void *user);
     void *drained_user;
     uint64_t start_deadline_ns;
-    struct vv_timer timer;           /* 100 ms: checks, drain, start */
+    struct vv_timer timer; /* 100 ms: checks, drain, start */
     struct vv_log_tail *tail;
 };
 

@@ -11,8 +11,7 @@ void vv_identify_session(struct vv_session *s)
         s->client_ip_bytes = 4;
         return;
     }
-    s->client_ip_bytes =
-        (uint8_t)vv_addr_format_ip(&s->peer, s->client_ip, sizeof s->client_ip);
+    s->client_ip_bytes = (uint8_t)vv_addr_format_ip(&s->peer, s->client_ip, sizeof s->client_ip);
 }
 
 void vv_identify_proxy_header(struct vv_session *s, const struct vv_proxy_header *h)
@@ -46,8 +45,9 @@ static bool plain_id(struct vv_str id)
     }
     for (size_t i = 0; i < id.n; i++) {
         const char c = id.p[i];
-        const bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                          c == '-' || c == '_' || c == '.' || c == ':' || c == '/';
+        const bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                          (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.' || c == ':' ||
+                          c == '/';
         if (!fine) {
             return false;
         }
@@ -89,8 +89,8 @@ static struct vv_str bare_address(struct vv_str s)
         return end > 0 ? (struct vv_str){s.p + 1, (size_t)end - 1} : s;
     }
     const ptrdiff_t colon = vv_str_find_char(s, ':');
-    if (colon >= 0 && vv_str_find_char((struct vv_str){s.p + colon + 1, s.n - (size_t)colon - 1},
-                                       ':') < 0) {
+    if (colon >= 0 &&
+        vv_str_find_char((struct vv_str){s.p + colon + 1, s.n - (size_t)colon - 1}, ':') < 0) {
         s.n = (size_t)colon; /* one colon: a port; more: an IPv6 address */
     }
     return s;
@@ -143,10 +143,11 @@ static void believe(struct vv_exchange *x)
         switch (f->id) {
         case VV_FIELD_X_FORWARDED_FOR:
             /* Several lines make one list (RFC 9110 5.3). */
-            x->forwarded_for = x->forwarded_for.n == 0
-                                   ? f->value
-                                   : vv_arena_fmt(&x->arena, VV_STR_FMT ", " VV_STR_FMT,
-                                                  VV_STR_ARG(x->forwarded_for), VV_STR_ARG(f->value));
+            x->forwarded_for =
+                x->forwarded_for.n == 0
+                    ? f->value
+                    : vv_arena_fmt(&x->arena, VV_STR_FMT ", " VV_STR_FMT,
+                                   VV_STR_ARG(x->forwarded_for), VV_STR_ARG(f->value));
             break;
         case VV_FIELD_FORWARDED:
             forwarded = f;

@@ -85,7 +85,8 @@ enum vv_err vv_listener_update(struct vv_listener *l, const struct vv_listen_set
     l->host_count = fresh.host_count;
     l->trust = fresh.trust;
     l->trust_count = fresh.trust_count;
-    l->conf = *conf; /* text and lists in it belong to the settings: only plain values are used later */
+    l->conf =
+        *conf; /* text and lists in it belong to the settings: only plain values are used later */
     l->index = index;
     l->sessions_max = conf->connections;
     return VV_OK;
@@ -196,8 +197,7 @@ void vv_listener_stop(struct vv_listener *l)
     l->stopped = true;
     vv_loop_timer_stop(l->worker->loop, &l->rest);
     vv_loop_del(l->worker->loop, &l->io, false);
-    VV_LIST_EACH(it, &l->worker->sessions)
-    {
+    VV_LIST_EACH (it, &l->worker->sessions) {
         struct vv_session *s = VV_LIST_ENTRY(it, struct vv_session, node);
         if (s->listener == l) {
             vv_session_retire(s);

@@ -70,8 +70,7 @@ static void entry_free(struct entry *e)
 
 static void group_free(struct group *g)
 {
-    VV_LIST_EACH(it, &g->entries)
-    {
+    VV_LIST_EACH (it, &g->entries) {
         entry_free(VV_LIST_ENTRY(it, struct entry, node));
     }
     vv_list_del(&g->node);
@@ -84,8 +83,7 @@ void vv_names_free(struct vv_names *n)
     if (n == NULL) {
         return;
     }
-    VV_LIST_EACH(it, &n->groups)
-    {
+    VV_LIST_EACH (it, &n->groups) {
         group_free(VV_LIST_ENTRY(it, struct group, node));
     }
     vv_dns_free(n->dns);
@@ -140,8 +138,7 @@ static enum vv_err rebuild(struct group *g)
     static struct vv_server_spec spec[SERVERS_MAX];
     static char name[SERVERS_MAX][320];
     size_t count = 0;
-    VV_LIST_EACH(it, &g->entries)
-    {
+    VV_LIST_EACH (it, &g->entries) {
         const struct entry *e = VV_LIST_ENTRY(it, struct entry, node);
         for (size_t i = 0; i < e->count && count < SERVERS_MAX; i++, count++) {
             server_name(e, i, name[count], sizeof name[count]);
@@ -217,8 +214,7 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
 
 static struct entry *find_entry(struct group *g, const char *url)
 {
-    VV_LIST_EACH(it, &g->entries)
-    {
+    VV_LIST_EACH (it, &g->entries) {
         struct entry *e = VV_LIST_ENTRY(it, struct entry, node);
         const char *bare = strncmp(e->url, "http://", 7) == 0 ? e->url + 7 : e->url;
         const char *want = strncmp(url, "http://", 7) == 0 ? url + 7 : url;
@@ -255,8 +251,7 @@ static enum vv_err add_entry(struct group *g, const char *url, struct entry **re
 
 static struct group *find_group(struct vv_names *n, const char *name)
 {
-    VV_LIST_EACH(it, &n->groups)
-    {
+    VV_LIST_EACH (it, &n->groups) {
         struct group *g = VV_LIST_ENTRY(it, struct group, node);
         if (strcmp(vv_service_state_name(g->state), name) == 0) {
             return g;
@@ -267,8 +262,7 @@ static struct group *find_group(struct vv_names *n, const char *name)
 
 static enum vv_err apply_group(struct group *g, const struct vv_service_settings *conf)
 {
-    VV_LIST_EACH(it, &g->entries)
-    {
+    VV_LIST_EACH (it, &g->entries) {
         VV_LIST_ENTRY(it, struct entry, node)->seen = false;
     }
     for (size_t i = 0; conf->servers != NULL && i < conf->servers->count; i++) {
@@ -284,16 +278,14 @@ static enum vv_err apply_group(struct group *g, const struct vv_service_settings
         e->drain = s->drain != 0;
         e->seen = true;
     }
-    VV_LIST_EACH(it, &g->entries)
-    {
+    VV_LIST_EACH (it, &g->entries) {
         struct entry *e = VV_LIST_ENTRY(it, struct entry, node);
         if (!e->seen) {
             entry_free(e);
         }
     }
     const enum vv_err err = rebuild(g);
-    VV_LIST_EACH(it, &g->entries)
-    {
+    VV_LIST_EACH (it, &g->entries) {
         struct entry *e = VV_LIST_ENTRY(it, struct entry, node);
         if (e->host != NULL && !e->answered && !e->in_flight) {
             look_up(e);
@@ -323,8 +315,7 @@ static enum vv_err use_dns_servers(struct vv_names *n, const struct vv_conf_list
 enum vv_err vv_names_apply(struct vv_names *n, const struct vv_runtime *rt)
 {
     enum vv_err err = use_dns_servers(n, rt->settings->dns_servers);
-    VV_LIST_EACH(it, &n->groups)
-    {
+    VV_LIST_EACH (it, &n->groups) {
         VV_LIST_ENTRY(it, struct group, node)->seen = false;
     }
     for (size_t i = 0; err == VV_OK && i < rt->service_count; i++) {
@@ -344,8 +335,7 @@ enum vv_err vv_names_apply(struct vv_names *n, const struct vv_runtime *rt)
         g->seen = true;
         err = apply_group(g, s->conf);
     }
-    VV_LIST_EACH(it, &n->groups)
-    {
+    VV_LIST_EACH (it, &n->groups) {
         struct group *g = VV_LIST_ENTRY(it, struct group, node);
         if (!g->seen && err == VV_OK) {
             group_free(g);
@@ -362,8 +352,7 @@ static struct entry *entry_by_any_name(struct group *g, const char *name)
     if (e != NULL || slash == NULL) {
         return e;
     }
-    VV_LIST_EACH(it, &g->entries)
-    {
+    VV_LIST_EACH (it, &g->entries) {
         struct entry *other = VV_LIST_ENTRY(it, struct entry, node);
         if (other->host != NULL && strlen(other->host) == (size_t)(slash - name) &&
             strncmp(other->host, name, (size_t)(slash - name)) == 0) {
@@ -418,10 +407,8 @@ enum vv_err vv_names_change(struct vv_names *n, const struct vv_server_change *c
 
 bool vv_names_settled(const struct vv_names *n)
 {
-    VV_LIST_EACH(it, &n->groups)
-    {
-        VV_LIST_EACH(at, &VV_LIST_ENTRY(it, struct group, node)->entries)
-        {
+    VV_LIST_EACH (it, &n->groups) {
+        VV_LIST_EACH (at, &VV_LIST_ENTRY(it, struct group, node)->entries) {
             if (!VV_LIST_ENTRY(at, struct entry, node)->answered) {
                 return false;
             }

@@ -25,8 +25,7 @@ static bool lower_host(struct vv_exchange *x)
 {
     uint16_t port = 0;
     struct vv_str host = {NULL, 0};
-    if (x->req.authority.n > 0 &&
-        vv_uri_split_authority(x->req.authority, &host, &port) != VV_OK) {
+    if (x->req.authority.n > 0 && vv_uri_split_authority(x->req.authority, &host, &port) != VV_OK) {
         return false;
     }
     char *lower = vv_arena_alloc(&x->arena, host.n + 1);

@@ -36,15 +36,15 @@ struct vv_service {
 struct vv_route {
     const struct vv_route_settings *conf;
     const struct vv_action *action;
-    struct vv_service *service;     /* NULL unless `to` */
+    struct vv_service *service; /* NULL unless `to` */
     uint32_t index;
-    struct vv_template *rewrite;    /* NULL: path unchanged */
-    struct vv_template *redirect;   /* NULL unless `redirect` */
-    struct vv_template *respond;    /* NULL unless `respond` */
+    struct vv_template *rewrite;  /* NULL: path unchanged */
+    struct vv_template *redirect; /* NULL unless `redirect` */
+    struct vv_template *respond;  /* NULL unless `respond` */
     struct vv_edits answer_edits, request_edits;
-    uint64_t body_bytes_max;        /* UINT64_MAX: the listener's */
-    struct vv_str cache_control;    /* from `expires`; p NULL: none */
-    int root_fd;                    /* files: the opened root, -1 otherwise */
+    uint64_t body_bytes_max;     /* UINT64_MAX: the listener's */
+    struct vv_str cache_control; /* from `expires`; p NULL: none */
+    int root_fd;                 /* files: the opened root, -1 otherwise */
 };
 
 struct vv_runtime {
@@ -58,8 +58,9 @@ struct vv_runtime {
 };
 
 /* `former` may be NULL. Takes the settings only on VV_OK. reterr_text (256 bytes) says what failed. */
-VV_MUST_CHECK enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime *former,
-                                         struct vv_runtime **ret, char *reterr_text);
+VV_MUST_CHECK enum vv_err vv_runtime_new(struct vv_settings *settings,
+                                         const struct vv_runtime *former, struct vv_runtime **ret,
+                                         char *reterr_text);
 /* Gives the services their new rules: the last step of a reload, which cannot fail. */
 void vv_runtime_commit(struct vv_runtime *rt);
 void vv_runtime_ref(struct vv_runtime *rt);

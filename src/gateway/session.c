@@ -47,7 +47,7 @@ void vv_session_close(struct vv_session *s)
     }
     close(s->io.fd);
     vv_list_del(&s->node);
-    vv_list_del(&s->again.node);
+    vv_loop_defer_stop(&s->again);
     drop_buffers(s);
     vv_out_fini(&s->out, &w->bufs);
     vv_worker_count(&w->sessions_open, (uint64_t)-1);
@@ -372,8 +372,8 @@ static bool unblock(struct vv_session *s)
 
 static void linger(struct vv_session *s)
 {
-    const bool unread = !s->eof && (s->readable || !s->body.done ||
-                                    (s->in != NULL && s->in->end > s->at));
+    const bool unread =
+        !s->eof && (s->readable || !s->body.done || (s->in != NULL && s->in->end > s->at));
     if (!unread || s->hup) {
         vv_session_close(s);
         return;
@@ -456,11 +456,11 @@ bool vv_body_rewind(struct vv_exchange *x)
     if (s->more != NULL || s->body.framing == VV_H1_BODY_TUNNEL) {
         return false;
     }
-    s->body = (struct vv_request_body){.framing = x->req.framing,
-                                       .left = x->req.content_length,
-                                       .done = x->req.framing == VV_H1_BODY_NONE ||
-                                               (x->req.framing == VV_H1_BODY_LENGTH &&
-                                                x->req.content_length == 0)};
+    s->body = (struct vv_request_body){
+        .framing = x->req.framing,
+        .left = x->req.content_length,
+        .done = x->req.framing == VV_H1_BODY_NONE ||
+                (x->req.framing == VV_H1_BODY_LENGTH && x->req.content_length == 0)};
     vv_h1_chunked_init(&s->body.chunked);
     s->at = s->in->start + (uint32_t)x->req.head_bytes;
     return true;
@@ -520,6 +520,7 @@ static void refuse(struct vv_session *s, enum vv_reason reason)
     own(s, x);
     s->body = (struct vv_request_body){.done = false, .framing = VV_H1_BODY_NONE};
     x->close = true;
+    vv_identify_request(x);
     vv_answer_error(x, reason);
 }
 
@@ -531,7 +532,8 @@ static void refuse_syntax(struct vv_session *s, struct vv_exchange *x)
                   1);
     x->close = true;
     x->refused = why;
-    x->req.fields_count = 0;
+    x->req.fields_count = 0; /* what was parsed of a refused head is not to be used */
+    vv_identify_request(x);
     vv_answer_error(x, VV_REASON_BAD_REQUEST);
 }
 
@@ -607,8 +609,8 @@ static bool proxy_header(struct vv_session *s)
         return false;
     }
     struct vv_proxy_header h;
-    const enum vv_err err = vv_proxy_header_parse(
-        (struct vv_str){s->in->data + s->in->start, vv_buf_len(s->in)}, &h);
+    const enum vv_err err =
+        vv_proxy_header_parse((struct vv_str){s->in->data + s->in->start, vv_buf_len(s->in)}, &h);
     if (err == VV_EAGAIN) {
         return false;
     }

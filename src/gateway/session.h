@@ -22,17 +22,17 @@ enum vv_session_state {
     VV_SESSION_CLOSED
 };
 enum vv_session_wait { /* what the session's timer stands for */
-    VV_WAIT_HEAD,
-    VV_WAIT_KEEPALIVE,
-    VV_WAIT_EXCHANGE, /* body, send or whole: see on_timer */
-    VV_WAIT_LINGER
+                       VV_WAIT_HEAD,
+                       VV_WAIT_KEEPALIVE,
+                       VV_WAIT_EXCHANGE, /* body, send or whole: see on_timer */
+                       VV_WAIT_LINGER
 };
 
 struct vv_request_body { /* what is left of it, and how to read it */
     enum vv_h1_framing framing;
-    uint64_t left;                 /* LENGTH */
+    uint64_t left; /* LENGTH */
     struct vv_h1_chunked chunked;
-    uint64_t bytes;                /* data handed out so far */
+    uint64_t bytes; /* data handed out so far */
     bool done;
 };
 
@@ -41,28 +41,28 @@ struct vv_session {
     struct vv_worker *w;
     struct vv_listener *listener;
     struct vv_exchange *x;
-    struct vv_buf *in;              /* the head stays in front while its exchange lives */
-    struct vv_buf *more;            /* a body that did not fit behind its head is read here */
-    uint32_t at;                    /* next unread byte, in `more` or else in `in` */
-    struct vv_request_body body;    /* of the present request; outlives its exchange when discarded */
+    struct vv_buf *in;           /* the head stays in front while its exchange lives */
+    struct vv_buf *more;         /* a body that did not fit behind its head is read here */
+    uint32_t at;                 /* next unread byte, in `more` or else in `in` */
+    struct vv_request_body body; /* of the present request; outlives its exchange when discarded */
     uint8_t state, wait;
     bool readable, hup, rdhup, eof; /* what epoll said; eof: read() returned 0 */
     bool busy;                      /* the request loop is running further up the stack */
     bool blocked;                   /* out did not leave completely: waiting for VV_IO_WRITE */
     bool registered;
-    bool trusted;                   /* the peer is a trusted proxy */
-    bool close_after;               /* no further request on this connection */
+    bool trusted;     /* the peer is a trusted proxy */
+    bool close_after; /* no further request on this connection */
     uint8_t client_ip_bytes;
     char client_ip[47];
-    size_t scan;                    /* of the head that is being received */
-    size_t head_seen;               /* bytes of it the parser has had */
-    size_t lingered;                /* bytes read while lingering */
-    uint64_t send_mark;             /* out.sent when the send deadline was set: progress moves it */
+    size_t scan;        /* of the head that is being received */
+    size_t head_seen;   /* bytes of it the parser has had */
+    size_t lingered;    /* bytes read while lingering */
+    uint64_t send_mark; /* out.sent when the send deadline was set: progress moves it */
     uint64_t body_wait_ns, send_wait_ns; /* deadlines inside an exchange; 0: none */
     uint64_t requests;
     uint64_t head_began_ns;
     struct vv_timer timer;
-    struct vv_defer again;          /* go on next turn: fairness */
+    struct vv_defer again; /* go on next turn: fairness */
     struct vv_list node;
     struct vv_corpse corpse;
     struct vv_addr peer;

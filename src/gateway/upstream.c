@@ -12,7 +12,7 @@ struct vv_upstream_pool {
     struct vv_server *server; /* counted */
     struct vv_list idle;      /* newest first */
     size_t idle_count, active_count;
-    size_t keep;              /* idle connections kept */
+    size_t keep; /* idle connections kept */
     uint64_t keep_ns;
     struct vv_upstream_stat stat;
 };
@@ -65,8 +65,7 @@ static void series_of(struct vv_worker *w, struct vv_upstream_pool *p)
 static struct vv_upstream_pool *pool_of(struct vv_upstreams *us, struct vv_server *server)
 {
     struct vv_list *chain = &us->slot[slot_of(server)].pools;
-    VV_LIST_EACH(it, chain)
-    {
+    VV_LIST_EACH (it, chain) {
         struct vv_upstream_pool *p = VV_LIST_ENTRY(it, struct vv_upstream_pool, node);
         if (p->server == server) {
             return p;
@@ -107,7 +106,7 @@ static void destroy(struct vv_uconn *u)
     close(u->io.fd);
     u->io.fd = -1;
     vv_list_del(&u->node);
-    vv_list_del(&u->again.node);
+    vv_loop_defer_stop(&u->again);
     vv_buf_put(&w->bufs, u->in);
     u->in = NULL;
     vv_out_fini(&u->out, &w->bufs);
@@ -128,11 +127,9 @@ void vv_upstreams_free(struct vv_upstreams *us)
         return;
     }
     for (size_t i = 0; i < SLOTS; i++) {
-        VV_LIST_EACH(it, &us->slot[i].pools)
-        {
+        VV_LIST_EACH (it, &us->slot[i].pools) {
             struct vv_upstream_pool *p = VV_LIST_ENTRY(it, struct vv_upstream_pool, node);
-            VV_LIST_EACH(c, &p->idle)
-            {
+            VV_LIST_EACH (c, &p->idle) {
                 drop_idle(VV_LIST_ENTRY(c, struct vv_uconn, node));
             }
             pool_free(p);
@@ -160,8 +157,7 @@ static void pool_second(struct vv_upstream_pool *p, uint64_t now_ns)
 void vv_upstreams_second(struct vv_upstreams *us, uint64_t now_ns)
 {
     for (size_t i = 0; i < SLOTS; i++) {
-        VV_LIST_EACH(it, &us->slot[i].pools)
-        {
+        VV_LIST_EACH (it, &us->slot[i].pools) {
             pool_second(VV_LIST_ENTRY(it, struct vv_upstream_pool, node), now_ns);
         }
     }
@@ -330,8 +326,8 @@ void vv_upstream_give_back(struct vv_uconn *u)
     struct vv_upstream_pool *p = u->pool;
     const bool clean = vv_out_empty(&u->out) && (u->in == NULL || vv_buf_len(u->in) == 0) &&
                        !u->eof && !u->rdhup && !u->readable;
-    const bool wanted = p->idle_count < p->keep &&
-                        atomic_load_explicit(&p->server->refs, memory_order_relaxed) > 1;
+    const bool wanted =
+        p->idle_count < p->keep && atomic_load_explicit(&p->server->refs, memory_order_relaxed) > 1;
     taken_back(u);
     if (!clean || !wanted) {
         destroy(u);
@@ -371,7 +367,8 @@ enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
         const ssize_t n = recv(u->io.fd, u->in->data + u->in->end, room, 0);
         if (n > 0) {
             u->in->end += (uint32_t)n;
-            u->readable = (size_t)n == room || u->rdhup; /* see session.c: a short read emptied it */
+            u->readable =
+                (size_t)n == room || u->rdhup; /* see session.c: a short read emptied it */
             return VV_OK;
         }
         if (n < 0 && errno == EINTR) {
@@ -396,10 +393,12 @@ void vv_upstream_count(struct vv_uconn *u, uint32_t key, struct vv_str label)
     struct vv_upstream_stat *stat = &u->pool->stat;
     const size_t i = key % VV_COUNT(stat->slot);
     if (stat->slot[i].key != key) {
-        const struct vv_str values[] = {vv_str_from(vv_service_state_name(u->pool->server->service)),
-                                        vv_str_from(u->pool->server->name), label};
+        const struct vv_str values[] = {
+            vv_str_from(vv_service_state_name(u->pool->server->service)),
+            vv_str_from(u->pool->server->name), label};
         stat->slot[i].key = key;
-        stat->slot[i].series = vv_metrics_series(u->w->metrics, VV_METRIC_UPSTREAM_REQUESTS, values, 3);
+        stat->slot[i].series =
+            vv_metrics_series(u->w->metrics, VV_METRIC_UPSTREAM_REQUESTS, values, 3);
     }
     vv_metric_add(u->w->shard, stat->slot[i].series, 1);
 }

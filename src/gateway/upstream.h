@@ -31,7 +31,7 @@ struct vv_uconn {
     uint64_t requests;
     uint64_t idle_since_ns, wait_until_ns;
     struct vv_timer timer;
-    struct vv_defer again;              /* the owner's readable() next turn: fairness */
+    struct vv_defer again; /* the owner's readable() next turn: fairness */
     struct vv_list node;
     struct vv_corpse corpse;
     struct vv_out out;

@@ -115,7 +115,8 @@ static void fill_stat(struct vv_worker *w, struct vv_route_stat *stat, const str
                                                            : vv_str_from(route->action->name);
     const struct vv_str two[] = {name, service};
     struct vv_metrics *m = w->metrics;
-    stat->duration = vv_metric_hist(w->shard, vv_metrics_series(m, VV_METRIC_REQUEST_DURATION, two, 2));
+    stat->duration =
+        vv_metric_hist(w->shard, vv_metrics_series(m, VV_METRIC_REQUEST_DURATION, two, 2));
     stat->first_byte = vv_metric_hist(w->shard, vv_metrics_series(m, VV_METRIC_FIRST_BYTE, two, 2));
     stat->bytes_in = vv_metrics_series(m, VV_METRIC_REQUEST_BYTES, &name, 1);
     stat->bytes_out = vv_metrics_series(m, VV_METRIC_RESPONSE_BYTES, &name, 1);
@@ -175,12 +176,10 @@ void vv_worker_free(struct vv_worker *w)
     if (w == NULL) {
         return;
     }
-    VV_LIST_EACH(it, &w->sessions)
-    {
+    VV_LIST_EACH (it, &w->sessions) {
         vv_session_close(VV_LIST_ENTRY(it, struct vv_session, node));
     }
-    VV_LIST_EACH(it, &w->listeners)
-    {
+    VV_LIST_EACH (it, &w->listeners) {
         vv_listener_stop(VV_LIST_ENTRY(it, struct vv_listener, node));
     }
     vv_upstreams_free(w->upstreams);

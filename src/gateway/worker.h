@@ -31,21 +31,22 @@ struct vv_runtime_use { /* this worker's side of a runtime; lives while current 
     struct vv_picker **picker;   /* by service index */
 };
 
-struct vv_listener { /* one listener on one worker; settings are copied, so a reload may replace them */
+struct
+    vv_listener { /* one listener on one worker; settings are copied, so a reload may replace them */
     struct vv_list node;
     struct vv_io io;
     struct vv_worker *worker;
     char *name, *address;
-    uint32_t index;            /* of the listener's name in the current settings */
+    uint32_t index; /* of the listener's name in the current settings */
     struct vv_listen_settings conf;
     struct vv_cidr *trust;
     size_t trust_count;
-    struct vv_str *host;       /* lower case; "*.x" allowed */
+    struct vv_str *host; /* lower case; "*.x" allowed */
     size_t host_count;
     uint64_t sessions, sessions_max;
-    bool stopped;              /* accepts nothing more; gone with its last session */
+    bool stopped; /* accepts nothing more; gone with its last session */
     bool is_unix;
-    struct vv_timer rest;      /* pause after running out of descriptors */
+    struct vv_timer rest; /* pause after running out of descriptors */
     vv_series s_accepted, s_open, s_received, s_refused_limit, s_refused_files;
 };
 
@@ -73,22 +74,23 @@ struct vv_worker {
     struct vv_access_appender *log; /* NULL: off */
     struct vv_rng rng;
     struct vv_bufs bufs;
-    struct vv_runtime_use *use;     /* the current runtime */
+    struct vv_runtime_use *use; /* the current runtime */
     struct vv_list listeners, sessions;
     struct vv_upstreams *upstreams;
-    struct vv_pool *pool;           /* shared blocking pool */
-    struct vv_exchange *spare;      /* free exchanges */
+    struct vv_pool *pool;      /* shared blocking pool */
+    struct vv_exchange *spare; /* free exchanges */
     unsigned spare_count;
     struct vv_corpse *corpses;
     struct vv_defer bury;
-    struct vv_timer second;         /* 1 Hz housekeeping */
-    struct vv_h1_head answer;       /* scratch: an upstream's head is used up in the call that parsed it */
+    struct vv_timer second; /* 1 Hz housekeeping */
+    struct vv_h1_head
+        answer; /* scratch: an upstream's head is used up in the call that parsed it */
     bool draining;
     vv_series s_in_flight;
     uint64_t sessions_open, requests, turns, busy_ns; /* vv_worker_count(): others read them */
     uint64_t date_s;
     char date[VV_HTTP_DATE_BYTES];
-    char *scratch;                  /* VV_WORKER_SCRATCH bytes for building heads */
+    char *scratch; /* VV_WORKER_SCRATCH bytes for building heads */
 };
 #define VV_WORKER_SCRATCH (128 * 1024)
 
@@ -120,8 +122,9 @@ static inline void vv_worker_count(uint64_t *word, uint64_t n)
 }
 
 /* listener.c */
-VV_MUST_CHECK enum vv_err vv_listener_open(struct vv_worker *w, const struct vv_listen_settings *conf,
-                                           uint32_t index, int fd);
+VV_MUST_CHECK enum vv_err vv_listener_open(struct vv_worker *w,
+                                           const struct vv_listen_settings *conf, uint32_t index,
+                                           int fd);
 /* Replaces the settings of a listener that stays. */
 enum vv_err vv_listener_update(struct vv_listener *l, const struct vv_listen_settings *conf,
                                uint32_t index);

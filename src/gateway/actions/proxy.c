@@ -17,8 +17,8 @@
 
 struct proxy {
     struct vv_exchange *x;
-    struct vv_uconn *u;        /* NULL: no attempt is running */
-    struct vv_server *server;  /* NULL: nothing picked */
+    struct vv_uconn *u;       /* NULL: no attempt is running */
+    struct vv_server *server; /* NULL: nothing picked */
     struct vv_pick pick;
     struct vv_str head;
     uint64_t asked_ns, first_ns;
@@ -28,8 +28,8 @@ struct proxy {
     enum vv_reason last_reason;
     enum vv_h1_framing framing;
     struct vv_h1_chunked chunked;
-    bool fresh;                /* the next attempt must not reuse a connection */
-    bool sent_any;             /* some byte of this request left in this attempt */
+    bool fresh;    /* the next attempt must not reuse a connection */
+    bool sent_any; /* some byte of this request left in this attempt */
     bool request_done, send_failed, got_any, head_done, answer_done, keep, tunnel;
 };
 
@@ -96,7 +96,8 @@ static void end_attempt(struct proxy *p, enum vv_outcome outcome)
             const struct vv_str values[] = {vv_str_from(x->route->service->conf->name), name,
                                             vv_str_from(ejected)};
             vv_metric_add(x->w->shard,
-                          vv_metrics_series(x->w->metrics, VV_METRIC_UPSTREAM_EJECTED, values, 3), 1);
+                          vv_metrics_series(x->w->metrics, VV_METRIC_UPSTREAM_EJECTED, values, 3),
+                          1);
         }
         vv_server_unref(server);
     }

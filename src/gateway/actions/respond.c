@@ -7,8 +7,8 @@ static void start(struct vv_exchange *x)
     struct vv_template_vars vars;
     struct vv_str body = {NULL, 0};
     vv_exchange_vars(x, &vars);
-    if (x->route->respond != NULL && vv_template_render(x->route->respond, &vars, &x->arena,
-                                                        VV_TEMPLATE_TEXT, &body) != VV_OK) {
+    if (x->route->respond != NULL &&
+        vv_template_render(x->route->respond, &vars, &x->arena, VV_TEMPLATE_TEXT, &body) != VV_OK) {
         vv_answer_error(x, VV_REASON_NO_MEMORY);
         return;
     }
