@@ -48,10 +48,10 @@ struct vv_h1_field {
 
 enum vv_h1_framing {
     VV_H1_BODY_NONE,
-    VV_H1_BODY_LENGTH,  /* content_length bytes */
+    VV_H1_BODY_LENGTH, /* content_length bytes */
     VV_H1_BODY_CHUNKED,
-    VV_H1_BODY_CLOSE,   /* answers only: until the connection ends */
-    VV_H1_BODY_TUNNEL,  /* 101, or 2xx to CONNECT: no more HTTP on this connection */
+    VV_H1_BODY_CLOSE,  /* answers only: until the connection ends */
+    VV_H1_BODY_TUNNEL, /* 101, or 2xx to CONNECT: no more HTTP on this connection */
 };
 enum vv_h1_target { VV_H1_ORIGIN, VV_H1_ABSOLUTE, VV_H1_AUTHORITY, VV_H1_ASTERISK };
 
@@ -72,9 +72,9 @@ struct vv_h1_error_info {
 extern const struct vv_h1_error_info vv_h1_errors[VV_H1_ERROR_COUNT];
 
 struct vv_h1_limits {
-    uint32_t line_bytes;   /* request line; over: 414 */
-    uint32_t head_bytes;   /* whole head; over: 431 */
-    uint32_t fields;       /* number of fields; over: 431; at most VV_H1_FIELDS_MAX */
+    uint32_t line_bytes; /* request line; over: 414 */
+    uint32_t head_bytes; /* whole head; over: 431 */
+    uint32_t fields;     /* number of fields; over: 431; at most VV_H1_FIELDS_MAX */
 };
 #define VV_H1_FIELDS_MAX 128
 
@@ -82,33 +82,34 @@ struct vv_h1_head {
     /* request */
     enum vv_method method;
     struct vv_str method_text;
-    struct vv_str target;          /* as received */
+    struct vv_str target; /* as received */
     enum vv_h1_target target_form;
-    struct vv_str scheme;          /* absolute form only */
-    struct vv_str authority;       /* from an absolute/authority target, else Host's value; may be empty */
-    struct vv_str path;            /* origin or absolute form: up to '?', at least "/" */
-    struct vv_str query;           /* without '?'; p NULL when there is none */
+    struct vv_str scheme; /* absolute form only */
+    struct vv_str
+        authority;       /* from an absolute/authority target, else Host's value; may be empty */
+    struct vv_str path;  /* origin or absolute form: up to '?', at least "/" */
+    struct vv_str query; /* without '?'; p NULL when there is none */
     /* answer */
     int status;
     struct vv_str reason;
     /* both */
-    uint8_t minor;                 /* HTTP/1.minor */
-    bool keep_alive;               /* may the connection be used again after this message? */
-    bool expect_continue;          /* HTTP/1.1 request with Expect: 100-continue */
-    bool upgrade;                  /* has Upgrade and Connection: upgrade */
+    uint8_t minor;        /* HTTP/1.minor */
+    bool keep_alive;      /* may the connection be used again after this message? */
+    bool expect_continue; /* HTTP/1.1 request with Expect: 100-continue */
+    bool upgrade;         /* has Upgrade and Connection: upgrade */
     bool te_trailers;
     bool has_host;
     enum vv_h1_framing framing;
-    uint64_t content_length;       /* VV_H1_BODY_LENGTH; for an answer to HEAD or a 304: what it said,
+    uint64_t content_length; /* VV_H1_BODY_LENGTH; for an answer to HEAD or a 304: what it said,
                                     * else 0 */
     bool has_content_length;
-    size_t head_bytes;             /* bytes of the head including the empty line */
+    size_t head_bytes; /* bytes of the head including the empty line */
     uint32_t fields_count;
     enum vv_h1_error error;
     /* PRIVATE from here: where an unfinished head stands. */
-    size_t scan;                   /* bytes already searched for the end of the line in hand */
-    size_t line;                   /* where that line starts */
-    const char *base;              /* buffer of the last call: the caller may move it in between */
+    size_t scan;      /* bytes already searched for the end of the line in hand */
+    size_t line;      /* where that line starts */
+    const char *base; /* buffer of the last call: the caller may move it in between */
     bool start_line_done;
     uint8_t repeated;              /* framing fields seen more than once */
     uint8_t first[VV_FIELD_COUNT]; /* index + 1 of the first field with an id, 0: none */
@@ -155,9 +156,9 @@ VV_MUST_CHECK enum vv_err vv_h1_chunked_next(struct vv_h1_chunked *d, struct vv_
 /* Writes "1f4\r\n" for a chunk of n bytes; buf >= 20. Returns the length. */
 size_t vv_h1_chunk_head(char *buf, uint64_t n);
 
-bool vv_h1_is_token(struct vv_str s);          /* RFC 9110 5.6.2 */
-bool vv_h1_is_field_value(struct vv_str s);    /* no CTL but HTAB, no edge white space needed */
-const char *vv_h1_reason(int status);          /* "OK"; "" for unknown */
+bool vv_h1_is_token(struct vv_str s);       /* RFC 9110 5.6.2 */
+bool vv_h1_is_field_value(struct vv_str s); /* no CTL but HTAB, no edge white space needed */
+const char *vv_h1_reason(int status);       /* "OK"; "" for unknown */
 /* Walks a comma list of tokens ("a, b;q=1"): returns false at the end. */
 bool vv_h1_list_next(struct vv_str *rest, struct vv_str *ret_item);
 /* Is `token` (case-insensitive, parameters ignored) in the comma list? */

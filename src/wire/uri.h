@@ -6,8 +6,9 @@
 #include "base/str.h"
 
 struct vv_uri {
-    struct vv_str scheme, userinfo, host, path, query, fragment; /* host without brackets; p NULL: absent */
-    uint16_t port;                                               /* 0: none given */
+    struct vv_str scheme, userinfo, host, path, query,
+        fragment;  /* host without brackets; p NULL: absent */
+    uint16_t port; /* 0: none given */
     bool has_port;
 };
 VV_MUST_CHECK enum vv_err vv_uri_parse(struct vv_str text, struct vv_uri *ret);
