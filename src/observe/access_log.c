@@ -53,6 +53,9 @@ struct vv_access_log {
     bool reopen, stop;
     sem_t wake;
     pthread_t writer;
+    pthread_mutex_t tap_lock; /* held while the tap runs */
+    vv_access_tap_fn *tap;
+    void *tap_user;
 };
 
 /* ---- the writer thread ---- */
@@ -140,6 +143,16 @@ static void appender_unref(struct vv_access_appender *a)
     }
 }
 
+/* Before the write: who watches must not wait for a slow disk as well. */
+static void show(struct vv_access_log *log, struct vv_str lines)
+{
+    pthread_mutex_lock(&log->tap_lock);
+    if (log->tap != NULL) {
+        log->tap(log->tap_user, lines);
+    }
+    pthread_mutex_unlock(&log->tap_lock);
+}
+
 static void drain(struct vv_access_log *log)
 {
     struct buffer *taken = __atomic_exchange_n(&log->queue, NULL, __ATOMIC_ACQUIRE);
@@ -153,6 +166,7 @@ static void drain(struct vv_access_log *log)
     while (first != NULL) {
         struct buffer *b = first;
         first = b->next;
+        show(log, (struct vv_str){b->bytes, b->n});
         if (!write_all(log, b->bytes, b->n)) {
             __atomic_add_fetch(&log->dropped, b->records, __ATOMIC_RELAXED);
         }
@@ -199,6 +213,7 @@ static void log_release(struct vv_access_log *log)
         close_path(log->path, log->fd);
     }
     sem_destroy(&log->wake);
+    pthread_mutex_destroy(&log->tap_lock);
     free(log->path);
     free(log);
 }
@@ -215,6 +230,7 @@ enum vv_err vv_access_log_new(const char *path, enum vv_access_format format,
     }
     *log = (struct vv_access_log){.format = format, .path = copy, .fd = -1};
     sem_init(&log->wake, 0, 0);
+    pthread_mutex_init(&log->tap_lock, NULL);
     log->fd = open_path(path);
     if (log->fd < 0) {
         const enum vv_err err = vv_err_from_errno(errno);
@@ -250,6 +266,14 @@ void vv_access_log_reopen(struct vv_access_log *log)
 uint64_t vv_access_dropped(const struct vv_access_log *log)
 {
     return __atomic_load_n(&log->dropped, __ATOMIC_RELAXED);
+}
+
+void vv_access_log_tap(struct vv_access_log *log, vv_access_tap_fn *fn, void *user)
+{
+    pthread_mutex_lock(&log->tap_lock);
+    log->tap = fn;
+    log->tap_user = user;
+    pthread_mutex_unlock(&log->tap_lock);
 }
 
 /* ---- the appender, on the data path ---- */

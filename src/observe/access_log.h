@@ -42,4 +42,8 @@ void vv_access_append(struct vv_access_appender *a, const struct vv_access_recor
 /* Once a second, from the loop. */
 void vv_access_flush(struct vv_access_appender *a, uint64_t now_ns);
 uint64_t vv_access_dropped(const struct vv_access_log *log);
+/* Shows fn all that is written from now on, in runs of whole lines, on the writer's thread, which
+ * waits for it: copy and return. NULL ends it; after that fn is not running and will not be called. */
+typedef void vv_access_tap_fn(void *user, struct vv_str lines);
+void vv_access_log_tap(struct vv_access_log *log, vv_access_tap_fn *fn, void *user);
 #endif
