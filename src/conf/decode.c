@@ -351,8 +351,8 @@ static void decode_structs(struct vv_conf_doc *doc, const struct vv_conf_row *ro
 {
     const bool map = row->type == VV_CONF_MAP;
     struct vv_conf_list *list = list_new(doc, n->count, map);
-    if (n->broken && n->count == 0) {
-        return;
+    if (n->kind != (map ? NODE_MAP : NODE_LIST)) {
+        return; /* reported when it was shaped */
     }
     for (uint32_t i = 0; i < n->count; i++) {
         const struct node *at = map ? n->key[i] : n->item[i];
@@ -437,7 +437,10 @@ static void decode_row(struct vv_conf_doc *doc, const struct vv_conf_row *row, s
     case VV_CONF_TEXT:
     case VV_CONF_TEMPLATE:
         if (n != NULL) {
-            *(const char **)field = decode_text(doc, row, n, where);
+            const char *text = decode_text(doc, row, n, where);
+            if (!n->broken) { /* else the default stays, so that checks find what they expect */
+                *(const char **)field = text;
+            }
             slot_set(doc, field, false, n);
         }
         break;

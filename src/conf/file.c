@@ -131,3 +131,26 @@ void file_hide(struct vv_conf_doc *doc, struct mark at)
         at.file->secrets = s;
     }
 }
+
+size_t utf8_length(struct vv_str s)
+{
+    const unsigned char c = s.n > 0 ? (unsigned char)s.p[0] : 0xff;
+    const size_t bytes = c < 0x80   ? 1
+                         : c < 0xc2 ? 0
+                         : c < 0xe0 ? 2
+                         : c < 0xf0 ? 3
+                         : c < 0xf5 ? 4
+                                    : 0;
+    if (bytes == 0 || bytes > s.n) {
+        return 0;
+    }
+    for (size_t i = 1; i < bytes; i++) {
+        if (((unsigned char)s.p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    const unsigned char second = bytes > 1 ? (unsigned char)s.p[1] : 0;
+    const bool overlong = (c == 0xe0 && second < 0xa0) || (c == 0xf0 && second < 0x90);
+    const bool beyond = (c == 0xed && second > 0x9f) || (c == 0xf4 && second > 0x8f);
+    return overlong || beyond ? 0 : bytes;
+}

@@ -86,11 +86,22 @@ static struct kept *keep(struct vv_conf_problems *p, bool warning)
     return k;
 }
 
+/* Values from the file or the environment stand in messages: none may steer a terminal. */
+static char *harmless(char *s)
+{
+    for (char *c = s; c != NULL && *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f) {
+            *c = '?';
+        }
+    }
+    return s;
+}
+
 static char *formatted(const char *fmt, va_list args)
 {
     struct vv_sb sb = VV_SB_INIT;
     vv_sb_vaddf(&sb, fmt, args);
-    return vv_sb_take(&sb);
+    return harmless(vv_sb_take(&sb));
 }
 
 void vv_conf_problems_add(struct vv_conf_problems *p, bool warning, const char *file,
@@ -132,7 +143,7 @@ void report(struct vv_conf_doc *doc, const struct report *r, const char *fmt, ..
             return;
         }
     }
-    k->is.hint = copy(r->hint);
+    k->is.hint = harmless(copy(r->hint));
     if (r->at.file != NULL) {
         k->order = r->at.file->order;
         k->is.file = copy(r->at.file->path);
@@ -174,21 +185,32 @@ static bool continues(char c) /* a UTF-8 byte that is not the first of its chara
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-/* The line as it is shown: one column per character, control bytes as blanks, secrets as stars. */
+/* One character of a line as it is shown: control bytes as blanks, secrets as stars, bytes that are
+ * no characters as question marks. Returns how many bytes it took. */
+static uint32_t show_character(const struct file *f, uint32_t at, struct vv_sb *out)
+{
+    const char *c = f->text.p + at;
+    const size_t bytes = utf8_length((struct vv_str){c, f->text.n - at});
+    const bool control = (unsigned char)c[0] < ' ' || (unsigned char)c[0] == 0x7f ||
+                         (bytes == 2 && (unsigned char)c[0] == 0xc2 && (unsigned char)c[1] < 0xa0);
+    if (is_secret(f, at)) {
+        vv_sb_addc(out, '*');
+    } else if (bytes == 0 || control) {
+        vv_sb_addc(out, bytes == 0 ? '?' : ' ');
+    } else {
+        vv_sb_add(out, (struct vv_str){c, bytes});
+    }
+    return bytes > 0 ? (uint32_t)bytes : 1;
+}
+
 static void seal_line(struct kept *k)
 {
     const struct file *f = k->at.file;
-    const uint32_t from = f->line_at[k->is.line - 1];
-    uint32_t to = from;
+    uint32_t at = f->line_at[k->is.line - 1];
     struct vv_sb sb = VV_SB_INIT;
-    while (to < f->text.n && f->text.p[to] != '\n' && f->text.p[to] != '\r') {
-        const char c = f->text.p[to];
-        vv_sb_addc(&sb, is_secret(f, to) ? '*' : (unsigned char)c < ' ' ? ' ' : c);
-        to++;
-    }
-    const uint32_t end = k->at.to < to ? k->at.to : to;
-    for (uint32_t i = k->at.from; i < end; i++) {
-        k->is.width += is_secret(f, i) || !continues(f->text.p[i]);
+    while (at < f->text.n && f->text.p[at] != '\n' && f->text.p[at] != '\r') {
+        k->is.width += at >= k->at.from && at < k->at.to;
+        at += show_character(f, at, &sb);
     }
     vv_sb_adds(&sb, "");
     k->is.line_text = vv_sb_take(&sb);

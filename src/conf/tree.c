@@ -18,6 +18,7 @@ struct parse { /* one text */
     struct file *file;
     struct fy_parser *parser;
     struct anchor *anchors;
+    struct mark alias_at; /* the one being replaced */
     uint8_t origin;
     bool failed;   /* nothing more can be read */
     bool reported; /* and why has been said already */
@@ -162,11 +163,23 @@ static struct mark mark_of(const struct parse *p, const struct fy_mark *from,
     return at;
 }
 
+/* The marks of a quoted text lie inside its quotes. */
+static struct mark with_quotes(struct mark at)
+{
+    const struct vv_str t = at.file->text;
+    if (at.from > 0 && at.to < t.n && t.p[at.from - 1] == t.p[at.to] &&
+        (t.p[at.to] == '"' || t.p[at.to] == '\'')) {
+        at.from--;
+        at.to++;
+    }
+    return at;
+}
+
 static struct mark mark_of_event(const struct parse *p, struct fy_event *e)
 {
     struct fy_token *t = fy_event_get_token(e);
     if (e->type == FYET_SCALAR && t != NULL) {
-        return mark_of(p, fy_token_start_mark(t), fy_token_end_mark(t));
+        return with_quotes(mark_of(p, fy_token_start_mark(t), fy_token_end_mark(t)));
     }
     return mark_of(p, fy_event_start_mark(e), e->type == FYET_ALIAS ? fy_event_end_mark(e) : NULL);
 }
@@ -210,6 +223,11 @@ static const struct {
      "put the text in quotes"},
     {"invalid mapping in plain multiline", "a second \": \" cannot follow here",
      "put the text in quotes, or check the line above"},
+    {"did not find expected '-' indicator",
+     "this line is indented in a way that fits nothing above it",
+     "compare its indentation with its neighbours"},
+    {"missing comma in flow", "inside { } and [ ], entries are divided by commas",
+     "put a value that has { } [ ] or a comma in quotes"},
     {"could not find closing quote", "the quote that begins here never ends", NULL},
     {"multiline", "a value on several lines needs quotes or \"|\"", NULL},
 };
@@ -255,26 +273,20 @@ static void report_diagnostics(struct parse *p, struct fy_diag *diag)
 static bool text_is_clean(struct parse *p)
 {
     const struct vv_str t = p->file->text;
-    for (uint32_t i = 0; i < t.n;) {
+    for (size_t i = 0; i < t.n;) {
         const unsigned char c = (unsigned char)t.p[i];
-        const uint32_t more = c < 0x80 ? 0 : c < 0xc2 ? 9 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-        bool good = more < 9 && c < 0xf5 && i + more < t.n;
-        for (uint32_t k = 1; good && k <= more; k++) {
-            good = ((unsigned char)t.p[i + k] & 0xc0) == 0x80;
-        }
-        if (good && ((c == 0xe0 && (unsigned char)t.p[i + 1] < 0xa0) ||
-                     (c == 0xed && (unsigned char)t.p[i + 1] > 0x9f) ||
-                     (c == 0xf0 && (unsigned char)t.p[i + 1] < 0x90) ||
-                     (c == 0xf4 && (unsigned char)t.p[i + 1] > 0x8f))) {
-            good = false; /* overlong, surrogate, or beyond U+10FFFF: RFC 3629 section 4 */
-        }
-        const bool control = (c < ' ' && c != '\n' && c != '\r' && c != '\t') || c == 0x7f;
-        if (!good || control) {
-            report(p->doc, &(struct report){.at = {p->file, i, i + 1}},
-                   control ? "byte 0x%02x is not allowed in YAML" : "byte 0x%02x is not UTF-8", c);
+        const size_t bytes = utf8_length((struct vv_str){t.p + i, t.n - i});
+        /* U+0080 to U+009F steer terminals; U+0085 among them is a line end. */
+        const bool c1 = bytes == 2 && c == 0xc2 && (unsigned char)t.p[i + 1] < 0xa0;
+        const bool control = (c < ' ' && c != '\n' && c != '\r' && c != '\t') || c == 0x7f || c1;
+        if (bytes == 0 || control) {
+            const uint32_t at = (uint32_t)i;
+            report(p->doc, &(struct report){.at = {p->file, at, at + 1}},
+                   bytes == 0 ? "byte 0x%02x is not UTF-8" : "byte 0x%02x is not allowed in YAML",
+                   c1 ? (unsigned char)t.p[i + 1] : c);
             return false;
         }
-        i += more + 1;
+        i += bytes;
     }
     return true;
 }
@@ -288,11 +300,24 @@ static struct fy_event *next(struct parse *p)
     return e;
 }
 
+/* By chunks: fy_token_get_text() of libfyaml 0.7.12 counts block scalars with deeper lines too short
+ * and hands out bytes it never wrote. */
 static const char *token_text(struct vv_conf_doc *doc, struct fy_token *t)
 {
-    size_t n = 0;
-    const char *text = t != NULL ? fy_token_get_text(t, &n) : NULL;
-    return doc_fmt(doc, "%.*s", text != NULL ? (int)n : 0, text != NULL ? text : "");
+    struct fy_token_iter *iterator = t != NULL ? fy_token_iter_create(t) : NULL;
+    const struct fy_iter_chunk *chunk = NULL;
+    struct vv_sb sb = VV_SB_INIT;
+    int failed = 0;
+    while (iterator != NULL &&
+           (chunk = fy_token_iter_chunk_next(iterator, chunk, &failed)) != NULL) {
+        vv_sb_add(&sb, (struct vv_str){chunk->str, chunk->len});
+    }
+    if (iterator != NULL) {
+        fy_token_iter_destroy(iterator);
+    }
+    const char *text = doc_fmt(doc, "%s", sb.p != NULL ? sb.p : "");
+    vv_sb_fini(&sb);
+    return text;
 }
 
 static struct node *copy_node(struct parse *p, const struct node *from)
@@ -301,7 +326,7 @@ static struct node *copy_node(struct parse *p, const struct node *from)
     if (p->failed || ++doc->alias_nodes > ALIAS_NODES_MAX) {
         if (!p->failed) {
             stop(p);
-            report(doc, &(struct report){.at = from->at, .hint = "write the values out"},
+            report(doc, &(struct report){.at = p->alias_at, .hint = "write the values out"},
                    "aliases stand for more than %d values", ALIAS_NODES_MAX);
         }
         return node_new(doc, NODE_NULL, from->at, p->origin);
@@ -326,6 +351,7 @@ static struct node *alias_node(struct parse *p, struct fy_event *e)
     for (const struct anchor *a = p->anchors; a != NULL; a = a->next) {
         if (strcmp(a->name, name) == 0) {
             if (a->node != NULL) {
+                p->alias_at = at;
                 return copy_node(p, a->node);
             }
             report(p->doc, &(struct report){.at = at}, "*%s stands inside the value it stands for",

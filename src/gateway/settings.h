@@ -15,127 +15,128 @@
 #include "conf/conf.h"
 
 struct vv_timeouts_settings { /* each wait has its own status and metric */
-    uint64_t header_ns;     /* first byte of a request to the end of its head: 408 */
-    uint64_t body_ns;       /* between two reads of a request body: 408 */
-    uint64_t connect_ns;    /* to a server: 504 */
-    uint64_t first_byte_ns; /* request sent to answer head: 504 */
-    uint64_t idle_ns;       /* between two reads of an answer body, or tunnel bytes: cut */
-    uint64_t send_ns;       /* a client that does not read: cut */
-    uint64_t whole_ns;      /* whole exchange, `timeout`: 504 */
+    uint64_t header_ns;       /* first byte of a request to the end of its head: 408 */
+    uint64_t body_ns;         /* between two reads of a request body: 408 */
+    uint64_t connect_ns;      /* to a server: 504 */
+    uint64_t first_byte_ns;   /* request sent to answer head: 504 */
+    uint64_t idle_ns;         /* between two reads of an answer body, or tunnel bytes: cut */
+    uint64_t send_ns;         /* a client that does not read: cut */
+    uint64_t whole_ns;        /* whole exchange, `timeout`: 504 */
 };
 
 struct vv_listen_settings {
-    const char *name;                 /* "default" for the short form */
-    const char *address;              /* "127.0.0.1:8080", ":8080", "unix:/run/x.sock" */
-    uint64_t port;                    /* alternative to address: all addresses */
-    struct vv_conf_list *names;       /* host names served here (const char *); empty: all */
-    uint64_t keepalive_ns;            /* idle client connection, default 75 s */
-    uint64_t keepalive_requests;      /* per connection; 0: no limit */
-    uint64_t connections;             /* per worker; 0: by descriptors */
-    uint64_t proxy_protocol;          /* bool: a PROXY header is required from trusted peers */
-    struct vv_conf_list *trust;       /* CIDR text: whose X-Forwarded-*, Forwarded, PROXY count */
-    uint64_t unix_mode;               /* permissions of a unix socket, octal text, default 0660 */
+    const char *name;            /* "default" for the short form */
+    const char *address;         /* "127.0.0.1:8080", ":8080", "unix:/run/x.sock" */
+    uint64_t port;               /* alternative to address: all addresses */
+    struct vv_conf_list *names;  /* host names served here (const char *); empty: all */
+    uint64_t keepalive_ns;       /* idle client connection, default 75 s */
+    uint64_t keepalive_requests; /* per connection; 0: no limit */
+    uint64_t connections;        /* per worker; 0: by descriptors */
+    uint64_t proxy_protocol;     /* bool: a PROXY header is required from trusted peers */
+    struct vv_conf_list *trust;  /* CIDR text: whose X-Forwarded-*, Forwarded, PROXY count */
+    uint64_t unix_mode;          /* permissions of a unix socket, octal text, default 0660 */
     uint64_t head_bytes, line_bytes, fields_max; /* 431, 414, 431 */
-    uint64_t body_bytes_max;          /* 413; 0: no limit */
-    uint64_t header_timeout_ns;       /* overrides defaults.timeouts.header for this listener */
+    uint64_t body_bytes_max;                     /* 413; 0: no limit */
+    uint64_t header_timeout_ns; /* overrides defaults.timeouts.header for this listener */
 };
 
 struct vv_server_settings {
-    const char *url;                  /* "http://host:port", "host:port", "unix:/path" */
-    uint64_t weight;                  /* 1..1000, default 1 */
-    uint64_t drain;                   /* bool */
+    const char *url; /* "http://host:port", "host:port", "unix:/path" */
+    uint64_t weight; /* 1..1000, default 1 */
+    uint64_t drain;  /* bool */
 };
 
 struct vv_check_settings { /* check: {path, every, timeout, fails, passes, grace} */
     struct vv_check_conf timing;
-    uint64_t type;                    /* 0 http, 1 tcp */
-    const char *path;                 /* default "/" */
-    const char *host;                 /* Host of the probe, default the server's name */
-    struct vv_conf_list *expect;      /* status codes or classes as text: "200", "2xx"; default 2xx, 3xx */
+    uint64_t type;    /* 0 http, 1 tcp */
+    const char *path; /* default "/" */
+    const char *host; /* Host of the probe, default the server's name */
+    struct vv_conf_list
+        *expect; /* status codes or classes as text: "200", "2xx"; default 2xx, 3xx */
 };
 
 struct vv_service_settings {
     const char *name;
-    struct vv_conf_list *servers;     /* struct vv_server_settings */
+    struct vv_conf_list *servers; /* struct vv_server_settings */
     struct vv_service_conf balance;
-    const char *hash_key;             /* template for `balance: hash`: "$client_ip", "$uri", "$header.x-user" */
-    const char *sticky_cookie;        /* name of our cookie; NULL: none */
-    uint64_t keepalive;               /* idle connections kept per worker and server, default 256 */
-    uint64_t keepalive_ns;            /* how long an idle one is kept, default 60 s */
-    uint64_t connections;             /* per worker and server; 0: no limit */
-    uint64_t connect_ns;              /* 0: from defaults.timeouts */
-    uint64_t first_byte_ns, idle_ns;  /* 0: from defaults.timeouts */
-    uint64_t retries;                 /* safe retries on another server, default 1 */
-    const char *host;                 /* Host sent: NULL = the client's ("$host"), or a literal */
+    const char *hash_key; /* template for `balance: hash`: "$client_ip", "$uri", "$header.x-user" */
+    const char *sticky_cookie;       /* name of our cookie; NULL: none */
+    uint64_t keepalive;              /* idle connections kept per worker and server, default 256 */
+    uint64_t keepalive_ns;           /* how long an idle one is kept, default 60 s */
+    uint64_t connections;            /* per worker and server; 0: no limit */
+    uint64_t connect_ns;             /* 0: from defaults.timeouts */
+    uint64_t first_byte_ns, idle_ns; /* 0: from defaults.timeouts */
+    uint64_t retries;                /* safe retries on another server, default 1 */
+    const char *host;                /* Host sent: NULL = the client's ("$host"), or a literal */
     struct vv_check_settings check;
 };
 
 struct vv_header_match { /* headers: {X-API-Version: "1.0"}, query: {debug: "1"} */
     const char *name;
-    const char *value;                /* NULL or "*": present */
+    const char *value; /* NULL or "*": present */
 };
 struct vv_header_edit { /* headers: {Cache-Control: "public", X-Old: null} */
     const char *name;
-    const char *value;                /* NULL: remove */
+    const char *value; /* NULL: remove */
 };
 
 enum vv_action_kind { VV_ACTION_TO, VV_ACTION_FILES, VV_ACTION_REDIRECT, VV_ACTION_RESPOND };
 
 struct vv_redirect_settings {
-    const char *to;                   /* template: "https://$host$uri" */
-    uint64_t status;                  /* 301 302 303 307 308, default 308 */
+    const char *to;  /* template: "https://$host$uri" */
+    uint64_t status; /* 301 302 303 307 308, default 308 */
 };
 struct vv_respond_settings {
-    uint64_t status;                  /* default 200 */
-    const char *body;                 /* template; "@file" reads a file at load */
-    const char *type;                 /* Content-Type, default text/plain; charset=utf-8 */
-    uint64_t body_literal;            /* bool: the body came from a file: send it as it is */
+    uint64_t status;       /* default 200 */
+    const char *body;      /* template; "@file" reads a file at load */
+    const char *type;      /* Content-Type, default text/plain; charset=utf-8 */
+    uint64_t body_literal; /* bool: the body came from a file: send it as it is */
 };
 struct vv_files_settings {
     const char *root;
-    const char *index;                /* default "index.html" */
-    const char *fallback;             /* path inside root served when nothing is found: single-page apps */
-    uint64_t precompressed;           /* bool, default true: .br .zst .gz siblings */
-    uint64_t hidden;                  /* bool, default false: names starting with a dot */
+    const char *index;      /* default "index.html" */
+    const char *fallback;   /* path inside root served when nothing is found: single-page apps */
+    uint64_t precompressed; /* bool, default true: .br .zst .gz siblings */
+    uint64_t hidden;        /* bool, default false: names starting with a dot */
 };
 
 struct vv_route_settings {
-    const char *name;                 /* for metrics; default the path pattern */
-    const char *path;                 /* see routes.h for the pattern language; default "/" */
-    struct vv_conf_list *methods;     /* const char *; NULL: all */
-    struct vv_conf_list *hosts;       /* const char *; "*.example.org" allowed; NULL: all */
-    struct vv_conf_list *listen;      /* listener names; NULL: all */
+    const char *name;                   /* for metrics; default the path pattern */
+    const char *path;                   /* see routes.h for the pattern language; default "/" */
+    struct vv_conf_list *methods;       /* const char *; NULL: all */
+    struct vv_conf_list *hosts;         /* const char *; "*.example.org" allowed; NULL: all */
+    struct vv_conf_list *listen;        /* listener names; NULL: all */
     struct vv_conf_list *match_headers; /* struct vv_header_match, key `when_headers` */
     struct vv_conf_list *match_query;   /* struct vv_header_match, key `when_query` */
-    uint64_t action;                  /* enum vv_action_kind: which of the four keys was given */
-    const char *to;                   /* service name, or a URL (an unnamed service is made for it) */
-    const char *rewrite;              /* path sent upstream: "/ideas/{id}", "/v2/$rest"; NULL: unchanged */
+    uint64_t action;                    /* enum vv_action_kind: which of the four keys was given */
+    const char *to;      /* service name, or a URL (an unnamed service is made for it) */
+    const char *rewrite; /* path sent upstream: "/ideas/{id}", "/v2/$rest"; NULL: unchanged */
     struct vv_files_settings files;
     struct vv_redirect_settings redirect;
     struct vv_respond_settings respond;
-    uint64_t expires_ns;              /* Cache-Control max-age added to answers; UINT64_MAX: not set */
-    struct vv_conf_list *headers;         /* struct vv_header_edit on the answer */
+    uint64_t expires_ns;          /* Cache-Control max-age added to answers; UINT64_MAX: not set */
+    struct vv_conf_list *headers; /* struct vv_header_edit on the answer */
     struct vv_conf_list *request_headers; /* struct vv_header_edit on the request sent upstream */
-    const char *count_as;             /* extra counter name */
-    uint64_t body_bytes_max;          /* 413; UINT64_MAX: from the listener */
+    const char *count_as;                 /* extra counter name */
+    uint64_t body_bytes_max;              /* 413; UINT64_MAX: from the listener */
     struct vv_timeouts_settings timeouts; /* filled from defaults where absent */
-    struct vv_conf_pos at;            /* where the route stands */
+    struct vv_conf_pos at;                /* where the route stands */
 };
 
 struct vv_access_log_settings {
-    const char *path;                 /* NULL: off; "-": standard output */
-    uint64_t format;                  /* enum vv_access_format */
+    const char *path; /* NULL: off; "-": standard output */
+    uint64_t format;  /* enum vv_access_format */
 };
 
 struct vv_settings {
     uint64_t version;
-    uint64_t workers;                 /* 0: auto */
-    const char *admin;                /* address of the admin listener; NULL: none ("none") */
-    const char *socket;               /* admin unix socket; NULL: chosen from the file's path */
-    const char *user;                 /* drop privileges to this user; NULL: stay */
-    uint64_t seccomp;                 /* bool */
-    uint64_t drain_ns;                /* longest drain at stop and upgrade, default 30 s */
-    uint64_t guard_ns;                /* how long a reload is watched, default 30 s; 0: not */
+    uint64_t workers;   /* 0: auto */
+    const char *admin;  /* address of the admin listener; NULL: none ("none") */
+    const char *socket; /* admin unix socket; NULL: chosen from the file's path */
+    const char *user;   /* drop privileges to this user; NULL: stay */
+    uint64_t seccomp;   /* bool */
+    uint64_t drain_ns;  /* longest drain at stop and upgrade, default 30 s */
+    uint64_t guard_ns;  /* how long a reload is watched, default 30 s; 0: not */
     uint64_t log_level, log_format;
     struct vv_access_log_settings access_log;
     struct vv_conf_list *labels;      /* struct vv_header_match: name, value */
