@@ -130,13 +130,17 @@ def test_the_demo_carries_traffic_and_ends_by_itself(build):
 def test_ctrl_c_ends_the_demo_and_all_it_started(build):
     demo = subprocess.Popen([f"{ROOT}/examples/demo/run", str(build)], stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True)
-    for line in demo.stdout:
-        if "Ctrl-C ends everything" in line:
-            break
-    else:
-        raise AssertionError("the demonstration did not start")
-    assert len(left_over(build)) >= 5  # the script, two applications, the gateway, the traffic
-    demo.send_signal(signal.SIGINT)
-    assert demo.wait(20 * harness.SCALE) == 0
-    demo.stdout.close()
-    assert left_over(build) == []
+    try:
+        for line in demo.stdout:
+            if "Ctrl-C ends everything" in line:
+                break
+        else:
+            raise AssertionError("the demonstration did not start")
+        assert len(left_over(build)) >= 5  # the script, two applications, the gateway, the traffic
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(20 * harness.SCALE) == 0
+        assert left_over(build) == []
+    finally:
+        demo.terminate()  # does nothing when it has ended
+        demo.wait(20 * harness.SCALE)
+        demo.stdout.close()
