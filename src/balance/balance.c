@@ -57,7 +57,9 @@ static VV_COLD enum vv_err catch_up(struct vv_picker *p)
     uint64_t *sum = calloc(set->count + 1, sizeof(*sum));
     uint32_t *effective = calloc(set->count + 1, sizeof(*effective));
     uint32_t *load = calloc(set->count + 1, sizeof(*load));
-    if (turn == NULL || sum == NULL || effective == NULL || load == NULL) {
+    double *cost = calloc(set->count + 1, sizeof(*cost));
+    if (turn == NULL || sum == NULL || effective == NULL || load == NULL || cost == NULL) {
+        free(cost);
         free(turn);
         free(sum);
         free(effective);
@@ -69,11 +71,13 @@ static VV_COLD enum vv_err catch_up(struct vv_picker *p)
     free(p->sum);
     free(p->effective);
     free(p->load);
+    free(p->cost);
     struct vv_server_set *old = p->set;
     p->turn = turn;
     p->sum = sum;
     p->effective = effective;
     p->load = load;
+    p->cost = cost;
     p->set = set;
     pthread_mutex_lock(&p->state->lock);
     p->conf = p->state->conf;
@@ -129,6 +133,7 @@ void vv_picker_free(struct vv_picker *p)
     free(p->sum);
     free(p->effective);
     free(p->load);
+    free(p->cost);
     free(p);
 }
 

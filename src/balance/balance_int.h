@@ -42,6 +42,7 @@ struct vv_picker {
     uint64_t *sum;       /* per server: weights of all up to and with this one */
     uint32_t *effective; /* per server, of the last scan: weight in thousandths, 0: no candidate */
     uint32_t *load;      /* per server, of the last scan: places taken */
+    double *cost;        /* per server, peak EWMA's */
 };
 
 struct vv_view { /* one pick, as the algorithms see it */

@@ -130,8 +130,9 @@ static size_t lookup(const struct vv_hash_ring *r, uint32_t place)
  * all counts the new request too; so an idle server always may. */
 static bool within_bound(const struct vv_picker *p, size_t i, uint64_t all, uint64_t weights)
 {
-    const double c = (double)vv_max_u64(p->conf.bounded_load_ppm, VV_PPM) / (double)VV_PPM;
-    return (double)p->load[i] < c * (double)all * (double)p->effective[i] / (double)weights;
+    const double c = (double)vv_max_u64(p->conf.bounded_load_ppm, VV_PPM);
+    return (double)p->load[i] * (double)weights * (double)VV_PPM <
+           c * (double)all * (double)p->effective[i];
 }
 
 size_t vv_pick_HASH(struct vv_picker *p, const struct vv_view *v)
