@@ -66,6 +66,13 @@ def test_a_file_may_have_a_thousand_lines(house, lines, status):
     assert run(f"{ROOT}/tools/sizes", str(house)).returncode == status
 
 
+def test_a_link_must_lead_to_a_file(house):
+    write(house / "docs/page.md", "[a](page.md#top) [b](https://example.org/x) [c](../gone.md)\n")
+    got = run(f"{ROOT}/tools/links", str(house))
+    assert got.returncode == 1
+    assert got.stdout == "docs/page.md:1: nothing is at ../gone.md\n"
+
+
 def test_results_of_all_kinds_are_summed(tmp_path):
     cmocka = "[==========] 5 test(s) run.\n[  PASSED  ] 3 test(s).\n[  FAILED  ] tests: 2 test(s)\n"
     rows = [
