@@ -11,7 +11,7 @@ void *vv_conf_zalloc(struct vv_conf_doc *doc, size_t bytes)
 const char *vv_conf_dup(struct vv_conf_doc *doc, struct vv_str s)
 {
     char *copy = doc_zalloc(doc, s.n + 1);
-    if (s.n > 0) {
+    if (copy != NULL && s.n > 0) {
         memcpy(copy, s.p, s.n);
     }
     return copy;

@@ -161,7 +161,8 @@ const char *vv_conf_profile(const struct vv_conf_doc *doc); /* NULL: none */
 
 /* ---- for checkers -------------------------------------------------------------------------- */
 
-/* Memory of the document. NULL: out of memory, which the load reports by itself. */
+/* Memory of the document. Never NULL in a checker: running out ends the load with VV_ENOMEM. After
+ * the load NULL is possible. */
 void *vv_conf_zalloc(struct vv_conf_doc *doc, size_t bytes);
 const char *vv_conf_dup(struct vv_conf_doc *doc, struct vv_str s);
 /* Appends to a list of the document. `origin` is the field the item was made for (may be NULL). */

@@ -80,6 +80,7 @@ struct vv_conf_doc {
     size_t errors_before; /* of the caller's, before this load */
     struct fy_parser *parser; /* while a text is read, so that running out of memory frees it */
     struct fy_diag *diag;
+    bool may_jump;         /* during the load; afterwards NULL is returned */
     jmp_buf out_of_memory; /* vv_conf_load() returns VV_ENOMEM from here */
 };
 
@@ -145,6 +146,7 @@ struct report { /* one problem to be kept */
 void report(struct vv_conf_doc *doc, const struct report *r, const char *fmt, ...) VV_PRINTF(3, 4);
 void problems_seal(struct vv_conf_problems *p); /* sorts, and copies lines with secrets hidden */
 
-const char *doc_fmt(struct vv_conf_doc *doc, const char *fmt, ...) VV_PRINTF(2, 3); /* never NULL */
-void *doc_zalloc(struct vv_conf_doc *doc, size_t bytes);                            /* never NULL */
+const char *doc_fmt(struct vv_conf_doc *doc, const char *fmt, ...)
+    VV_PRINTF(2, 3);                                     /* never NULL in a load */
+void *doc_zalloc(struct vv_conf_doc *doc, size_t bytes); /* never NULL in a load */
 #endif

@@ -24,7 +24,7 @@ struct engine_keys { /* taken out of the trees: they steer the load itself */
 void *doc_zalloc(struct vv_conf_doc *doc, size_t bytes)
 {
     void *p = vv_arena_zalloc(&doc->arena, bytes);
-    if (p == NULL) {
+    if (p == NULL && doc->may_jump) {
         longjmp(doc->out_of_memory, 1);
     }
     return p;
@@ -38,7 +38,7 @@ const char *doc_fmt(struct vv_conf_doc *doc, const char *fmt, ...)
     const int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     char *text = doc_zalloc(doc, n >= 0 ? (size_t)n + 1 : 1);
-    if (n >= 0) {
+    if (text != NULL && n >= 0) {
         vsnprintf(text, (size_t)n + 1, fmt, again);
     }
     va_end(again);
@@ -314,10 +314,12 @@ enum vv_err vv_conf_load(const struct vv_conf_source *source, const struct vv_co
         vv_conf_free(doc);
         return VV_ENOMEM;
     }
+    doc->may_jump = true;
     doc->path = doc_fmt(doc, "%s", source->path != NULL ? source->path : "(text)");
     doc->overlay_path = overlay_of(doc, doc->path);
     load(doc, checker);
     problems_seal(problems);
+    doc->may_jump = false;
     doc->source = NULL;
     doc->problems = NULL;
     if (vv_conf_problems_errors(problems) > doc->errors_before) {

@@ -251,7 +251,7 @@ void vv_conf_sample(const struct vv_conf_section *section, struct vv_sb *out)
 
 void vv_conf_reference(const struct vv_conf_section *section, struct vv_sb *out)
 {
-    struct vv_conf_doc tmp = {0};
+    struct vv_conf_doc tmp = {.may_jump = true};
     struct page p = {.tmp = &tmp, .out = out, .count = 0};
     vv_arena_init(&tmp.arena, NULL, 0, 64 * VV_KIB, 0);
     if (setjmp(tmp.out_of_memory) == 0) {

@@ -436,7 +436,7 @@ static void add_json(struct vv_json *j, const struct node *n)
 
 void vv_conf_show(const struct vv_conf_doc *doc, unsigned flags, struct vv_sb *out)
 {
-    struct vv_conf_doc tmp = {0}; /* memory for the tree that is printed */
+    struct vv_conf_doc tmp = {.may_jump = true}; /* memory for the tree that is printed */
     vv_arena_init(&tmp.arena, NULL, 0, 64 * VV_KIB, 0);
     if (setjmp(tmp.out_of_memory) != 0) {
         out->failed = true;

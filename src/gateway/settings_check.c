@@ -3,7 +3,9 @@
  * Every report points at the value and, where there is one, at the other end. Checks run on settings
  * that may have other errors: fields can be NULL here, and warnings that would only follow from an
  * error are left out. */
+#include "gateway/route_pattern.h"
 #include "gateway/settings_int.h"
+#include "gateway/template.h"
 #include "os/sock.h"
 
 #include <stdio.h>
@@ -163,86 +165,82 @@ static void check_listeners(struct check *c)
 
 /* ---- templates ----------------------------------------------------------------------------- */
 
-static const char *const variables[] = {"host",   "uri",       "path",       "query", "scheme",
-                                        "method", "client_ip", "request_id", "rest",  "route"};
-static const char *const families[] = {"header", "query", "cookie"};
-
 static bool is_word_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-static size_t word_length(const char *s)
+static void bad_template(struct check *c, const void *field, const char *text,
+                         const struct vv_template_error *e)
 {
-    size_t n = 0;
-    while (is_word_char(s[n])) {
-        n++;
+    static const char *const variables[] = {"host",   "uri",    "path",      "query",
+                                            "scheme", "method", "client_ip", "request_id",
+                                            "rest",   "route",  "header",    "cookie"};
+    struct vv_str word = {text + e->at + 1, 0};
+    const bool dollar = e->at < strlen(text) && text[e->at] == '$';
+    while (dollar && is_word_char(word.p[word.n])) {
+        word.n++;
     }
-    return n;
+    const char *name = dollar ? vv_conf_dup(c->doc, word) : "";
+    const char *near = vv_conf_nearest(name, variables, VV_COUNT(variables));
+    vv_conf_report(
+        c->doc,
+        &(struct vv_conf_report){
+            .field = field,
+            .hint = near != NULL ? text_fmt(c->doc, "did you mean \"$", near, "\"?") : e->text},
+        near != NULL ? "no variable \"$%s\" in a template" : "\"%s\" is no template",
+        near != NULL ? name : text);
 }
 
-static bool known_variable(struct vv_str name, bool dotted)
+static bool has_param(const struct vv_route_pattern *p, struct vv_str name)
 {
-    const char *const *names = dotted ? families : variables;
-    const size_t count = dotted ? VV_COUNT(families) : VV_COUNT(variables);
-    for (size_t i = 0; i < count; i++) {
-        if (vv_str_eq(name, vv_str_from(names[i]))) {
+    for (uint32_t i = 0; i < p->param_count; i++) {
+        if (vv_str_eq(p->param[i], name)) {
             return true;
         }
     }
     return false;
 }
 
-static void check_variable(struct check *c, const void *field, const char *s)
+static void check_params(struct check *c, const void *field, const struct vv_template *t,
+                         const char *path)
 {
-    const struct vv_str name = {s, word_length(s)};
-    const bool dotted = s[name.n] == '.' && is_word_char(s[name.n + 1]);
-    if (known_variable(name, dotted) || known_variable(name, false)) {
-        return;
-    }
-    const char *word = vv_conf_dup(c->doc, name);
-    const char *near = vv_conf_nearest(word, variables, VV_COUNT(variables));
-    vv_conf_report(c->doc,
-                   &(struct vv_conf_report){
-                       .field = field,
-                       .hint = name.n == 0    ? "write $$ for a dollar"
-                               : near != NULL ? text_fmt(c->doc, "did you mean \"$", near, "\"?")
-                                              : "write $$ for a dollar"},
-                   name.n == 0 ? "a \"$\" with no name after it%s" : "no variable \"$%s\"", word);
-}
-
-/* True when `path` has the parameter: "/users/{id}" or "/files/{id...}". */
-static bool path_has(const char *path, struct vv_str name)
-{
-    for (const char *p = path; p != NULL && (p = strchr(p, '{')) != NULL; p++) {
-        const size_t n = word_length(p + 1);
-        if (n == name.n && memcmp(p + 1, name.p, n) == 0 &&
-            (p[1 + n] == '}' || strncmp(p + 1 + n, "...}", 4) == 0)) {
-            return true;
+    struct vv_arena arena;
+    struct vv_route_pattern pattern = {.param_count = 0};
+    char why[VV_ROUTE_TEXT];
+    vv_arena_init(&arena, NULL, 0, 4096, 0);
+    const bool known =
+        path == NULL || vv_pattern_parse(path, &arena, &pattern, why) == VV_OK; /* else reported */
+    for (size_t i = 0; known; i++) {
+        const struct vv_str name = vv_template_param(t, i);
+        if (name.p == NULL) {
+            break;
+        }
+        if (!has_param(&pattern, name)) {
+            vv_conf_report(c->doc, &(struct vv_conf_report){.field = field},
+                           path != NULL ? "\"{" VV_STR_FMT "}\" is no parameter of the path \"%s\""
+                                        : "\"{" VV_STR_FMT "}\" is no parameter: no path is here%s",
+                           VV_STR_ARG(name), path != NULL ? path : "");
         }
     }
-    return false;
+    vv_arena_fini(&arena);
 }
 
 /* `path` NULL: there are no parameters here. */
 static void check_template(struct check *c, const void *field, const char *text, const char *path)
 {
-    for (const char *p = text; p != NULL && *p != '\0'; p++) {
-        if (p[0] == '$' && p[1] == '$') {
-            p++;
-        } else if (p[0] == '$') {
-            check_variable(c, field, p + 1);
-        } else if (p[0] == '{') {
-            const struct vv_str name = {p + 1, word_length(p + 1)};
-            if (name.n > 0 && p[1 + name.n] == '}' && !path_has(path, name)) {
-                const char *word = vv_conf_dup(c->doc, name);
-                vv_conf_report(c->doc, &(struct vv_conf_report){.field = field},
-                               path != NULL ? "\"{%s}\" is no parameter of the path \"%s\""
-                                            : "\"{%s}\" is no parameter: there is no path here%s",
-                               word, path != NULL ? path : "");
-            }
-        }
+    struct vv_template *t = NULL;
+    struct vv_template_error e = {0};
+    if (text == NULL) {
+        return;
     }
+    if (vv_template_new(text, &t, &e) != VV_OK) {
+        bad_template(c, field, text,
+                     e.text != NULL ? &e : &(struct vv_template_error){.text = "out of memory"});
+        return;
+    }
+    check_params(c, field, t, path);
+    vv_template_free(t);
 }
 
 static bool is_token(const char *s) /* RFC 9110 section 5.6.2 */
@@ -473,6 +471,7 @@ static void check_targets(struct check *c, const struct vv_route_settings *r)
 
 static void check_path(struct check *c, const struct vv_route_settings *r)
 {
+    char why[VV_ROUTE_TEXT] = "";
     if (r->path[0] != '/' && strchr(r->path, '*') == NULL) {
         vv_conf_report(c->doc,
                        &(struct vv_conf_report){.field = &r->path,
@@ -483,11 +482,8 @@ static void check_path(struct check *c, const struct vv_route_settings *r)
                        &(struct vv_conf_report){.field = &r->path,
                                                 .hint = "query parameters go into when_query"},
                        "a path has no blanks, \"?\" or \"#\"");
-    }
-    const char *rest = strstr(r->path, "...}");
-    if (rest != NULL && rest[4] != '\0') {
-        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &r->path},
-                       "nothing can follow a parameter that takes the rest of the path");
+    } else if (vv_route_pattern_check(r->path, why) == VV_ESYNTAX) {
+        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &r->path}, "%s", why);
     }
 }
 
@@ -527,15 +523,22 @@ static bool takes_everything(const struct vv_route_settings *r)
            vv_list_count(r->match_query) == 0;
 }
 
-/* "/users/{id}/x" and "/users/{name}/x" take the same paths: parameters lose their names. */
+/* "/users/{id}/x" and "/users/{name}/x" take the same paths: parameters lose their names; one that
+ * takes the rest is a prefix. Globs stay as they are. */
 static const char *canonical(struct vv_conf_doc *doc, const char *path)
 {
     char *out = (char *)(uintptr_t)vv_conf_dup(doc, vv_str_from(path));
     char *to = out;
+    if (strpbrk(path, "*,") != NULL) {
+        return out;
+    }
     for (const char *p = path; *p != '\0'; p++) {
+        const size_t n = *p == '{' ? strcspn(p, "}.") : 0;
+        if (n > 0 && p[n] == '.') {
+            break;
+        }
         *to++ = *p;
-        const size_t n = *p == '{' ? word_length(p + 1) : 0;
-        p += n;
+        p += n > 0 ? n - 1 : 0;
     }
     *to = '\0';
     return out;
