@@ -14,6 +14,16 @@
 
 #define SOCKETS_TIMEOUT_NS (10 * VV_SEC)
 #define BEFORE_SECONDS 60
+#define SETTLE_NS (40 * VV_MS) /* the workers take the new rules over with their next turn */
+
+/* A signal that came during a reload gets its own one. */
+static void once_more(struct worker *w)
+{
+    if (w->reload.again) {
+        w->reload.again = false;
+        reload_begin(w, NULL, NULL);
+    }
+}
 
 static void settings_drop(struct vv_settings **s)
 {
@@ -89,6 +99,7 @@ static void give_up(struct worker *w, int status, const char *error)
     vv_error(WORKER, "reload refused, nothing changed: %s", error);
     answer(w, status, error);
     vv_sb_fini(&r->warnings);
+    once_more(w);
 }
 
 static void ask_for_sockets(struct worker *w)
@@ -122,6 +133,11 @@ void reload_begin(struct worker *w, vv_admin_reload_done *done, void *arg)
 {
     struct reload *r = &w->reload;
     struct vv_sb text = VV_SB_INIT;
+    if (r->state != RELOAD_IDLE && done == NULL) {
+        r->again =
+            true; /* a signal cannot be told "not now", and the file may have changed since */
+        return;
+    }
     if (r->state != RELOAD_IDLE || w->draining) {
         static const char busy[] = "{\"ok\":false,\"error\":\"another change is under way\"}";
         vv_warn(WORKER, "reload: not now, another change is under way");
@@ -265,7 +281,18 @@ static void applied(struct worker *w)
     count_reload(w, "applied");
     guard_begin(w, before);
     vv_info(WORKER, "reloaded %s", w->run->path);
+    w->last_reason[0] = '\0';
+    vv_loop_timer_at(w->loop, &r->settle, vv_loop_now(w->loop) + SETTLE_NS);
+}
+
+/* Whoever asked may count on the new rules from the answer on. */
+static void on_settled(struct vv_loop *loop VV_UNUSED, struct vv_timer *t)
+{
+    struct worker *w = VV_CONTAINER(t, struct worker, reload.settle);
+    w->reload.state = RELOAD_IDLE;
     answer(w, 200, NULL);
+    vv_sb_fini(&w->reload.warnings);
+    once_more(w);
 }
 
 void reload_on_given(struct worker *w)
@@ -294,9 +321,11 @@ void reload_on_given(struct worker *w)
     vv_loop_timer_stop(w->loop, &r->timeout);
     move_admin(w, before);
     given_drop(r);
-    r->state = RELOAD_IDLE;
+    r->state = r->reverting ? RELOAD_IDLE : RELOAD_SETTLING;
     applied(w);
-    vv_sb_fini(&r->warnings);
+    if (r->state == RELOAD_IDLE) {
+        once_more(w);
+    }
 }
 
 void reload_on_refused(struct worker *w, const char *why)
@@ -348,12 +377,16 @@ void guard_tick(struct worker *w)
 void reload_init(struct worker *w)
 {
     vv_timer_init(&w->reload.timeout, on_timeout);
+    vv_timer_init(&w->reload.settle, on_settled);
     w->last_reload = "none";
     w->last_reload_ok = true;
 }
 
 void reload_fini(struct worker *w)
 {
+    if (w->reload.done != NULL) {
+        answer(w, 503, "the process ends");
+    }
     settings_drop(&w->reload.next);
     settings_drop(&w->reload.spare);
     settings_drop(&w->guard.fallback);

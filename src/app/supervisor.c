@@ -182,11 +182,11 @@ static void on_ready(struct supervisor *s, struct child *c, uint64_t now_ns)
     c->state = CHILD_READY;
     c->deadline_ns = 0;
     s->was_ready = true;
+    vv_sockets_keep(&s->sockets); /* from now on they outlive any worker */
     if (s->candidate == c) {
         struct child *old = s->current;
         s->candidate = NULL;
         s->current = c;
-        vv_sockets_keep(&s->sockets);
         vv_close_fd(&s->upgrade.former_exe_fd);
         vv_info(COMPONENT, "upgraded: worker %d carries the traffic", (int)c->pid);
         if (old != NULL) {

@@ -10,7 +10,8 @@
 
 #define RELOAD_STATES(X)                                                                           \
     X(IDLE, "no reload is under way")                                                              \
-    X(WAITING, "the supervisor was asked for sockets")
+    X(WAITING, "the supervisor was asked for sockets")                                             \
+    X(SETTLING, "swapped; the workers are taking it over")
 enum reload_state {
 #define VV_X(name, doc) RELOAD_##name,
     RELOAD_STATES(VV_X)
@@ -26,11 +27,12 @@ struct given { /* sockets of one listener, as the supervisor passed them */
 struct reload {
     enum reload_state state;
     bool reverting;
+    bool again;                /* a signal asked for another one meanwhile */
     struct vv_settings *next;  /* to be used when the sockets are there */
     struct vv_settings *spare; /* a second copy of `next`, see reload.c */
     struct given *given;
     size_t given_count;
-    struct vv_timer timeout;
+    struct vv_timer timeout, settle;
     vv_admin_reload_done *done; /* who asked; NULL: a signal */
     void *arg;
     struct vv_sb warnings; /* JSON list of problems */
