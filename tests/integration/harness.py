@@ -501,7 +501,7 @@ class Metrics:
                 name, labels, value = parse_sample(line)
                 self.samples[name].append((labels, value))
 
-    def sum(self, name, **labels):
+    def sum(self, name, /, **labels):
         return sum(
             v
             for have, v in self.samples.get(name, ())
@@ -682,10 +682,10 @@ class Gateway:
         assert answer.status == 200, answer.line
         return Metrics(answer.body.decode())
 
-    def metric(self, name, **labels):
+    def metric(self, name, /, **labels):
         return self.metrics().sum(name, **labels)
 
-    def wait_metric(self, name, value, seconds=None, **labels):
+    def wait_metric(self, name, value, /, seconds=None, **labels):
         wait_for(f"{name}{labels} == {value}", lambda: self.metric(name, **labels) == value, seconds)
 
     def books_balance(self, seconds=None):

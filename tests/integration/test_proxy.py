@@ -241,11 +241,10 @@ def test_a_second_answer_is_never_smuggled(proxy, method, head, late):
 
     gw, origin = proxy(handler, workers=1)
     with gw.client() as c:
-        assert b"SMUGGLE" not in c.ask("/", method).body
-        time.sleep(0.15 if late else 0)
         for _ in range(5):
             # each new origin connection begins with the bad answer again: none may leak
             answer = c.ask("/", method)
+            time.sleep(0.15 if late else 0)
             assert not answer.has("X-Smuggled") and b"SMUGGLE" not in answer.body
         assert c.quiet(0.1)
     assert origin.connections >= 2, "a connection with extra bytes must not be used again"

