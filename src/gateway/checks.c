@@ -297,7 +297,7 @@ static bool make_buffers(struct prober *p)
     return true;
 }
 
-static void probe_start(struct prober *p, uint64_t now_ns)
+static void probe_start(struct prober *p)
 {
     enum { HTTP, TCP };
     struct vv_loop *loop = p->group->checks->loop;
@@ -321,7 +321,7 @@ static void probe_start(struct prober *p, uint64_t now_ns)
         fail_err(p, "no connection", err);
         return;
     }
-    vv_loop_timer_at(loop, &p->timer, now_ns + p->group->timing.timeout_ns);
+    vv_loop_timer_at(loop, &p->timer, vv_loop_now(loop) + p->group->timing.timeout_ns);
 }
 
 /* ---- probers ---- */
@@ -617,7 +617,7 @@ void vv_checks_tick(struct vv_checks *c, struct vv_runtime *rt, uint64_t now_ns)
         VV_LIST_EACH (at, &g->probers) {
             struct prober *p = VV_LIST_ENTRY(at, struct prober, node);
             if (p->waiting || vv_check_due(&p->check, now_ns)) {
-                probe_start(p, now_ns);
+                probe_start(p);
             }
         }
     }

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "gateway/runtime.h"
 
-/* One object: name, balance, check, servers. Without a set of servers yet (names not resolved, or a
+/* One object: name, balance, check, servers, how many of them are usable. Without a set of servers yet (names not resolved, or a
  * runtime that only explains) the servers are those of the file, in state "unknown". */
 void vv_describe_service(const struct vv_service *s, uint64_t now_ns, struct vv_json *j);
 /* One object: name, where it stands, conditions, action and target, timeouts. */

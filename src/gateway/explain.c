@@ -79,7 +79,8 @@ static uint16_t port_of(const struct vv_listen_settings *l)
                : 0;
 }
 
-/* The listener that was named; else the only one with the URL's port; else any. */
+/* The listener that was named; else the only one there is, or the only one with the URL's port; else
+ * any. */
 static enum vv_err choose_listener(struct explanation *e, const char *name)
 {
     const struct vv_conf_list *list = e->rt->settings->listen;
@@ -87,8 +88,8 @@ static enum vv_err choose_listener(struct explanation *e, const char *name)
     e->listener_index = VV_ROUTE_ANY_LISTENER;
     for (size_t i = 0; list != NULL && i < list->count; i++) {
         const struct vv_listen_settings *l = list->item[i];
-        const bool fits =
-            name != NULL ? strcmp(l->name, name) == 0 : e->port != 0 && port_of(l) == e->port;
+        const bool only = list->count == 1 || (e->port != 0 && port_of(l) == e->port);
+        const bool fits = name != NULL ? strcmp(l->name, name) == 0 : only;
         if (fits) {
             e->listener = l;
             e->listener_index = (uint32_t)i;

@@ -94,6 +94,7 @@ void vv_describe_service(const struct vv_service *s, uint64_t now_ns, struct vv_
 {
     const struct vv_conf_list *file = s->conf->servers;
     struct vv_server_set *set = vv_service_state_servers(s->state);
+    uint64_t usable = 0;
     vv_json_obj(j);
     vv_json_kcstr(j, "name", s->conf->name);
     vv_json_kcstr(j, "balance", vv_balancer_name((enum vv_balancer)s->conf->balance.balancer));
@@ -108,11 +109,15 @@ void vv_describe_service(const struct vv_service *s, uint64_t now_ns, struct vv_
     vv_json_arr(j);
     for (size_t i = 0; i < set->count; i++) {
         server_json(set->server[i], now_ns, j);
+        usable += vv_server_usable(set->server[i], now_ns);
     }
     for (size_t i = 0; set->count == 0 && file != NULL && i < file->count; i++) {
         file_server_json(file->item[i], j);
     }
     vv_json_arr_end(j);
+    if (set->count > 0) {
+        vv_json_ku64(j, "usable", usable);
+    }
     vv_json_obj_end(j);
     vv_server_set_unref(set);
 }
