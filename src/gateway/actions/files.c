@@ -1,55 +1,356 @@
-/* src/gateway/actions/files.c - files from a folder. */
-#include "gateway/actions/files_open.h"
+/* src/gateway/actions/files.c - the `files` action: a folder as a site.
+ *
+ * Which file it is decides files_find.c; here it is sent: conditions first, then ranges, then bytes.
+ * A small file is copied behind its head, so that both leave in one write and the answers to
+ * pipelined requests collect; a larger one goes by sendfile. Opening and reading may wait for the
+ * disk, and the worker waits with it: names and pages that are asked for are nearly always in the
+ * kernel's cache, and handing every open to another thread would cost each request two wake-ups. */
+#include "gateway/actions/files_find.h"
+#include "gateway/actions/files_parts.h"
 #include "gateway/session.h"
-#include "wire/uri.h"
+#include "wire/conditional.h"
+#include <inttypes.h>
 #include <unistd.h>
 
-struct state {
-    int fd;
+#define SMALL_MAX 8192                     /* vv_answer_simple() copies as much */
+#define TURN_BYTES (UINT64_C(1024) * 1024) /* of several ranges, before others have their turn */
+#define FIELDS_MAX 8
+#define ETAG_BYTES (3 * 16 + 2 + 2 + 5) /* three numbers, dashes, quotes, "-zstd" */
+
+struct files { /* x->state */
+    struct vv_exchange *x;
+    struct vv_files_found file;
+    uint64_t size;
+    struct vv_validators validators;
+    char etag[ETAG_BYTES];
+    char modified[VV_HTTP_DATE_BYTES];
+    struct vv_field field[FIELDS_MAX];
+    size_t field_count;
+    struct vv_files_parts parts; /* several ranges */
+    struct vv_buf *buf;
+    struct vv_defer again;
 };
+
+static void add_field(struct files *s, struct vv_str name, struct vv_str value)
+{
+    VV_ASSERT(s->field_count < FIELDS_MAX);
+    s->field[s->field_count++] = (struct vv_field){name, value};
+}
+
+static char *put_hex(char *to, uint64_t v)
+{
+    int shift = 60;
+    while (shift > 0 && v >> shift == 0) {
+        shift -= 4;
+    }
+    for (; shift >= 0; shift -= 4) {
+        *to++ = "0123456789abcdef"[v >> shift & 15];
+    }
+    return to;
+}
+
+/* The inode tells apart files of one size and one date, as reproducible builds leave them when one
+ * replaces the other. The coding is in it because each coding is a representation of its own. */
+static void set_validators(struct files *s, int64_t now_s)
+{
+    const struct stat *st = &s->file.stat;
+    char *p = s->etag;
+    *p++ = '"';
+    p = put_hex(p, (uint64_t)st->st_ino);
+    *p++ = '-';
+    p = put_hex(p, s->size);
+    *p++ = '-';
+    p = put_hex(p, (uint64_t)st->st_mtim.tv_sec * VV_SEC + (uint64_t)st->st_mtim.tv_nsec);
+    if (s->file.encoding != VV_ENCODING_IDENTITY) {
+        const struct vv_str name = vv_encodings[s->file.encoding].name;
+        *p++ = '-';
+        memcpy(p, name.p, name.n);
+        p += name.n;
+    }
+    *p++ = '"';
+    s->validators.etag = (struct vv_str){s->etag, (size_t)(p - s->etag)};
+    /* Never later than the answer itself (RFC 9110 section 8.8.2.1), and not before there were dates. */
+    const int64_t modified_s = st->st_mtim.tv_sec < now_s ? st->st_mtim.tv_sec : now_s;
+    s->validators.modified_s = modified_s > 0 ? modified_s : 0;
+    vv_http_date_format(s->validators.modified_s, s->modified);
+}
+
+static void close_file(struct files *s)
+{
+    if (s->file.fd >= 0) {
+        close(s->file.fd);
+        s->file.fd = -1;
+    }
+}
+
+/* An answer without a body of its own. */
+static void answer_bare(struct vv_exchange *x, struct files *s, int status)
+{
+    if (status != 304) {
+        vv_answer_simple(x, status, s->field, s->field_count, (struct vv_str){NULL, 0});
+        return;
+    }
+    /* The length of a 304 would be that of the file: say nothing instead (RFC 9110 section 8.6). */
+    if (vv_answer_head(x, status, s->field, s->field_count, VV_LENGTH_UNKNOWN)) {
+        vv_answer_done(x);
+        vv_exchange_end(x, VV_REASON_NONE);
+    }
+}
+
+static void answer_span(struct vv_exchange *x, struct files *s, int status, struct vv_range span)
+{
+    if (x->req.method == VV_METHOD_HEAD) {
+        if (vv_answer_head(x, status, s->field, s->field_count, span.bytes)) {
+            vv_answer_done(x);
+            vv_exchange_end(x, VV_REASON_NONE);
+        }
+        return;
+    }
+    if (span.bytes <= SMALL_MAX) {
+        char *scratch = x->w->scratch;
+        if (vv_files_read_all(s->file.fd, scratch, span.bytes, span.first) != VV_OK) {
+            vv_answer_error(x, VV_REASON_INTERNAL);
+            return;
+        }
+        vv_answer_simple(x, status, s->field, s->field_count,
+                         (struct vv_str){scratch, (size_t)span.bytes});
+        return;
+    }
+    if (!vv_answer_head(x, status, s->field, s->field_count, span.bytes)) {
+        return;
+    }
+    vv_answer_file(x, s->file.fd, (off_t)span.first, span.bytes);
+    vv_answer_done(x);
+    (void)vv_answer_flush(x);
+}
+
+/* ---- several ranges ---- */
+
+/* Sends until the client takes no more, or others must have their turn. */
+static void send_parts(struct vv_exchange *x)
+{
+    struct files *s = x->state;
+    for (uint64_t sent = 0; sent < TURN_BYTES;) {
+        size_t n = 0;
+        if (vv_files_parts_read(&s->parts, s->buf->data, s->buf->cap, &n) != VV_OK) {
+            vv_answer_error(x, VV_REASON_INTERNAL); /* the head is out: cuts */
+            return;
+        }
+        if (n == 0) {
+            vv_answer_done(x);
+        } else if (!vv_answer_body(x, (struct vv_str){s->buf->data, n})) {
+            vv_answer_error(x, VV_REASON_NO_MEMORY);
+            return;
+        }
+        if (vv_answer_flush(x) != VV_OK || n == 0) {
+            return;
+        }
+        sent += n;
+    }
+    vv_loop_defer(x->w->loop, &s->again);
+}
+
+static void on_again(struct vv_loop *loop, struct vv_defer *d)
+{
+    (void)loop;
+    send_parts(VV_CONTAINER(d, struct files, again)->x);
+}
+
+static void answer_parts(struct vv_exchange *x, struct files *s, const struct vv_ranges *ranges)
+{
+    s->buf = vv_buf_get(&x->w->bufs, VV_BUF_LARGE);
+    if (s->buf == NULL ||
+        vv_files_parts_init(&s->parts, &x->arena, s->file.fd, ranges, s->file.mime->type, s->size,
+                            vv_rng_u64(&x->w->rng)) != VV_OK) {
+        vv_answer_error(x, VV_REASON_NO_MEMORY);
+        return;
+    }
+    s->field[0].value = s->parts.content_type;
+    s->again.fn = on_again;
+    if (vv_answer_head(x, 206, s->field, s->field_count, s->parts.bytes)) {
+        send_parts(x);
+    }
+}
+
+/* ---- what is sent ---- */
+
+/* The one Range field of a GET, if it counts; else empty (RFC 9110 section 14.2). */
+static struct vv_str range_of(const struct vv_exchange *x, const struct files *s, int64_t now_s)
+{
+    const struct vv_h1_field *f = vv_h1_find(&x->req, VV_FIELD_RANGE);
+    if (f == NULL || x->req.method != VV_METHOD_GET ||
+        !vv_condition_range(&x->req, &s->validators, now_s)) {
+        return (struct vv_str){NULL, 0};
+    }
+    for (const struct vv_h1_field *g = f + 1; g < x->req.fields + x->req.fields_count; g++) {
+        if (g->id == VV_FIELD_RANGE) {
+            return (struct vv_str){NULL, 0};
+        }
+    }
+    return f->value;
+}
+
+static void answer_content(struct vv_exchange *x, struct files *s, int64_t now_s)
+{
+    struct vv_ranges ranges = {.count = 0};
+    const struct vv_range whole = {0, s->size};
+    const bool identity = s->file.encoding == VV_ENCODING_IDENTITY;
+    const enum vv_range_result wanted = vv_range_parse(range_of(x, s, now_s), s->size, &ranges);
+    if (wanted == VV_RANGE_UNSATISFIABLE) {
+        s->field_count = 0;
+        const struct vv_str value = vv_arena_fmt(&x->arena, "bytes */%" PRIu64, s->size);
+        if (value.p == NULL) {
+            vv_answer_error(x, VV_REASON_NO_MEMORY);
+            return;
+        }
+        add_field(s, VV_STR("Content-Range"), value);
+        if (s->file.varies) {
+            add_field(s, VV_STR("Vary"), VV_STR("Accept-Encoding"));
+        }
+        answer_bare(x, s, 416);
+        return;
+    }
+    /* Parts name the type of the whole; where its coding would go no standard says. */
+    if (wanted == VV_RANGE_IGNORE || (ranges.count > 1 && !identity)) {
+        answer_span(x, s, 200, whole);
+        return;
+    }
+    if (ranges.count > 1) {
+        answer_parts(x, s, &ranges);
+        return;
+    }
+    const struct vv_range r = ranges.range[0];
+    const struct vv_str value = vv_arena_fmt(&x->arena, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
+                                             r.first, r.first + r.bytes - 1, s->size);
+    if (value.p == NULL) {
+        vv_answer_error(x, VV_REASON_NO_MEMORY);
+        return;
+    }
+    add_field(s, VV_STR("Content-Range"), value);
+    answer_span(x, s, 206, r);
+}
+
+static void answer_file(struct vv_exchange *x, struct files *s)
+{
+    const int64_t now_s = (int64_t)(x->began_wall_ns / VV_SEC);
+    s->size = (uint64_t)s->file.stat.st_size;
+    set_validators(s, now_s);
+    const enum vv_condition condition = vv_condition_judge(&x->req, &s->validators, now_s);
+    if (condition == VV_CONDITION_SEND) {
+        add_field(s, VV_STR("Content-Type"), s->file.mime->type); /* first: answer_parts() */
+    }
+    add_field(s, VV_STR("ETag"), s->validators.etag);
+    if (s->file.varies) {
+        add_field(s, VV_STR("Vary"), VV_STR("Accept-Encoding"));
+    }
+    if (condition != VV_CONDITION_SEND) {
+        answer_bare(x, s, condition == VV_CONDITION_NOT_MODIFIED ? 304 : 412);
+        return;
+    }
+    add_field(s, VV_STR("Last-Modified"), (struct vv_str){s->modified, sizeof s->modified});
+    add_field(s, VV_STR("Accept-Ranges"), VV_STR("bytes"));
+    if (s->file.encoding != VV_ENCODING_IDENTITY) {
+        add_field(s, VV_STR("Content-Encoding"), vv_encodings[s->file.encoding].name);
+    }
+    answer_content(x, s, now_s);
+}
+
+/* The same path with a slash behind it, so that relative references on the page work. The client must
+ * not take it for another host: the path begins with exactly one slash, since empty names are not
+ * found, and a backslash, which browsers read as a slash, is encoded. */
+static void redirect_to_folder(struct vv_exchange *x, struct files *s)
+{
+    const struct vv_str path = x->path;
+    const struct vv_str query = x->req.query;
+    char *to = vv_arena_alloc(&x->arena, 3 * path.n + query.n + 2);
+    if (to == NULL) {
+        vv_answer_error(x, VV_REASON_NO_MEMORY);
+        return;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < path.n; i++) {
+        if (path.p[i] == '\\') {
+            memcpy(to + n, "%5C", 3);
+            n += 3;
+        } else {
+            to[n++] = path.p[i];
+        }
+    }
+    to[n++] = '/';
+    if (query.p != NULL) {
+        to[n++] = '?';
+        memcpy(to + n, query.p, query.n);
+        n += query.n;
+    }
+    add_field(s, VV_STR("Location"), (struct vv_str){to, n});
+    vv_answer_simple(x, 308, s->field, s->field_count, (struct vv_str){NULL, 0});
+}
+
+static enum vv_reason reason_of(enum vv_err err)
+{
+    switch (err) {
+    case VV_ENOENT:
+        return VV_REASON_NOT_FOUND;
+    case VV_EACCES:
+        return VV_REASON_FORBIDDEN;
+    case VV_ESYNTAX:
+        return VV_REASON_BAD_PATH;
+    case VV_ENOMEM:
+        return VV_REASON_NO_MEMORY;
+    case VV_EFILES:
+        return VV_REASON_OVERLOADED;
+    default:
+        return VV_REASON_INTERNAL;
+    }
+}
 
 static void start(struct vv_exchange *x)
 {
+    const struct vv_route *route = x->route;
     if (x->req.method != VV_METHOD_GET && x->req.method != VV_METHOD_HEAD) {
         x->allow = VV_STR("GET, HEAD");
         vv_answer_error(x, VV_REASON_METHOD);
         return;
     }
-    const struct vv_str raw = {x->path.p + 1, x->path.n - 1};
-    char *path = vv_arena_alloc(&x->arena, raw.n + 1);
-    struct state *st = vv_arena_zalloc(&x->arena, sizeof *st);
-    size_t n = 0;
-    if (path == NULL || st == NULL) {
+    struct files *s = vv_arena_zalloc(&x->arena, sizeof *s);
+    if (s == NULL) {
         vv_answer_error(x, VV_REASON_NO_MEMORY);
         return;
     }
-    st->fd = -1;
-    x->state = st;
-    struct stat stat;
-    if (vv_uri_decode(raw, path, raw.n, &n) != VV_OK) {
-        vv_answer_error(x, VV_REASON_BAD_PATH);
-        return;
+    s->x = x;
+    s->file.fd = -1;
+    x->state = s;
+    const struct vv_files_query q = {
+        .conf = &route->conf->files,
+        .root_fd = route->root_fd,
+        .path = vv_files_path(route->conf->path, x->path, x->match.rest),
+        .head = &x->req,
+        .arena = &x->arena,
+    };
+    const enum vv_err err = vv_files_find(&q, &s->file);
+    if (err == VV_EUNSUPPORTED) {
+        add_field(s, VV_STR("Vary"), VV_STR("Accept-Encoding"));
+        answer_bare(x, s, 406);
+    } else if (err != VV_OK) {
+        vv_answer_error(x, reason_of(err));
+    } else if (s->file.folder) {
+        redirect_to_folder(x, s);
+    } else {
+        answer_file(x, s);
     }
-    path[n] = '\0';
-    if (vv_files_open(x->route->root_fd, path, &st->fd, &stat) != VV_OK || !S_ISREG(stat.st_mode)) {
-        vv_answer_error(x, VV_REASON_NOT_FOUND);
-        return;
-    }
-    if (!vv_answer_head(x, 200, NULL, 0, (uint64_t)stat.st_size)) {
-        return;
-    }
-    vv_answer_file(x, st->fd, 0, (uint64_t)stat.st_size);
-    vv_answer_done(x);
-    (void)vv_answer_flush(x);
 }
 
 static void cancel(struct vv_exchange *x)
 {
-    struct state *st = x->state;
-    if (st != NULL && st->fd >= 0) {
-        close(st->fd);
-        st->fd = -1;
+    struct files *s = x->state;
+    if (s == NULL) {
+        return;
     }
+    x->state = NULL;
+    vv_loop_defer_stop(&s->again);
+    vv_buf_put(&x->w->bufs, s->buf);
+    close_file(s);
 }
 
-const struct vv_action vv_action_files = {.name = "files", .start = start, .cancel = cancel};
+const struct vv_action vv_action_files = {
+    .name = "files", .start = start, .drained = send_parts, .cancel = cancel};
