@@ -288,7 +288,7 @@ static enum vv_err normalise(const char *text, struct vv_arena *arena, struct vv
 static enum vv_err parse_segments(const char *text, struct vv_arena *arena,
                                   struct vv_route_pattern *ret, char *reterr_text)
 {
-    struct vv_str left;
+    struct vv_str left = {text, 0};
     const enum vv_err err = normalise(text, arena, &left, reterr_text);
     if (err != VV_OK) {
         return err;

@@ -178,7 +178,7 @@ static bool compile_listeners(struct vv_routes *r, const struct vv_settings *s,
 static enum vv_err compile_routes(struct vv_routes *r, const struct vv_settings *s,
                                   struct builder_sizes *sizes, char *reterr_text)
 {
-    for (uint32_t i = 0; i < r->count; i++) {
+    for (uint32_t i = 0; s->routes != NULL && i < r->count; i++) {
         struct vv_compiled_route *c = &r->route[i];
         c->conf = s->routes->item[i];
         const char *path = c->conf->path != NULL ? c->conf->path : "/";
@@ -538,7 +538,7 @@ struct allow {
 
 static void put(struct allow *a, struct vv_str s)
 {
-    if (a->out != NULL) {
+    if (a->out != NULL && s.n > 0) {
         memcpy(a->out + a->n, s.p, s.n);
     }
     a->n += s.n;
