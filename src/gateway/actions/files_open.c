@@ -80,7 +80,8 @@ enum vv_err vv_files_open_walking(int root_fd, const char *path, int *ret_fd, st
             return VV_ENOENT;
         }
         const bool last = *path == '\0';
-        const int flags = last ? OPEN_FLAGS : O_PATH | O_DIRECTORY | O_CLOEXEC;
+        const int folder = name[0] != '\0' && path[-1] == '/' ? O_DIRECTORY : 0;
+        const int flags = last ? OPEN_FLAGS | folder : O_PATH | O_DIRECTORY | O_CLOEXEC;
         const int fd = openat(at, name[0] != '\0' ? name : ".", flags | O_NOFOLLOW);
         const int errnum = errno;
         if (at != root_fd) {
