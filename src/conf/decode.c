@@ -230,13 +230,14 @@ static bool in_range(struct vv_conf_doc *doc, const struct vv_conf_row *row, str
     if (value >= low && value <= high) {
         return true;
     }
+    const bool below = value < low;
     n->broken = true;
-    report(doc, &(struct report){.at = n->at}, "%s must be %s%s%s%s%s", where,
-           row->max == NULL || value < low ? "at least " : "at most ",
-           row->max == NULL || value < low ? row->min : row->max,
-           row->min != NULL && row->max != NULL ? " (" : "",
-           row->min != NULL && row->max != NULL ? doc_fmt(doc, "%s to %s", row->min, row->max) : "",
-           row->min != NULL && row->max != NULL ? ")" : "");
+    report(doc,
+           &(struct report){.at = n->at,
+                            .hint = row->min != NULL && row->max != NULL
+                                        ? doc_fmt(doc, "from %s to %s", row->min, row->max)
+                                        : NULL},
+           "%s must be %s %s", where, below ? "at least" : "at most", below ? row->min : row->max);
     return false;
 }
 

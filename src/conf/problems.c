@@ -12,7 +12,8 @@
 
 struct kept {
     struct vv_conf_problem is;
-    struct mark at; /* until sealed */
+    struct mark at;  /* until sealed */
+    const char *fmt; /* until the load ends */
     uint32_t order;
 };
 
@@ -117,10 +118,24 @@ void vv_conf_problems_add(struct vv_conf_problems *p, bool warning, const char *
     }
 }
 
-static bool same_place(const struct kept *a, const struct kept *b)
+/* The same thing said of the same bytes: an alias shows one mistake in many places. */
+static bool same_mistake(const struct kept *a, const struct kept *b)
 {
-    return a->at.file == b->at.file && a->at.from == b->at.from && a->is.message != NULL &&
-           b->is.message != NULL && strcmp(a->is.message, b->is.message) == 0;
+    const struct vv_conf_problem *x = &a->is, *y = &b->is;
+    if (a->at.file != b->at.file || a->at.from != b->at.from || a->fmt != b->fmt) {
+        return false;
+    }
+    return (x->message != NULL && y->message != NULL && strcmp(x->message, y->message) == 0) ||
+           (strcmp(a->fmt, "%s") != 0 && x->hint != NULL && y->hint != NULL &&
+            strcmp(x->hint, y->hint) == 0);
+}
+
+static void forget_last(struct vv_conf_problems *p)
+{
+    struct kept *k = &p->kept[--p->count];
+    *(k->is.warning ? &p->warnings : &p->errors) -= 1;
+    free((char *)(uintptr_t)k->is.message);
+    free((char *)(uintptr_t)k->is.hint);
 }
 
 void report(struct vv_conf_doc *doc, const struct report *r, const char *fmt, ...)
@@ -135,15 +150,14 @@ void report(struct vv_conf_doc *doc, const struct report *r, const char *fmt, ..
     k->is.message = formatted(fmt, args);
     va_end(args);
     k->at = r->at;
+    k->fmt = fmt;
+    k->is.hint = harmless(copy(r->hint));
     for (size_t i = 0; i + 1 < p->count; i++) {
-        if (same_place(&p->kept[i], k)) { /* an alias shows one mistake in many places */
-            free((char *)(uintptr_t)k->is.message);
-            p->count--;
-            *(r->warning ? &p->warnings : &p->errors) -= 1;
+        if (same_mistake(&p->kept[i], k)) {
+            forget_last(p);
             return;
         }
     }
-    k->is.hint = harmless(copy(r->hint));
     if (r->at.file != NULL) {
         k->order = r->at.file->order;
         k->is.file = copy(r->at.file->path);

@@ -137,7 +137,7 @@ static void refuse_old_booleans(struct parse *p, struct node *n, bool key)
                                 .hint = key ? doc_fmt(p->doc, "write \"%s\" in quotes", n->text)
                                             : doc_fmt(p->doc, "write %s, or \"%s\" in quotes",
                                                       is_yes ? "true" : "false", n->text)},
-               "%s is a boolean to some YAML readers and a word to others", n->text);
+               "\"%s\" is a boolean to some YAML readers and a word to others", n->text);
     } else if (is_word(n->text, cased, VV_COUNT(cased)) && strcmp(n->text, "true") != 0 &&
                strcmp(n->text, "false") != 0) {
         n->broken = true;
@@ -181,7 +181,12 @@ static struct mark mark_of_event(const struct parse *p, struct fy_event *e)
     if (e->type == FYET_SCALAR && t != NULL) {
         return with_quotes(mark_of(p, fy_token_start_mark(t), fy_token_end_mark(t)));
     }
-    return mark_of(p, fy_event_start_mark(e), e->type == FYET_ALIAS ? fy_event_end_mark(e) : NULL);
+    struct mark at = mark_of(p, fy_event_start_mark(e), NULL);
+    if (e->type == FYET_ALIAS && at.from > 0 && at.file->text.p[at.from - 1] == '*') {
+        at = mark_of(p, fy_event_start_mark(e), fy_event_end_mark(e));
+        at.from--;
+    }
+    return at;
 }
 
 static bool tab_before(const struct parse *p, uint32_t offset, struct mark *ret)
@@ -229,7 +234,8 @@ static const struct {
     {"missing comma in flow", "inside { } and [ ], entries are divided by commas",
      "put a value that has { } [ ] or a comma in quotes"},
     {"could not find closing quote", "the quote that begins here never ends", NULL},
-    {"multiline", "a value on several lines needs quotes or \"|\"", NULL},
+    {"multiline", "this value runs on into the next line, where \": \" follows",
+     "compare the indentation of the next line"},
 };
 
 static void report_syntax(struct parse *p, const char *message, int line, int column)
@@ -435,8 +441,10 @@ static void add_entry(struct parse *p, struct node *map, struct node *key, struc
     const ptrdiff_t before = tree_find(map, key->text);
     if (before >= 0) {
         report(p->doc,
-               &(struct report){
-                   .at = key->at, .other = map->key[before]->at, .other_what = "first given"},
+               &(struct report){.at = key->at,
+                                .other = map->key[before]->at,
+                                .other_what = "first given",
+                                .hint = "keep one of them"},
                "key \"%s\" is given twice", key->text);
         return;
     }

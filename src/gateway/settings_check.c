@@ -125,8 +125,10 @@ static void check_listener(struct check *c, const struct vv_listen_settings *l, 
     const struct vv_listen_settings *twin = same_address(c->s->listen, index, &addr);
     if (twin != NULL) {
         vv_conf_report(c->doc,
-                       &(struct vv_conf_report){
-                           .field = at, .other = address_field(twin), .other_what = "first used"},
+                       &(struct vv_conf_report){.field = at,
+                                                .other = address_field(twin),
+                                                .other_what = "first used",
+                                                .hint = "choose another"},
                        "listener \"%s\" has the address of listener \"%s\"", l->name, twin->name);
     }
     if (c->s->admin != NULL && vv_addr_parse(vv_str_from(c->s->admin), &admin) == VV_OK &&
@@ -217,7 +219,12 @@ static void check_params(struct check *c, const void *field, const struct vv_tem
             break;
         }
         if (!has_param(&pattern, name)) {
-            vv_conf_report(c->doc, &(struct vv_conf_report){.field = field},
+            const char *hint = NULL;
+            if (pattern.param_count > 0) {
+                hint = text_fmt(c->doc, "the path has {", vv_conf_dup(c->doc, pattern.param[0]),
+                                pattern.param_count > 1 ? "} and more" : "}");
+            }
+            vv_conf_report(c->doc, &(struct vv_conf_report){.field = field, .hint = hint},
                            path != NULL ? "\"{" VV_STR_FMT "}\" is no parameter of the path \"%s\""
                                         : "\"{" VV_STR_FMT "}\" is no parameter: no path is here%s",
                            VV_STR_ARG(name), path != NULL ? path : "");
