@@ -406,7 +406,7 @@ static void retime_all(struct group *g, uint64_t now_ns)
     }
 }
 
-/* Gives every server of the set its prober and takes those away whose server has left. */
+/* Gives every server of the set its prober; those whose server has left are not `seen` any more. */
 static void follow_set(struct group *g, uint64_t now_ns)
 {
     struct vv_server_set *set = vv_service_state_servers(g->state);
@@ -427,13 +427,11 @@ static void follow_set(struct group *g, uint64_t now_ns)
             err = prober_new(g, set->server[i], now_ns, i * step_ns);
         }
     }
-    if (err == VV_OK) { /* otherwise the next tick goes on */
+    if (err == VV_OK) {
         g->set_generation = set->generation;
+    } else { /* the next tick goes on; until then nobody leaves */
         VV_LIST_EACH (it, &g->probers) {
-            struct prober *p = VV_LIST_ENTRY(it, struct prober, node);
-            if (!p->seen) {
-                prober_free(p);
-            }
+            VV_LIST_ENTRY(it, struct prober, node)->seen = true;
         }
     }
     vv_server_set_unref(set);
@@ -548,6 +546,7 @@ static enum vv_err group_update(struct vv_checks *c, const struct vv_service *s,
     return group_conf(g, &s->conf->check, now_ns);
 }
 
+/* Gives every service with a check its group; the others are not `seen` any more. */
 static void follow_runtime(struct vv_checks *c, const struct vv_runtime *rt, uint64_t now_ns)
 {
     enum vv_err err = VV_OK;
@@ -559,14 +558,11 @@ static void follow_runtime(struct vv_checks *c, const struct vv_runtime *rt, uin
             err = group_update(c, &rt->service[i], now_ns);
         }
     }
-    if (err != VV_OK) {
-        return; /* the next tick tries again */
-    }
-    c->generation = rt->generation;
-    VV_LIST_EACH (it, &c->groups) {
-        struct group *g = VV_LIST_ENTRY(it, struct group, node);
-        if (!g->seen) {
-            group_end(g, now_ns);
+    if (err == VV_OK) {
+        c->generation = rt->generation;
+    } else { /* the next tick tries again; until then nobody leaves */
+        VV_LIST_EACH (it, &c->groups) {
+            VV_LIST_ENTRY(it, struct group, node)->seen = true;
         }
     }
 }
@@ -603,6 +599,22 @@ void vv_checks_free(struct vv_checks *c)
     free(c);
 }
 
+static void tick_group(struct group *g, uint64_t now_ns)
+{
+    if (g->path == NULL) {
+        return; /* no memory when it was made */
+    }
+    follow_set(g, now_ns);
+    VV_LIST_EACH (it, &g->probers) {
+        struct prober *p = VV_LIST_ENTRY(it, struct prober, node);
+        if (!p->seen) {
+            prober_free(p);
+        } else if (p->waiting || vv_check_due(&p->check, now_ns)) {
+            probe_start(p);
+        }
+    }
+}
+
 void vv_checks_tick(struct vv_checks *c, struct vv_runtime *rt, uint64_t now_ns)
 {
     if (rt->generation != c->generation) {
@@ -610,15 +622,10 @@ void vv_checks_tick(struct vv_checks *c, struct vv_runtime *rt, uint64_t now_ns)
     }
     VV_LIST_EACH (it, &c->groups) {
         struct group *g = VV_LIST_ENTRY(it, struct group, node);
-        if (g->path == NULL) {
-            continue; /* no memory when it was made */
-        }
-        follow_set(g, now_ns);
-        VV_LIST_EACH (at, &g->probers) {
-            struct prober *p = VV_LIST_ENTRY(at, struct prober, node);
-            if (p->waiting || vv_check_due(&p->check, now_ns)) {
-                probe_start(p);
-            }
+        if (g->seen) {
+            tick_group(g, now_ns);
+        } else {
+            group_end(g, now_ns);
         }
     }
 }
