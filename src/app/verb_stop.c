@@ -2,9 +2,12 @@
 #include "app/socket_path.h"
 #include "app/target.h"
 #include "os/clock.h"
+#include "os/file.h"
 
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 
 const struct cli_option options_stop[] = {
     {0, "no-wait", NULL, "return at once, do not wait for the end"},
@@ -17,6 +20,25 @@ const char example_stop[] = "vivace stop shop.yaml";
 
 #define WAIT_NS (10 * VV_MINUTE)
 #define POLL_MS 50
+#define STAT_BYTES_MAX 4096
+
+/* A zombie has ended too; that its parent has not looked yet is not our wait. */
+static bool has_gone(int pid)
+{
+    char path[64], *text = NULL;
+    size_t bytes = 0;
+    if (pid <= 0 || kill(pid, 0) != 0) {
+        return true;
+    }
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    if (vv_file_read(path, STAT_BYTES_MAX, &text, &bytes) != VV_OK) {
+        return false;
+    }
+    const char *end = memrchr(text, ')', bytes); /* the name before it may hold anything */
+    const bool zombie = end != NULL && end + 2 < text + bytes && end[2] == 'Z';
+    free(text);
+    return zombie;
+}
 
 int verb_stop(const struct cli_args *args)
 {
@@ -38,7 +60,7 @@ int verb_stop(const struct cli_args *args)
     bool gone = false;
     while (!gone && vv_clock_now() < until_ns) {
         (void)poll(NULL, 0, POLL_MS);
-        gone = pid <= 0 || kill(pid, 0) != 0;
+        gone = has_gone(pid);
     }
     if (cli_flag(args, "json")) {
         (void)printf("{\"ok\": true, \"stopped\": %s}\n", gone ? "true" : "false");

@@ -255,14 +255,15 @@ static enum vv_err start_gateway(struct worker *w)
     return err;
 }
 
-static enum vv_err take_admin_socket(struct worker *w, const char *name, const char *address,
-                                     bool local)
+static enum vv_err take_admin_socket(const struct worker *w, const char *name, const char *address,
+                                     int *ret_fd)
 {
     struct vv_socket *k = vv_sockets_find(w->start->sockets, name, address);
     if (k == NULL || k->count == 0) {
         return VV_ENOENT;
     }
-    return vv_admin_listen(w->admin, vv_take_fd(&k->fds[0]), local);
+    *ret_fd = vv_take_fd(&k->fds[0]);
+    return VV_OK;
 }
 
 static enum vv_err start_admin(struct worker *w)
@@ -294,9 +295,9 @@ static enum vv_err start_admin(struct worker *w)
         return err;
     }
     (void)snprintf(path, sizeof path, "unix:%s", w->run->socket);
-    err = take_admin_socket(w, "@socket", path, true);
+    err = take_admin_socket(w, "@socket", path, &w->socket_fd);
     if (err == VV_OK && vv_run_has_admin(s)) {
-        err = take_admin_socket(w, "@admin", s->admin, false);
+        err = take_admin_socket(w, "@admin", s->admin, &w->admin_fd);
     }
     return err;
 }
@@ -325,9 +326,18 @@ static enum vv_err drop_rights(const struct vv_settings *s)
     return err;
 }
 
+/* The admin API answers only now: a "ready" from it must mean that traffic is welcome. */
 static void on_gateway_ready(void *user)
 {
     struct worker *w = user;
+    const int local = vv_take_fd(&w->socket_fd), tcp = vv_take_fd(&w->admin_fd);
+    enum vv_err err = vv_admin_listen(w->admin, local, true);
+    if (err == VV_OK && tcp >= 0) {
+        err = vv_admin_listen(w->admin, tcp, false);
+    }
+    if (err != VV_OK) {
+        vv_error(WORKER, "the admin listener does not work: %s", vv_err_text(err));
+    }
     (void)vv_control_send(w->ctl.fd, VV_CONTROL_READY, 0, NULL, NULL, 0);
 }
 
@@ -406,6 +416,8 @@ static void tear_down(struct worker *w)
     vv_metrics_free(w->metrics);
     vv_close_fd(&w->ctl.fd);
     vv_close_fd(&w->signals.fd);
+    vv_close_fd(&w->socket_fd);
+    vv_close_fd(&w->admin_fd);
     vv_loop_free(w->loop);
 }
 
@@ -415,7 +427,7 @@ int vv_worker_main(struct vv_worker_start *start)
     w.start = start;
     w.run = start->run;
     w.threads = vv_run_threads(start->settings);
-    w.ctl.fd = w.signals.fd = -1;
+    w.ctl.fd = w.signals.fd = w.socket_fd = w.admin_fd = -1;
     (void)snprintf(w.upgrade_failed, sizeof w.upgrade_failed, "%s", start->upgrade_failed);
     vv_log_setup((enum vv_log_level)start->settings->log_level,
                  (enum vv_log_format)start->settings->log_format, STDERR_FILENO);

@@ -56,6 +56,7 @@ struct worker {
     struct vv_admin_process process;
     struct vv_io ctl, signals;
     struct vv_timer tick, ending;
+    int socket_fd, admin_fd; /* until the gateway is ready */
     unsigned threads;
     struct vv_settings *in_use_copy; /* of what the gateway has, for a way back; NULL: none */
     struct reload reload;
