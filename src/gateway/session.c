@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LINGER_NS (2 * VV_SEC)
-#define LINGER_BYTES (1u << 20)
+#define LINGER_NS (5 * VV_SEC)    /* in all */
+#define LINGER_QUIET_NS VV_SEC    /* after the last byte */
 #define DISCARD_MAX (64u * 1024u) /* a longer rest of a body is not worth reading: close instead */
 #define PIECES_BEFORE_REQUEST 8   /* an answer needs at most this many more */
 #define REQUESTS_PER_TURN 64      /* pipelined ones; then the others have their turn */
@@ -231,6 +231,15 @@ static struct vv_buf *room_for_body(struct vv_session *s)
     return s->more;
 }
 
+/* Remembers which rule of the protocol was broken, for the answer, the log and the metric. */
+static void refused_for(struct vv_exchange *x, enum vv_h1_error error)
+{
+    x->refused = &vv_h1_errors[error];
+    const struct vv_str label = vv_str_from(x->refused->id);
+    vv_metric_add(x->w->shard, vv_metrics_series(x->w->metrics, VV_METRIC_BAD_REQUESTS, &label, 1),
+                  1);
+}
+
 static enum vv_err body_failed(struct vv_exchange *x, enum vv_reason reason)
 {
     if (reason == VV_REASON_CLIENT_CLOSED) {
@@ -291,6 +300,7 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
         }
         enum vv_err err = body_take(s, ret_data);
         if (err == VV_ESYNTAX) {
+            refused_for(x, s->body.chunked.error);
             return body_failed(x, VV_REASON_BAD_BODY);
         }
         if (err == VV_OK) {
@@ -382,9 +392,9 @@ static void linger(struct vv_session *s)
      * (RFC 9112 9.6): stop writing, read what still comes, then close. */
     shutdown(s->io.fd, SHUT_WR);
     s->state = VV_SESSION_LINGER;
-    s->lingered = 0;
     drop_buffers(s);
-    arm(s, VV_WAIT_LINGER, vv_worker_now(s->w) + LINGER_NS);
+    s->linger_until_ns = vv_worker_now(s->w) + LINGER_NS;
+    arm(s, VV_WAIT_LINGER, vv_worker_now(s->w) + LINGER_QUIET_NS);
 }
 
 static void linger_read(struct vv_session *s)
@@ -396,10 +406,11 @@ static void linger_read(struct vv_session *s)
         }
         if (n < 0 && errno == EAGAIN) {
             s->readable = false;
+            arm(s, VV_WAIT_LINGER,
+                vv_min_u64(s->linger_until_ns, vv_worker_now(s->w) + LINGER_QUIET_NS));
             return;
         }
-        s->lingered += n > 0 ? (size_t)n : 0;
-        if (n <= 0 || s->lingered > LINGER_BYTES) {
+        if (n <= 0) {
             vv_session_close(s);
             return;
         }
@@ -524,14 +535,10 @@ static void refuse(struct vv_session *s, enum vv_reason reason)
     vv_answer_error(x, reason);
 }
 
-static void refuse_syntax(struct vv_session *s, struct vv_exchange *x)
+static void refuse_syntax(struct vv_exchange *x)
 {
-    const struct vv_h1_error_info *why = &vv_h1_errors[x->req.error];
-    const struct vv_str label = vv_str_from(why->id);
-    vv_metric_add(s->w->shard, vv_metrics_series(s->w->metrics, VV_METRIC_BAD_REQUESTS, &label, 1),
-                  1);
+    refused_for(x, x->req.error);
     x->close = true;
-    x->refused = why;
     x->req.fields_count = 0; /* what was parsed of a refused head is not to be used */
     vv_identify_request(x);
     vv_answer_error(x, VV_REASON_BAD_REQUEST);
@@ -591,7 +598,7 @@ static bool next_request(struct vv_session *s)
         own(s, x);
         s->body = (struct vv_request_body){.framing = VV_H1_BODY_NONE};
         s->at = s->in->end;
-        refuse_syntax(s, x);
+        refuse_syntax(x);
     }
     return true;
 }
@@ -658,8 +665,8 @@ static void finish_turn(struct vv_session *s)
             return;
         }
     }
-    if (s->blocked) {
-        return;
+    if (s->blocked || s->state == VV_SESSION_DISCARD) {
+        return; /* goes on when the client has read, or has sent the rest of its body */
     }
     if (s->close_after) {
         linger(s);
@@ -711,7 +718,8 @@ static void run(struct vv_session *s)
         }
     }
     s->busy = false;
-    if (s->state == VV_SESSION_HEAD || s->state == VV_SESSION_PROXY) {
+    if (s->state == VV_SESSION_HEAD || s->state == VV_SESSION_PROXY ||
+        s->state == VV_SESSION_DISCARD) {
         finish_turn(s);
     }
 }
@@ -778,7 +786,6 @@ void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer)
     s->io = (struct vv_io){.fn = on_io, .fd = fd};
     s->w = w;
     s->listener = l;
-    s->state = l->conf.proxy_protocol ? VV_SESSION_PROXY : VV_SESSION_HEAD;
     s->body.done = true;
     s->readable = true; /* deferred accept: the request is usually there already */
     s->again.fn = go_on;
@@ -791,6 +798,9 @@ void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer)
     vv_metric_add(w->shard, l->s_accepted, 1);
     vv_metric_add(w->shard, l->s_open, 1);
     vv_identify_session(s);
+    /* Only a trusted peer may speak for others; anybody else is an ordinary client. */
+    const bool header_first = l->conf.proxy_protocol && (l->trust_count == 0 || s->trusted);
+    s->state = header_first ? VV_SESSION_PROXY : VV_SESSION_HEAD;
     run(s);
     if (s->state == VV_SESSION_CLOSED) {
         return;

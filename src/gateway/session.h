@@ -54,9 +54,9 @@ struct vv_session {
     bool close_after; /* no further request on this connection */
     uint8_t client_ip_bytes;
     char client_ip[47];
-    size_t scan;        /* of the head that is being received */
-    size_t head_seen;   /* bytes of it the parser has had */
-    size_t lingered;    /* bytes read while lingering */
+    size_t scan;      /* of the head that is being received */
+    size_t head_seen; /* bytes of it the parser has had */
+    uint64_t linger_until_ns;
     uint64_t send_mark; /* out.sent when the send deadline was set: progress moves it */
     uint64_t body_wait_ns, send_wait_ns; /* deadlines inside an exchange; 0: none */
     uint64_t requests;

@@ -189,18 +189,14 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
         u->readable = !u->eof;
     }
     if (u->connecting) {
-        if (events & (VV_IO_WRITE | VV_IO_HUP | VV_IO_ERROR)) {
-            connect_done(u);
-        }
-        return;
-    }
-    if ((events & VV_IO_WRITE) && u->blocked) {
-        u->owner->writable(u);
-        if (u->owner == NULL) {
+        if (!(events & (VV_IO_WRITE | VV_IO_HUP | VV_IO_ERROR))) {
             return;
         }
+        connect_done(u); /* a server may speak first: its bytes came with this very event */
+    } else if ((events & VV_IO_WRITE) && u->blocked) {
+        u->owner->writable(u);
     }
-    if (u->readable) {
+    if (u->owner != NULL && u->readable) {
         u->owner->readable(u);
     }
 }

@@ -67,7 +67,8 @@ static void end_attempt(struct proxy *p, enum vv_outcome outcome)
 {
     struct vv_exchange *x = p->x;
     const uint64_t now = vv_worker_now(x->w);
-    const uint64_t latency = p->first_ns != 0 ? p->first_ns - p->asked_ns : 0;
+    /* To the first byte; a failure counts with the time it took to fail. */
+    const uint64_t latency = (p->first_ns != 0 ? p->first_ns : now) - p->asked_ns;
     if (p->u != NULL) {
         struct vv_upstream_stat *stat = vv_uconn_stat(p->u);
         count_attempt(p, outcome);
@@ -654,7 +655,9 @@ static void attempt(struct proxy *p)
         if (err == VV_OK) {
             break;
         }
-        p->last_reason = err == VV_ENOMEM ? VV_REASON_NO_MEMORY : VV_REASON_CONNECT_FAILED;
+        p->last_reason = err == VV_ENOMEM   ? VV_REASON_NO_MEMORY
+                         : err == VV_ELIMIT ? VV_REASON_SERVER_BUSY
+                                            : VV_REASON_CONNECT_FAILED;
         avoid_server(p);
         end_attempt(p, err == VV_ELIMIT || err == VV_ENOMEM || err == VV_EFILES
                            ? VV_OUTCOME_ABANDONED
