@@ -1,10 +1,13 @@
 /* src/app/verb_run.c - `vivace run`: check everything, then become the supervisor. */
 #include "app/handover.h"
+#include "app/socket_path.h"
 #include "app/supervisor.h"
 #include "app/target.h"
 #include "observe/log.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const struct cli_option options_run[] = {
@@ -17,6 +20,21 @@ const struct cli_option options_run[] = {
     {0},
 };
 const char example_run[] = "vivace run --profile development shop.yaml";
+
+/* A socket somewhere else is also reached by the name derived from the file, so that commands find the
+ * gateway while the file, which says where the socket is, cannot be read. */
+static bool link_socket(const struct vv_run *run, char *link, size_t link_bytes)
+{
+    struct stat st;
+    if (vv_socket_path_make(run->path, link, link_bytes) != VV_OK ||
+        strcmp(link, run->socket) == 0) {
+        return false;
+    }
+    if (lstat(link, &st) == 0 && (S_ISLNK(st.st_mode) || S_ISSOCK(st.st_mode))) {
+        (void)unlink(link);
+    }
+    return symlink(run->socket, link) == 0;
+}
 
 /* After an upgrade the worker of the former image carries on whatever happens here. */
 static int run_it(const struct cli_args *args, struct vv_run *run, struct vv_settings *settings)
@@ -38,7 +56,13 @@ static int run_it(const struct cli_args *args, struct vv_run *run, struct vv_set
         vv_log_setup((enum vv_log_level)settings->log_level,
                      (enum vv_log_format)settings->log_format, STDERR_FILENO);
     }
-    return vv_supervise(run, settings);
+    char link[VV_SOCKET_PATH + 8];
+    const bool linked = link_socket(run, link, sizeof link);
+    const int code = vv_supervise(run, settings);
+    if (linked) {
+        (void)unlink(link);
+    }
+    return code;
 }
 
 int verb_run(const struct cli_args *args)
