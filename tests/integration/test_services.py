@@ -60,7 +60,9 @@ def test_every_balancer_carries_traffic(gateway, origin, balance):
     with gw.client() as client:
         for i in range(300):
             got[client.ask(f"/{i}").body] += 1
-    assert set(got) == {b"a", b"b", b"c"} and min(got.values()) >= 20, got
+    # by latency alone one server may be preferred, but none is forgotten
+    least = 1 if balance == "peak_ewma" else 20
+    assert set(got) == {b"a", b"b", b"c"} and min(got.values()) >= least, got
 
 
 def test_hash_sends_the_same_key_to_the_same_server(gateway, origin):
