@@ -116,7 +116,7 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
     const struct vv_edits *edits = answer_edits(x);
     struct vv_str *value = NULL;
     size_t bytes = ANSWER_ROOM + x->id.n + x->set_cookie.n;
-    if (!vv_edits_render(x, edits, &value, &bytes)) {
+    if (vv_edits_render(x, edits, &value, &bytes) != VV_OK) {
         return no_room(x);
     }
     for (size_t i = 0; i < count; i++) {
@@ -165,7 +165,7 @@ bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
     /* Head and fields lie in one block of head_bytes, so that bounds them without a walk. */
     size_t bytes =
         ANSWER_ROOM + x->id.n + x->set_cookie.n + head->head_bytes + head->fields_count * 2;
-    if (!vv_edits_render(x, edits, &value, &bytes)) {
+    if (vv_edits_render(x, edits, &value, &bytes) != VV_OK) {
         return no_room(x);
     }
     const bool length_known =

@@ -103,18 +103,18 @@ static void put_who(struct vv_writer *o, const struct vv_exchange *x,
     vv_put_field(o, VV_STR("X-Request-Id"), x->id);
 }
 
-static bool new_path(struct vv_exchange *x, struct vv_str *path)
+static enum vv_err new_path(struct vv_exchange *x, struct vv_str *path)
 {
     *path = x->path;
     if (x->route->rewrite == NULL) {
-        return true;
+        return VV_OK;
     }
     struct vv_template_vars vars;
     vv_exchange_vars(x, &vars);
-    return vv_template_render(x->route->rewrite, &vars, &x->arena, VV_TEMPLATE_URI, path) == VV_OK;
+    return vv_template_render(x->route->rewrite, &vars, &x->arena, VV_TEMPLATE_URI, path);
 }
 
-struct vv_str vv_forward_head(struct vv_exchange *x)
+enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
 {
     const struct vv_edits *edits = &x->route->request_edits;
     const struct vv_session *s = x->session;
@@ -122,8 +122,12 @@ struct vv_str vv_forward_head(struct vv_exchange *x)
     struct vv_str path;
     struct vv_str forwarded = {NULL, 0};
     size_t bytes = OWN_FIELDS + x->req.head_bytes + x->req.fields_count * 2;
-    if (!vv_edits_render(x, edits, &value, &bytes) || !new_path(x, &path)) {
-        return (struct vv_str){NULL, 0};
+    enum vv_err err = vv_edits_render(x, edits, &value, &bytes);
+    if (err == VV_OK) {
+        err = new_path(x, &path);
+    }
+    if (err != VV_OK) {
+        return err;
     }
     if (s->trusted) {
         const struct vv_h1_field *f = vv_h1_find(&x->req, VV_FIELD_FORWARDED);
@@ -138,7 +142,7 @@ struct vv_str vv_forward_head(struct vv_exchange *x)
              3 * sizeof s->client_ip + x->client_ip.n + x->id.n;
     char *start = vv_arena_alloc(&x->arena, bytes);
     if (start == NULL) {
-        return (struct vv_str){NULL, 0};
+        return VV_ENOMEM;
     }
     struct vv_writer o = {start};
     put_target(&o, x, path);
@@ -157,5 +161,6 @@ struct vv_str vv_forward_head(struct vv_exchange *x)
     put_who(&o, x, forwarded);
     vv_edits_put(&o, edits, value);
     vv_put(&o, VV_STR("\r\n"));
-    return (struct vv_str){start, (size_t)(o.at - start)};
+    *ret = (struct vv_str){start, (size_t)(o.at - start)};
+    return VV_OK;
 }

@@ -9,6 +9,6 @@
 #define VV_GATEWAY_FORWARD_H
 #include "gateway/exchange.h"
 
-/* p NULL: no memory. */
-VV_MUST_CHECK struct vv_str vv_forward_head(struct vv_exchange *x);
+/* VV_EINVAL: a value of this request must not stand where a template puts it; VV_ENOMEM. */
+VV_MUST_CHECK enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret);
 #endif

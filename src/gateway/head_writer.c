@@ -11,16 +11,16 @@ bool vv_edits_have(const struct vv_edits *edits, struct vv_str name)
     return false;
 }
 
-bool vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
-                     struct vv_str **ret_values, size_t *ret_bytes)
+enum vv_err vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
+                            struct vv_str **ret_values, size_t *ret_bytes)
 {
     *ret_values = NULL;
     if (edits->count == 0) {
-        return true;
+        return VV_OK;
     }
     struct vv_str *values = vv_arena_zalloc(&x->arena, edits->count * sizeof *values);
     if (values == NULL) {
-        return false;
+        return VV_ENOMEM;
     }
     struct vv_template_vars vars;
     vv_exchange_vars(x, &vars);
@@ -29,14 +29,15 @@ bool vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
         if (e->value == NULL) {
             continue;
         }
-        if (vv_template_render(e->value, &vars, &x->arena, VV_TEMPLATE_FIELD, &values[i]) !=
-            VV_OK) {
-            return false;
+        const enum vv_err err =
+            vv_template_render(e->value, &vars, &x->arena, VV_TEMPLATE_FIELD, &values[i]);
+        if (err != VV_OK) {
+            return err;
         }
         *ret_bytes += e->name.n + values[i].n + 4;
     }
     *ret_values = values;
-    return true;
+    return VV_OK;
 }
 
 void vv_edits_put(struct vv_writer *w, const struct vv_edits *edits, const struct vv_str *values)

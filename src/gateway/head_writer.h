@@ -44,9 +44,9 @@ static inline void vv_put_u64(struct vv_writer *w, uint64_t v)
 
 /* Does an edit name this field? */
 bool vv_edits_have(const struct vv_edits *edits, struct vv_str name);
-/* Fills in the templates; adds what the fields will need to *ret_bytes. False: no memory, or a value that
- * must not stand in a field. *ret_values is NULL when there are no edits. */
-VV_MUST_CHECK bool vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
-                                   struct vv_str **ret_values, size_t *ret_bytes);
+/* Fills in the templates; adds what the fields will need to *ret_bytes. VV_EINVAL: a value must not stand
+ * in a field; VV_ENOMEM. *ret_values is NULL when there are no edits. */
+VV_MUST_CHECK enum vv_err vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
+                                          struct vv_str **ret_values, size_t *ret_bytes);
 void vv_edits_put(struct vv_writer *w, const struct vv_edits *edits, const struct vv_str *values);
 #endif

@@ -111,6 +111,7 @@ static void exchange_timed_out(struct vv_session *s, uint64_t now_ns)
         count_timeout(s, "body");
         s->body_wait_ns = 0;
         if (x != NULL) {
+            x->close = true; /* the rest of the body may never come */
             vv_answer_error(x, VV_REASON_CLIENT_SLOW_BODY);
         } else {
             vv_session_close(s);

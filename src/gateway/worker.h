@@ -116,7 +116,7 @@ static inline uint64_t vv_worker_now(const struct vv_worker *w)
 }
 
 /* Adds to one of the words that the control thread reads. */
-static inline void vv_worker_count(uint64_t *word, uint64_t n)
+static inline void vv_worker_count(uint64_t *word, uint64_t n) /* NOLINT: *word is written */
 {
     __atomic_store_n(word, *word + n, __ATOMIC_RELAXED);
 }

@@ -87,7 +87,7 @@ static void close_file(struct files *s)
 static void answer_bare(struct vv_exchange *x, struct files *s, int status)
 {
     if (status != 304) {
-        vv_answer_simple(x, status, s->field, s->field_count, (struct vv_str){NULL, 0});
+        vv_answer_simple(x, status, s->field, s->field_count, VV_STR(""));
         return;
     }
     /* The length of a 304 would be that of the file: say nothing instead (RFC 9110 section 8.6). */
@@ -283,7 +283,7 @@ static void redirect_to_folder(struct vv_exchange *x, struct files *s)
         n += query.n;
     }
     add_field(s, VV_STR("Location"), (struct vv_str){to, n});
-    vv_answer_simple(x, 308, s->field, s->field_count, (struct vv_str){NULL, 0});
+    vv_answer_simple(x, 308, s->field, s->field_count, VV_STR(""));
 }
 
 static enum vv_reason reason_of(enum vv_err err)

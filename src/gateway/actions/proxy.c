@@ -686,9 +686,9 @@ static void start(struct vv_exchange *x)
     p->x = x;
     p->retries_left = (unsigned)x->route->service->conf->retries;
     x->service_name = vv_str_from(x->route->service->conf->name);
-    p->head = vv_forward_head(x);
-    if (p->head.p == NULL) {
-        vv_answer_error(x, VV_REASON_NO_MEMORY);
+    const enum vv_err err = vv_forward_head(x, &p->head);
+    if (err != VV_OK) { /* a template refused a value of this request, or memory is out */
+        vv_answer_error(x, err == VV_ENOMEM ? VV_REASON_NO_MEMORY : VV_REASON_BAD_REQUEST);
         return;
     }
     choose_key(p);
