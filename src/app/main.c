@@ -6,31 +6,16 @@
 #include <locale.h>
 #include <string.h>
 
-const struct cli_verb cli_verbs[] = {
-#define VV_VERB(verb, words, text)                                                                 \
-    {#verb, words, text, options_##verb, example_##verb, verb_##verb},
-#include "app/verbs.def"
-#undef VV_VERB
-};
-const size_t cli_verbs_count = VV_COUNT(cli_verbs);
-
-const struct cli_verb *cli_find_verb(const char *name)
-{
-    for (size_t i = 0; i < cli_verbs_count; i++) {
-        if (strcmp(cli_verbs[i].name, name) == 0) {
-            return &cli_verbs[i];
-        }
-    }
-    return NULL;
-}
+#define VERBS_MAX 64
 
 static int unknown_verb(const char *name)
 {
-    const char *names[VV_COUNT(cli_verbs)];
-    for (size_t i = 0; i < cli_verbs_count; i++) {
-        names[i] = cli_verbs[i].name;
+    const char *names[VERBS_MAX];
+    size_t n = 0;
+    for (; n < cli_verbs_count && n < VERBS_MAX; n++) {
+        names[n] = cli_verbs[n].name;
     }
-    const char *near = vv_conf_nearest(name, names, cli_verbs_count);
+    const char *near = vv_conf_nearest(name, names, n);
     if (near != NULL) {
         return cli_fail(EXIT_USAGE, "there is no command \"%s\"; did you mean \"%s\"?", name, near);
     }
