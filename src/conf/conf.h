@@ -174,7 +174,7 @@ void vv_conf_inherit(struct vv_conf_doc *doc, void *field, const void *from);
 bool vv_conf_given(const struct vv_conf_doc *doc, const void *field);
 /* The same for an embedded section: its key was there, whatever it holds. */
 bool vv_conf_given_struct(const struct vv_conf_doc *doc, const void *section);
-/* A new struct of the section with all its defaults; the name goes to its NAME row, if it has one. */
+/* A new struct of the section with all its defaults; the name goes to its NAME row, if any. */
 void *vv_conf_new(struct vv_conf_doc *doc, const struct vv_conf_section *section, const char *name);
 struct vv_conf_pos vv_conf_where(const struct vv_conf_doc *doc, const void *field);
 /* Resolves a path of the file against the folder of the file that names it. */

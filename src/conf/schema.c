@@ -1,7 +1,7 @@
 /* src/conf/schema.c - a JSON Schema (draft-07) from the rows, for editors.
  *
  * One definition per section. A section that has short forms becomes a choice; a single value may
- * always be a reference "${...}" instead. Rules across fields are not in it: `vivace check` has them. */
+ * always be a reference "${...}" instead. Rules across fields are left to `vivace check`. */
 #include "base/json.h"
 #include "conf/conf_int.h"
 
@@ -286,7 +286,7 @@ static void break_line(struct vv_sb *out, int depth)
     vv_sb_addf(out, "\n%*s", depth * 2, "");
 }
 
-/* One value per line: the file is kept in version control, where a single line shows no difference. */
+/* One value per line: in version control a single line would show no difference. */
 static void indent(struct vv_str json, struct vv_sb *out)
 {
     bool text = false;

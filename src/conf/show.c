@@ -1,7 +1,7 @@
 /* src/conf/show.c - prints what is in force, and where each value came from.
  *
- * Both forms are first built as a tree of nodes: the short one from what the files say, put back into
- * short forms; the long one from the finished structs, so that it shows what the product really uses.
+ * Both forms are first built as a tree of nodes: the short one from what the files say, put back
+ * into short forms; the long one from the finished structs, so that it shows what is really used.
  * One emitter prints either as YAML or JSON. */
 #include "base/json.h"
 #include "base/units.h"

@@ -306,8 +306,8 @@ static struct fy_event *next(struct parse *p)
     return e;
 }
 
-/* By chunks: fy_token_get_text() of libfyaml 0.7.12 counts block scalars with deeper lines too short
- * and hands out bytes it never wrote. */
+/* By chunks: fy_token_get_text() of libfyaml 0.7.12 counts block scalars with deeper lines too
+ * short and hands out bytes it never wrote. */
 static const char *token_text(struct vv_conf_doc *doc, struct fy_token *t)
 {
     struct fy_token_iter *iterator = t != NULL ? fy_token_iter_create(t) : NULL;
