@@ -218,7 +218,7 @@ def lines(path, n):
 
 def test_the_combined_log_parses(proxy, tmp_path):
     path = str(tmp_path / "access.log")
-    gw, _ = proxy(answer=lambda r: ok(b"y" * 77), access_log={"path": path, "format": "combined"})
+    gw, _ = proxy(answer=lambda r: ok(b"y" * 77), workers=1, access_log={"path": path, "format": "combined"})
     agent = 'evil" "agent\\ \u00e9'
     with gw.client() as c:
         c.ask("/a?b=c", headers={"User-Agent": agent, "Referer": "http://r.example/"})
@@ -239,7 +239,7 @@ def test_the_combined_log_parses(proxy, tmp_path):
 def test_the_json_log_parses(proxy, tmp_path):
     path = str(tmp_path / "access.json")
     gw, origin = proxy(
-        answer=lambda r: ok(b"z" * 33), route={"name": "all"}, access_log={"path": path, "format": "json"}
+        answer=lambda r: ok(b"z" * 33), route={"name": "all"}, workers=1, access_log={"path": path, "format": "json"}
     )
     with gw.client() as c:
         c.ask("/p/a?secret=1", headers={"User-Agent": 'a"b\\c\u00e9', "Authorization": "Bearer s3cret", "Cookie": "k=s3cret"})
