@@ -10,17 +10,17 @@
 
 enum vv_err target_file(const struct cli_args *a, const char *file, struct vv_run *ret)
 {
-    char path[PATH_MAX];
+    static char path[PATH_MAX]; /* one file per process, for its whole life */
     const enum vv_err err =
         vv_absolute_path(file != NULL ? file : TARGET_DEFAULT_FILE, path, sizeof path);
     if (err != VV_OK) {
         return err;
     }
-    ret->path = strdup(path);
+    ret->path = path;
     ret->profile = cli_value(a, "profile");
     ret->env_file = cli_value(a, "env-file");
     ret->argv = a->argv;
-    return ret->path != NULL ? VV_OK : VV_ENOMEM;
+    return VV_OK;
 }
 
 int target_load(const struct cli_args *a, const struct vv_run *run, const char *consequence,
@@ -54,7 +54,7 @@ int target_load(const struct cli_args *a, const struct vv_run *run, const char *
 enum vv_err target_socket(const struct cli_args *a, const struct vv_settings *s, const char *key,
                           struct vv_run *run)
 {
-    char path[PATH_MAX];
+    static char path[PATH_MAX];
     const char *given = cli_value(a, "socket");
     if (given == NULL && s != NULL) {
         given = s->socket;
@@ -67,8 +67,8 @@ enum vv_err target_socket(const struct cli_args *a, const struct vv_settings *s,
     if (strlen(path) > VV_SOCKET_PATH) {
         return VV_ERANGE;
     }
-    run->socket = strdup(path);
-    return run->socket != NULL ? VV_OK : VV_ENOMEM;
+    run->socket = path;
+    return VV_OK;
 }
 
 bool client_socket_of_file(const char *file, char *buf, size_t buf_bytes)

@@ -6,7 +6,7 @@
 
 #define TARGET_DEFAULT_FILE "vivace.yaml"
 
-/* Fills in path (absolute, allocated for the life of the process), profile and env_file. */
+/* Fills in path (absolute, in storage of the process), profile and env_file. Once per process. */
 VV_MUST_CHECK enum vv_err target_file(const struct cli_args *a, const char *file,
                                       struct vv_run *ret);
 /* Loads, prints problems (JSON with --json) to standard error or output; returns an exit code.

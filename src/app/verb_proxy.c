@@ -59,6 +59,7 @@ int verb_proxy(const struct cli_args *args)
     struct vv_sb text = VV_SB_INIT;
     struct vv_settings *settings = NULL;
     static char key[128];
+    static char *config; /* lives as long as the process: a reload reads it again */
     if (args->words_count != 2) {
         return cli_fail(EXIT_USAGE, "give a port and a URL: %s", example_proxy);
     }
@@ -66,9 +67,10 @@ int verb_proxy(const struct cli_args *args)
         vv_sb_fini(&text);
         return cli_fail(EXIT_USAGE, "the port or the URL has bytes that do not belong there");
     }
+    config = vv_sb_take(&text);
     (void)snprintf(key, sizeof key, "proxy-%s", cli_word(args, 0));
     struct vv_run run = {.path = "command line",
-                         .text = vv_sb_take(&text),
+                         .text = config,
                          .argv = args->argv,
                          .exe = target_exe(),
                          .quiet = cli_flag(args, "quiet")};
