@@ -137,7 +137,10 @@ static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char 
         return compile(r->conf->redirect.to, &r->redirect, "redirect", reterr_text);
     case VV_ACTION_RESPOND:
         r->action = &vv_action_respond;
-        return compile(r->conf->respond.body, &r->respond, "respond", reterr_text);
+        /* A body out of a file is sent as it is: its dollars and braces mean nothing here. */
+        return r->conf->respond.body_literal
+                   ? VV_OK
+                   : compile(r->conf->respond.body, &r->respond, "respond", reterr_text);
     }
     return VV_EINVAL;
 }
