@@ -14,6 +14,7 @@ from harness import (
     Closed,
     Origin,
     chunks,
+    free_port,
     memory_kib,
     ok,
     request,
@@ -1096,3 +1097,80 @@ def test_a_client_that_leaves_does_not_hold_its_server(proxy):
     assert left.wait(PATIENCE), "the gateway must give up the request when its client is gone"
     gw.books_balance()
     assert gw.metric("vivace_http_requests_aborted_total") == 1
+
+
+# ------------------------------------------------------------------- what a client cannot take away
+
+
+def test_connection_cannot_remove_what_the_gateway_adds(proxy):
+    """RFC 9110 7.6.1: a client that names our fields in Connection must not make them vanish."""
+    gw, origin = proxy()
+    ours = ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Request-Id", "Forwarded", "Via")
+    gw.ask("/", headers={"Connection": ", ".join(ours)})
+    for name in ours:
+        assert origin.requests[0].has(name), name
+
+
+def test_an_untrusted_request_id_is_replaced_and_a_trusted_one_kept(gateway, origin):
+    server = origin()
+    gw = gateway(
+        {
+            "listen": {"open": {}, "inner": {"trust": ["127.0.0.1/32"]}},
+            "services": {"app": [server.url]},
+            "routes": [{"path": "/", "to": "app"}],
+        }
+    )
+    gw.ask("/", headers={"X-Request-Id": "chosen"}, listener="open")
+    answer = gw.ask("/", headers={"X-Request-Id": "chosen"}, listener="inner")
+    ids = [r.all("X-Request-Id") for r in server.requests]
+    assert ids[0] != ["chosen"] and len(ids[0]) == 1
+    assert ids[1] == ["chosen"] and answer.get("X-Request-Id") == "chosen"
+
+
+def test_a_trusted_forwarded_field_is_believed(proxy):
+    gw, origin = proxy(listen={"trust": ["127.0.0.0/8"]})
+    gw.ask("/", headers={"Forwarded": 'for="[2001:db8::9]:4711";proto=https, for=127.0.0.9'})
+    seen = origin.requests[0]
+    assert seen.all("X-Real-IP") == ["2001:db8::9"]
+    assert seen.get("Forwarded").startswith('for="[2001:db8::9]:4711";proto=https, for=127.0.0.9, for=')
+
+
+def test_a_route_may_allow_larger_bodies_than_its_listener(gateway, origin):
+    server = origin(answer=lambda r: ok(str(len(r.body)).encode()))
+    gw = gateway(
+        {
+            "listen": {"web": {"max_body": "1KB"}},
+            "services": {"app": [server.url]},
+            "routes": [{"path": "/up/", "to": "app", "max_body": "1MB"}, {"path": "/", "to": "app"}],
+        }
+    )
+    with gw.client() as c:
+        assert c.ask("/up/x", "POST", body=b"z" * 500000).body == b"500000"
+    assert gw.ask("/x", "POST", body=b"z" * 5000).status == 413
+
+
+def test_a_gateway_that_talks_to_itself_ends_it(gateway):
+    """A loop must not eat every connection: it ends with a defined status."""
+    port = free_port()
+    gw = gateway(
+        {
+            "listen": {"web": {"address": f"127.0.0.1:{port}"}},
+            "services": {"self": {"servers": [f"127.0.0.1:{port}"], "max_fails": 0}},
+            "routes": [{"path": "/", "to": "self"}],
+            "defaults": {"timeouts": {"first_byte": "2s"}},
+        }
+    )
+    answer = gw.ask("/")
+    assert answer.status in (431, 508), answer.line
+    received = gw.metric("vivace_http_requests_received_total")
+    print(f"one request became {received:.0f}")
+    assert received < 1000, "each round adds to the head, so the head's limit is the last wall"
+    gw.books_balance()
+
+
+def test_an_unknown_expectation_is_417_or_passed_on(proxy):
+    gw, origin = proxy()
+    with gw.client() as c:
+        answer = c.ask("/", headers={"Expect": "tea"})
+        assert answer.status in (200, 417)
+        assert (answer.status == 200) == bool(origin.requests)
