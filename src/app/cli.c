@@ -52,13 +52,14 @@ bool cli_color(const struct cli_args *a, FILE *stream)
 
 int cli_fail(int code, const char *fmt, ...)
 {
+    struct vv_sb text = VV_SB_INIT;
     va_list args;
     va_start(args, fmt);
-    (void)fflush(stdout);
-    (void)fputs("vivace: ", stderr);
-    (void)vfprintf(stderr, fmt, args);
-    (void)fputc('\n', stderr);
+    vv_sb_vaddf(&text, fmt, args);
     va_end(args);
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "vivace: %s\n", vv_sb_str(&text).p);
+    vv_sb_fini(&text);
     return code;
 }
 

@@ -42,14 +42,17 @@ bool table_row(struct table *t, const char *color)
 
 void table_cell(struct table *t, size_t column, const char *fmt, ...)
 {
+    struct vv_sb text = VV_SB_INIT;
     va_list args;
     if (t->rows == 0 || column >= t->columns) {
         return;
     }
     char *cell = t->cell[(t->rows - 1) * t->columns + column];
     va_start(args, fmt);
-    (void)vsnprintf(cell, TABLE_CELL, fmt, args);
+    vv_sb_vaddf(&text, fmt, args);
     va_end(args);
+    (void)snprintf(cell, TABLE_CELL, "%s", vv_sb_str(&text).p);
+    vv_sb_fini(&text);
     for (char *p = cell; *p != '\0'; p++) { /* names come from files: keep the terminal safe */
         if ((unsigned char)*p < 0x20 || *p == 0x7f) {
             *p = '?';

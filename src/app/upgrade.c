@@ -13,8 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 void upgrade_failed(struct supervisor *s, const char *why)
 {
     vv_error(COMPONENT, "upgrade: %s; nothing changed", why);
