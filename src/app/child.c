@@ -102,6 +102,7 @@ enum vv_err child_start(struct supervisor *s, uint64_t now_ns, struct child **re
                         .pid = pid,
                         .ctl = pair[0],
                         .generation = generation,
+                        .threads = vv_run_threads(s->settings),
                         .since_ns = now_ns,
                         .alive_ns = now_ns,
                         .deadline_ns = now_ns + START_NS};

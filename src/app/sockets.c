@@ -2,6 +2,8 @@
  * renamed listener keeps its socket and its backlog, and "8080" and ":8080" are the same one. */
 #include "app/sockets.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -286,6 +288,14 @@ void vv_sockets_forget(struct vv_sockets *s)
     }
 }
 
+void vv_sockets_trim(struct vv_sockets *s, size_t threads)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        shrink(s->item[i], threads > 0 ? threads : 1);
+        s->item[i]->former = s->item[i]->count;
+    }
+}
+
 enum vv_err vv_sockets_adopt(struct vv_sockets *s, const char *name, const char *address,
                              bool activated, const int *fds, size_t count)
 {
@@ -319,6 +329,10 @@ enum vv_err vv_sockets_activate(struct vv_sockets *s, const char *name, int fd)
     const enum vv_err err = vv_sock_local(fd, &local);
     if (err != VV_OK) {
         return err;
+    }
+    /* Managers pass blocking sockets: a thread whose colleague was faster would wait in accept. */
+    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
+        return vv_err_from_errno(errno);
     }
     vv_addr_format(&local, text, sizeof text);
     return vv_sockets_adopt(s, name, text, true, &fd, 1);

@@ -41,6 +41,9 @@ VV_MUST_CHECK enum vv_err vv_sockets_want(struct vv_sockets *s, const char *list
                                           struct vv_sb *why);
 void vv_sockets_keep(struct vv_sockets *s);
 void vv_sockets_forget(struct vv_sockets *s);
+/* Closes what is beyond one socket per thread: connections in a socket nobody accepts from would hang.
+ * For the moment when a worker with fewer threads has taken over. */
+void vv_sockets_trim(struct vv_sockets *s, size_t threads);
 struct vv_socket *vv_sockets_find(const struct vv_sockets *s, const char *name,
                                   const char *address);
 /* Takes a descriptor the service manager passed, under its name. */

@@ -183,6 +183,7 @@ static void on_ready(struct supervisor *s, struct child *c, uint64_t now_ns)
     c->deadline_ns = 0;
     s->was_ready = true;
     vv_sockets_keep(&s->sockets); /* from now on they outlive any worker */
+    vv_sockets_trim(&s->sockets, c->threads);
     if (s->candidate == c) {
         struct child *old = s->current;
         s->candidate = NULL;

@@ -31,6 +31,7 @@ struct child {
     pid_t pid;
     int ctl;
     uint64_t generation;
+    unsigned threads;     /* 0: started by a former image, unknown */
     uint64_t since_ns;    /* when it was started */
     uint64_t alive_ns;    /* last message */
     uint64_t deadline_ns; /* STARTING: be ready by; DRAINING: be gone by; 0: none */

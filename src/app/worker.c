@@ -211,6 +211,7 @@ static enum vv_err take_listeners(struct worker *w, struct vv_listener_fds **ret
     if (list == NULL) {
         return VV_ENOMEM;
     }
+    vv_sockets_trim(w->start->sockets, w->threads);
     for (size_t i = 0; i < max; i++) {
         const struct vv_listen_settings *l = listen->item[i];
         char buf[32];

@@ -258,6 +258,18 @@ def test_the_admin_listener_moves_with_a_reload(gateway):
     wait_for("the old one refuses", closed)
 
 
+@pytest.mark.parametrize("before, after", [(3, 1), (1, 3)])
+def test_another_number_of_threads_leaves_no_socket_without_a_reader(gateway, before, after):
+    gw = gateway(dict(SIMPLE, workers=before))
+    assert gw.reload(dict(gw.config, workers=after)).status == 200
+    victim = gw.worker()
+    os.kill(victim, signal.SIGKILL)  # threads change with the process
+    wait_for("another worker", lambda: [w for w in gw.workers() if w != victim])
+    wait_for("it has the new number", lambda: serves(gw) and gw.api("/status")["workers"] == after)
+    for _ in range(40):  # the kernel spreads them: with a deaf socket among three, 1 in 3 would hang
+        assert gw.ask("/").body == b"ok"
+
+
 # ----------------------------------------------------------------------------------------- upgrade
 
 

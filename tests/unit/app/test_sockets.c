@@ -56,7 +56,7 @@ VV_TEST(a_listener_has_a_socket_per_thread_and_keeps_them_under_another_name)
     vv_sockets_fini(&s);
 }
 
-VV_TEST(threads_may_be_added_never_taken_away)
+VV_TEST(sockets_are_added_for_threads_and_only_trimmed_on_purpose)
 {
     struct vv_sockets s = {0};
     char a[VV_ADDR_TEXT];
@@ -68,6 +68,8 @@ VV_TEST(threads_may_be_added_never_taken_away)
     vv_sockets_keep(&s);
     VV_CHECK_INT(want(&s, "web", a, 1), VV_OK);
     VV_CHECK_INT(s.item[0]->count, 4); /* closing one would drop its share of the backlog */
+    vv_sockets_trim(&s, 1);            /* until somebody says that nobody reads them any more */
+    VV_CHECK_INT(s.item[0]->count, 1);
     vv_sockets_fini(&s);
 }
 
@@ -146,9 +148,11 @@ VV_TEST(an_activated_socket_is_found_by_name_and_never_dropped)
     char a[VV_ADDR_TEXT], b[VV_ADDR_TEXT];
     free_address(a, sizeof a);
     VV_CHECK_INT(want(&manager, "x", a, 1), VV_OK);
+    VV_CHECK_INT(fcntl(manager.item[0]->fds[0], F_SETFL, 0), 0); /* blocking, as systemd's */
     VV_CHECK_INT(vv_sockets_activate(&s, "web", fcntl(manager.item[0]->fds[0], F_DUPFD_CLOEXEC, 3)),
                  VV_OK);
     VV_CHECK_INT(want(&s, "web", free_address(b, sizeof b), 4), VV_OK);
+    VV_CHECK(fcntl(s.item[0]->fds[0], F_GETFL) & O_NONBLOCK); /* whatever the manager did */
     VV_CHECK_INT(s.count, 1);
     VV_CHECK_STR(s.item[0]->address, a); /* the manager's, not the file's */
     vv_sockets_keep(&s);
