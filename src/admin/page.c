@@ -107,8 +107,11 @@ enum vv_err admin_page(struct vv_admin *a, struct vv_admin_exchange *x)
         const bool link = r->method == VV_METHOD_GET && strchr(r->path, '{') == NULL;
         vv_sb_adds(out, "<li><code>");
         vv_sb_add(out, vv_methods[r->method].name);
-        vv_sb_addf(out, link ? " <a href=\"%s\">%s</a></code> " : " %s%.0s</code> ", r->path,
-                   r->path);
+        if (link) {
+            vv_sb_addf(out, " <a href=\"%s\">%s</a></code> ", r->path, r->path);
+        } else {
+            vv_sb_addf(out, " %s</code> ", r->path);
+        }
         escaped(out, r->doc);
         vv_sb_adds(out, "</li>");
     }
