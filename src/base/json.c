@@ -190,8 +190,7 @@ void vv_json_double(struct vv_json *j, double v)
     /* 15 digits are pretty, 17 always read back: take the shortest that does. */
     for (int digits = 15; digits <= 17; digits++) {
         (void)snprintf(text, sizeof(text), "%.*g", digits, v);
-        const double back = strtod(text, NULL);
-        if (memcmp(&back, &v, sizeof(v)) == 0) {
+        if (strtod(text, NULL) == v) { /* the same number; a zero keeps its sign in text */
             break;
         }
     }

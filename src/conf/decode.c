@@ -404,7 +404,8 @@ static void set_default(struct vv_conf_doc *doc, const struct vv_conf_row *row, 
     case VV_CONF_SIZE:
     case VV_CONF_PPM:
     case VV_CONF_ENUM:
-        if (row->def != NULL && !inherit && (row->word == NULL || strcmp(row->def, row->word))) {
+        if (row->def != NULL && !inherit &&
+            (row->word == NULL || strcmp(row->def, row->word) != 0)) {
             VV_ASSERT(scalar_parse(row, row->def, &number));
         }
         *(uint64_t *)field = number;

@@ -156,7 +156,7 @@ static void unknown_profile(struct vv_conf_doc *doc, const struct engine_keys *k
     }
     const char *near = vv_conf_nearest(name, known, count);
     struct report r = {.hint = near != NULL ? doc_fmt(doc, "did you mean \"%s\"?", near) : NULL};
-    if (doc->source->profile == NULL) {
+    if (doc->source->profile == NULL && keys->profile != NULL) {
         r.at = keys->profile->at;
     }
     report(doc, &r, "no profile named \"%s\"", name);
@@ -203,9 +203,7 @@ static void apply_profiles(struct vv_conf_doc *doc, struct node *root, struct en
             doc->partial = false;
         }
     }
-    if (chosen != NULL && !found && keys->profiles != NULL) {
-        unknown_profile(doc, keys, chosen);
-    } else if (chosen != NULL && !found && doc->source->profile != NULL) {
+    if (chosen != NULL && !found && (keys->profiles != NULL || doc->source->profile != NULL)) {
         unknown_profile(doc, keys, chosen);
     }
     doc->profile = chosen;

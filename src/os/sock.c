@@ -452,7 +452,7 @@ enum vv_err vv_sock_listen(const struct vv_addr *a, const struct vv_listen_optio
 
 enum vv_err vv_sock_adopt_listener(int fd)
 {
-    struct vv_addr local;
+    struct vv_addr local = {.len = 0};
     int listening = 0;
     socklen_t len = sizeof(listening);
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0) {
@@ -500,13 +500,11 @@ enum vv_err vv_sock_accept(int listen_fd, int *ret_fd, struct vv_addr *ret_peer)
         struct vv_addr peer;
         socklen_t len = sizeof(peer.any);
         const bool named = ret_peer != NULL;
+        peer.sa.sa_family = AF_UNIX; /* stays when a unix peer without a name leaves it alone */
         const int fd = accept4(listen_fd, named ? &peer.sa : NULL, named ? &len : NULL,
                                SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             if (named) {
-                if (len <= sizeof(sa_family_t)) { /* an unnamed unix peer: just the family */
-                    peer.sa.sa_family = AF_UNIX;
-                }
                 peer.len = len;
                 unmap(&peer);
                 *ret_peer = peer;

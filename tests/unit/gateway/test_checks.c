@@ -210,7 +210,7 @@ VV_TEST(garbage_silence_and_early_close_are_bad)
     vv_close_fd(&r.fd);
     wait_for_result(&r, 1);
     VV_CHECK_INT(count(&r, "fail"), 2);
-    VV_CHECK(usable(&r));               /* fails: 3 by default */
+    VV_CHECK(usable(&r)); /* fails: 3 by default */
     beat(&r);
     take(&r);
     wait_for_result(&r, 2); /* the 20 ms of the timeout pass on the loop's own clock */
