@@ -10,11 +10,14 @@
 
 #define LINGER_NS (5 * VV_SEC)    /* in all */
 #define LINGER_QUIET_NS VV_SEC    /* after the last byte */
+#define LINGER_READS 16           /* in one turn */
 #define DISCARD_MAX (64u * 1024u) /* a longer rest of a body is not worth reading: close instead */
+#define DISCARD_NS (10 * VV_SEC)  /* nor is one that takes longer */
 #define PIECES_BEFORE_REQUEST 8   /* an answer needs at most this many more */
 #define REQUESTS_PER_TURN 64      /* pipelined ones; then the others have their turn */
 
 static void run(struct vv_session *s);
+static void linger_read(struct vv_session *s);
 
 static void bury(struct vv_worker *w, struct vv_corpse *c)
 {
@@ -315,7 +318,11 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
         }
         err = read_some(s, b);
         if (err == VV_EAGAIN) {
-            if (s->body.framing != VV_H1_BODY_TUNNEL && x->body_timeout_ns != 0) {
+            if (s->body.framing == VV_H1_BODY_TUNNEL) { /* silent ones hold no block */
+                vv_buf_put(&s->w->bufs, s->more);
+                s->more = NULL;
+                s->at = s->in->end;
+            } else if (x->body_timeout_ns != 0) {
                 s->body_wait_ns = vv_worker_now(s->w) + x->body_timeout_ns;
                 vv_session_arm(s);
             }
@@ -335,7 +342,9 @@ static void go_on(struct vv_loop *loop, struct vv_defer *d)
 {
     (void)loop;
     struct vv_session *s = VV_CONTAINER(d, struct vv_session, again);
-    if (s->state != VV_SESSION_CLOSED) {
+    if (s->state == VV_SESSION_LINGER) {
+        linger_read(s);
+    } else if (s->state != VV_SESSION_CLOSED) {
         run(s);
     }
 }
@@ -396,11 +405,22 @@ static void linger(struct vv_session *s)
     drop_buffers(s);
     s->linger_until_ns = vv_worker_now(s->w) + LINGER_NS;
     arm(s, VV_WAIT_LINGER, vv_worker_now(s->w) + LINGER_QUIET_NS);
+    if (s->readable) {
+        linger_read(s); /* no event will announce what is here already */
+    }
 }
 
 static void linger_read(struct vv_session *s)
 {
-    for (;;) {
+    if (vv_worker_now(s->w) >= s->linger_until_ns) {
+        vv_session_close(s);
+        return;
+    }
+    for (unsigned reads = 0;; reads++) {
+        if (reads == LINGER_READS) {
+            vv_loop_defer(s->w->loop, &s->again);
+            return;
+        }
         const ssize_t n = recv(s->io.fd, s->w->scratch, VV_WORKER_SCRATCH, 0);
         if (n < 0 && errno == EINTR) {
             continue;
@@ -450,13 +470,17 @@ static void discard(struct vv_session *s)
             struct vv_buf *b = room_for_body(s);
             err = b != NULL ? read_some(s, b) : VV_ENOMEM;
             if (err == VV_EAGAIN) {
-                s->body_wait_ns = vv_worker_now(s->w) + header_timeout(s);
+                if (s->body_wait_ns == 0) { /* for all of the rest: it may not trickle for ever */
+                    s->body_wait_ns = vv_worker_now(s->w) + DISCARD_NS;
+                }
                 vv_session_arm(s);
                 return;
             }
         }
-        if (err != VV_OK || s->body.bytes > DISCARD_MAX) {
-            vv_session_close(s);
+        if (err != VV_OK) { /* the answer may still have to leave */
+            s->body_wait_ns = 0;
+            s->close_after = true;
+            s->state = VV_SESSION_HEAD;
             return;
         }
     }
@@ -494,7 +518,7 @@ void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut)
         vv_session_close(s);
         return;
     }
-    if (close_after || s->w->draining || s->listener->stopped) {
+    if (close_after) {
         s->close_after = true;
     }
     if (s->body.done) {
@@ -551,6 +575,7 @@ static void begin(struct vv_session *s, struct vv_exchange *x)
     own(s, x);
     s->requests++;
     s->head_began_ns = 0;
+    s->wait = VV_WAIT_EXCHANGE; /* the timer may still run for the head or the pause before it */
     (void)!vv_body_rewind(x);
     const uint64_t most = s->listener->conf.keepalive_requests;
     x->close = !x->req.keep_alive || w->draining || s->listener->stopped ||
@@ -620,7 +645,7 @@ static bool proxy_header(struct vv_session *s)
     const enum vv_err err =
         vv_proxy_header_parse((struct vv_str){s->in->data + s->in->start, vv_buf_len(s->in)}, &h);
     if (err == VV_EAGAIN) {
-        return false;
+        return s->readable || s->eof; /* a full block was read: there may be more */
     }
     if (err != VV_OK) {
         const struct vv_str label = VV_STR("proxy_header");
@@ -634,6 +659,13 @@ static bool proxy_header(struct vv_session *s)
     vv_identify_proxy_header(s, &h);
     s->state = VV_SESSION_HEAD;
     return true;
+}
+
+/* A request may be on its way: whoever is active gets `Connection: close` with its next answer, only
+ * those who stay silent are closed. */
+static uint64_t retire_grace(const struct vv_session *s)
+{
+    return s->w->use->rt->settings->drain_ns / 10;
 }
 
 /* Nothing to do until the client speaks: hold nothing, wait with a limit. */
@@ -653,7 +685,9 @@ static void rest(struct vv_session *s)
         }
     } else {
         s->head_began_ns = 0;
-        arm(s, VV_WAIT_KEEPALIVE, now + s->listener->conf.keepalive_ns);
+        const bool leaving = s->w->draining || s->listener->stopped;
+        arm(s, VV_WAIT_KEEPALIVE,
+            now + (leaving ? retire_grace(s) : s->listener->conf.keepalive_ns));
     }
 }
 
@@ -722,6 +756,12 @@ static void run(struct vv_session *s)
     if (s->state == VV_SESSION_HEAD || s->state == VV_SESSION_PROXY ||
         s->state == VV_SESSION_DISCARD) {
         finish_turn(s);
+    } else if (s->state == VV_SESSION_EXCHANGE && !s->blocked && !vv_out_empty(&s->out)) {
+        /* Answers to earlier requests do not wait for this one. */
+        const enum vv_err err = vv_session_flush(s);
+        if (err != VV_OK && err != VV_EAGAIN) {
+            vv_session_close(s);
+        }
     }
 }
 
@@ -765,12 +805,9 @@ void vv_session_retire(struct vv_session *s)
     const bool idle = s->x == NULL && vv_out_empty(&s->out) && s->state != VV_SESSION_LINGER &&
                       (s->in == NULL || vv_buf_len(s->in) == 0) && !s->readable;
     if (idle) {
-        /* A request may be on its way: whoever is active gets `Connection: close` with its next
-         * answer, only those who stay silent are closed. */
-        const uint64_t grace = s->w->use->rt->settings->drain_ns / 10;
-        arm(s, VV_WAIT_KEEPALIVE, vv_worker_now(s->w) + grace);
-    } else if (s->x != NULL) {
-        s->x->close = true;
+        arm(s, VV_WAIT_KEEPALIVE, vv_worker_now(s->w) + retire_grace(s));
+    } else if (s->x != NULL && !s->x->head_sent) {
+        s->x->close = true; /* a head that has left has promised a connection: see rest() */
     }
 }
 

@@ -13,6 +13,7 @@
 
 #define READS_PER_TURN 16
 #define ATTEMPTS_MAX 4
+#define INTERIMS_MAX 64 /* 1xx answers to one request; more say nothing */
 #define HEAD_MAX (64u * 1024u)
 
 struct proxy {
@@ -24,7 +25,7 @@ struct proxy {
     uint64_t asked_ns, first_ns;
     uint64_t answer_left;
     size_t scan;
-    unsigned retries_left;
+    unsigned retries_left, interims;
     enum vv_reason last_reason;
     enum vv_h1_framing framing;
     struct vv_h1_chunked chunked;
@@ -138,7 +139,7 @@ static void fail(struct proxy *p, enum vv_reason reason, enum vv_outcome outcome
      * while we were sending. That retry is free and goes to a new connection. */
     const bool stale = p->u != NULL && p->u->reused && !p->got_any && outcome == VV_OUTCOME_BROKEN;
     bool again = may_send_again(p) && (stale || p->retries_left > 0);
-    if (again && p->sent_any) {
+    if (again) { /* also when nothing left: the batch that failed has taken a part of the body */
         again = vv_body_rewind(x);
     }
     if (!again) {
@@ -191,12 +192,19 @@ static bool add_body(struct proxy *p, struct vv_str data)
 static bool flush_request(struct proxy *p)
 {
     const uint64_t before = p->u->out.sent;
+    const bool was_blocked = p->u->blocked;
     const enum vv_err err = vv_out_flush(&p->u->out, &p->x->w->bufs, p->u->io.fd);
     p->sent_any |= p->u->out.sent > before;
     p->u->blocked = err == VV_EAGAIN;
     if (err == VV_EAGAIN) {
         wait_for(p, timeouts(p)->idle_ns);
+        p->x->session->body_wait_ns = 0; /* it is the server's turn, not the client's */
         return false;
+    }
+    if (err == VV_OK && p->head_done) {
+        wait_for(p, timeouts(p)->idle_ns); /* an early answer waits for what it is told */
+    } else if (err == VV_OK && was_blocked) {
+        vv_uconn_wait(p->u, 0); /* the server has taken it: the client's limit applies again */
     }
     if (err != VV_OK) {
         /* The server may have answered and closed without reading all: look for that first. */
@@ -276,6 +284,7 @@ static bool begin_tunnel(struct proxy *p)
     struct vv_exchange *x = p->x;
     struct vv_session *s = x->session;
     p->tunnel = true;
+    p->keep = false; /* whatever comes later: this connection speaks HTTP no more */
     p->request_done = false;
     p->framing = VV_H1_BODY_CLOSE;
     s->body = (struct vv_request_body){.framing = VV_H1_BODY_TUNNEL};
@@ -344,6 +353,10 @@ static enum vv_err parse_head(struct proxy *p)
         }
         if (h->status >= 200 || h->status == 101) {
             return take_head(p) ? VV_OK : VV_ECLOSED;
+        }
+        if (++p->interims > INTERIMS_MAX) {
+            fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
+            return VV_ECLOSED;
         }
         if (x->req.minor > 0 && !vv_answer_interim(x, h)) {
             return VV_ECLOSED;
@@ -497,6 +510,10 @@ static void pump_answer(struct proxy *p)
             if (p->head_done) {
                 wait_for(p, timeouts(p)->idle_ns);
             }
+            if (u->in != NULL && vv_buf_len(u->in) == 0) { /* a silent stream holds no block */
+                vv_buf_put(&x->w->bufs, u->in);
+                u->in = NULL;
+            }
             return;
         }
         if (err != VV_OK) {
@@ -517,11 +534,16 @@ static void pump_answer(struct proxy *p)
         if (!pass_body(p)) {
             return;
         }
-        if (tunnel && !p->request_done && !u->blocked && !pump_request(p)) {
+        /* u stays readable memory until the turn ends: blocked and still ours means go on. */
+        if (tunnel && !p->request_done && !u->blocked && !pump_request(p) &&
+            !(u->owner != NULL && u->blocked)) {
             return;
         }
     }
-    vv_uconn_wait(u, 0);
+    if (p->head_done) {
+        vv_uconn_wait(u,
+                      0); /* before the head only interim answers block: the server's time runs */
+    }
 }
 
 /* ---- events ---- */
