@@ -28,6 +28,11 @@ static inline bool vv_str_eq(struct vv_str a, struct vv_str b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+static inline char vv_char_lower(char c) /* ASCII letters only */
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
 bool vv_str_eq_nocase(struct vv_str a, struct vv_str b); /* ASCII letters only */
 bool vv_str_starts(struct vv_str s, struct vv_str prefix);
 bool vv_str_ends(struct vv_str s, struct vv_str suffix);

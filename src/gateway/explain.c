@@ -181,8 +181,7 @@ static bool normalise(struct explanation *e)
         return false;
     }
     for (size_t i = 0; i < host.n; i++) {
-        const char c = host.p[i];
-        lower[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+        lower[i] = vv_char_lower(host.p[i]);
     }
     e->host = (struct vv_str){lower, host.n};
     if (e->head.target_form == VV_H1_AUTHORITY) {

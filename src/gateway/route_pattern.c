@@ -36,11 +36,6 @@ static bool is_glob(const char *text)
     return false;
 }
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 /* ---- globs --------------------------------------------------------------------------------- */
 
 /* Braces may stand several times but not inside each other. Sets the number of globs in *ret. */
@@ -81,7 +76,7 @@ static size_t write_choice(const char *text, size_t which, char *out)
     const char *c = text;
     while (*c != '\0') {
         if (*c != '{') {
-            out[n++] = lower(*c++);
+            out[n++] = vv_char_lower(*c++);
             continue;
         }
         size_t choices = 1;
@@ -95,7 +90,7 @@ static size_t write_choice(const char *text, size_t which, char *out)
             if (*c == ',') {
                 skip = skip == 0 ? SIZE_MAX : skip - 1;
             } else if (skip == 0) {
-                out[n++] = lower(*c);
+                out[n++] = vv_char_lower(*c);
             }
         }
         c++;
@@ -134,7 +129,7 @@ static enum vv_err parse_glob(const char *text, struct vv_arena *arena,
 static bool same_nocase(const char *lowered, const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (lowered[i] != lower(p[i])) {
+        if (lowered[i] != vv_char_lower(p[i])) {
             return false;
         }
     }
@@ -152,7 +147,7 @@ static bool glob_fits(struct vv_str glob, struct vv_str path)
         if (g < glob.n && glob.p[g] == '*') {
             star = ++g;
             resume = s;
-        } else if (g < glob.n && glob.p[g] == lower(path.p[s])) {
+        } else if (g < glob.n && glob.p[g] == vv_char_lower(path.p[s])) {
             g++;
             s++;
         } else if (star != SIZE_MAX) {
@@ -190,7 +185,7 @@ bool vv_glob_fits(const struct vv_route_pattern *p, struct vv_str path)
 static bool is_name(struct vv_str s)
 {
     for (size_t i = 0; i < s.n; i++) {
-        const char c = lower(s.p[i]);
+        const char c = vv_char_lower(s.p[i]);
         if (!(c >= 'a' && c <= 'z') && c != '_' &&
             (i == 0 || (!(c >= '0' && c <= '9') && c != '-'))) {
             return false;

@@ -141,7 +141,7 @@ static bool compile_hosts(struct vv_routes *r, struct vv_compiled_route *c)
             return false;
         }
         for (char *p = copy; *p != '\0'; p++) {
-            *p = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+            *p = vv_char_lower(*p);
         }
         c->host[i] = (struct vv_str){copy, text.n};
         if (vv_str_eq(c->host[i], VV_STR("*"))) {

@@ -46,9 +46,7 @@ static const char *lower(struct vv_conf_doc *doc, const char *text)
 {
     char *copy = (char *)(uintptr_t)vv_conf_dup(doc, vv_str_from(text));
     for (char *c = copy; *c != '\0'; c++) {
-        if (*c >= 'A' && *c <= 'Z') {
-            *c = (char)(*c - 'A' + 'a');
-        }
+        *c = vv_char_lower(*c);
     }
     return copy;
 }

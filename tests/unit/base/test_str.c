@@ -13,6 +13,16 @@ VV_TEST(str_ignores_case_of_ascii_letters_only)
     VV_CHECK(vv_str_eq_nocase((struct vv_str){NULL, 0}, VV_STR("")));
 }
 
+VV_TEST(char_lower_changes_ascii_letters_only)
+{
+    VV_CHECK_INT(vv_char_lower('A'), 'a');
+    VV_CHECK_INT(vv_char_lower('Z'), 'z');
+    VV_CHECK_INT(vv_char_lower('q'), 'q');
+    VV_CHECK_INT(vv_char_lower('@'), '@'); /* the neighbours of A and Z: 0x40 and 0x5b */
+    VV_CHECK_INT(vv_char_lower('['), '[');
+    VV_CHECK_INT(vv_char_lower('\xC4'), '\xC4'); /* a byte of UTF-8 */
+}
+
 VV_TEST(str_knows_both_ends)
 {
     VV_CHECK(vv_str_starts(VV_STR("/api/x"), VV_STR("/api")));
