@@ -14,6 +14,7 @@
 
 #define TRY_TIMEOUT_MS 2000
 #define TRIES 3
+#define NAME_BYTES 256 /* RFC 1035 section 2.3.4: 255 and a NUL */
 #define PENDING_MAX 4096
 #define ROUNDS_MAX 64 /* per edge of one socket; the rest comes with the next turn */
 #define TTL_HOSTS_NS (60 * VV_SEC)
@@ -304,6 +305,60 @@ enum vv_err vv_dns_set_servers(struct vv_dns *dns, const char *csv)
     }
 }
 
+/* RFC 6761 section 6.3: "localhost" and the names below it are the loopback addresses and are no
+ * question for name servers. Into plain[]: the name in lower case, without a final dot. */
+static bool means_this_machine(const char *name, char plain[NAME_BYTES])
+{
+    static const char local[] = "localhost";
+    size_t n = strlen(name);
+    n -= n > 0 && name[n - 1] == '.';
+    if (n < sizeof(local) - 1 || n >= NAME_BYTES) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        plain[i] = vv_char_lower(name[i]);
+    }
+    plain[n] = '\0';
+    const size_t above = n - (sizeof(local) - 1);
+    return strcmp(plain + above, local) == 0 && (above == 0 || plain[above - 1] == '.');
+}
+
+static void add_from_hosts(struct vv_dns *dns, const char *name, int family, uint16_t port,
+                           struct vv_dns_answer *answer)
+{
+    struct hostent *host = NULL;
+    if (ares_gethostbyname_file(dns->channel, name, family, &host) != ARES_SUCCESS) {
+        return; /* no such line, or no such file */
+    }
+    for (char **at = host->h_addr_list; *at != NULL; at++) {
+        struct vv_addr a;
+        memset(&a, 0, sizeof(a));
+        a.sa.sa_family = (sa_family_t)family;
+        if (family == AF_INET) {
+            memcpy(&a.in4.sin_addr, *at, sizeof(a.in4.sin_addr));
+            add_address(answer, &a.sa, sizeof(a.in4), port);
+        } else {
+            memcpy(&a.in6.sin6_addr, *at, sizeof(a.in6.sin6_addr));
+            add_address(answer, &a.sa, sizeof(a.in6), port);
+        }
+    }
+    ares_free_hostent(host);
+}
+
+/* The hosts file goes first, since it may say less or more; a small container has none. */
+static void answer_local(struct vv_dns *dns, struct vv_dns_query *q, const char *name)
+{
+    struct vv_dns_answer answer = {.err = VV_OK, .ttl_ns = TTL_HOSTS_NS};
+    add_from_hosts(dns, name, AF_INET, q->port, &answer);
+    add_from_hosts(dns, name, AF_INET6, q->port, &answer);
+    if (answer.count == 0) {
+        VV_ASSERT(vv_addr_from_ip(VV_STR("127.0.0.1"), q->port, &answer.addr[0]));
+        VV_ASSERT(vv_addr_from_ip(VV_STR("::1"), q->port, &answer.addr[1]));
+        answer.count = 2;
+    }
+    q->fn(q, &answer);
+}
+
 static void refuse(struct vv_dns_query *q, enum vv_err err)
 {
     q->fn(q, &(struct vv_dns_answer){.err = err});
@@ -316,6 +371,11 @@ void vv_dns_lookup(struct vv_dns *dns, struct vv_dns_query *q, const char *name,
     q->pending = NULL;
     if (vv_addr_from_ip(vv_str_from(name), q->port, &numeric.addr[0])) {
         q->fn(q, &numeric);
+        return;
+    }
+    char plain[NAME_BYTES];
+    if (means_this_machine(name, plain)) {
+        answer_local(dns, q, plain);
         return;
     }
     struct pending *p = dns->pending < PENDING_MAX ? calloc(1, sizeof(*p)) : NULL;

@@ -2,6 +2,7 @@
  *
  * Model:     one resolver per loop; /etc/hosts is honoured; A and AAAA together, A first; at most
  *            VV_DNS_MAX addresses; TTL of hosts-file answers is 60 s, floor 1 s, ceiling 1 h.
+ *            localhost and *.localhost need no hosts file: 127.0.0.1 and ::1 (RFC 6761 6.3).
  * Threads:   the loop's own thread. Ownership: the query is embedded by the caller and must stay
  *            until its callback ran or vv_dns_cancel().
  * Errors:    to the callback: VV_EDNS (no such name or no answer), VV_ETIMEOUT, VV_ENOMEM.
