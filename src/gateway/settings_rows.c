@@ -279,7 +279,11 @@ const struct vv_conf_section vv_settings_service_section = {
 #define FIELD(f) VV_CONF_FIELD(struct vv_files_settings, f)
 static const struct vv_conf_row files_rows[] = {
     {FIELD(root), .key = "root", .type = VV_CONF_TEXT, .required = true, .reload = true,
-     .doc = "Folder whose files are served.", .example = "./public"},
+     .doc =
+         "Folder whose files are served. A prefix like /assets/ is taken off the path; a glob or "
+         "an exact path is looked up whole. A root that is a symbolic link is followed when the "
+         "configuration is loaded: swap the link, then reload.",
+     .example = "./public"},
     {FIELD(index), .key = "index", .type = VV_CONF_TEXT, .def = "index.html", .reload = true,
      .doc = "File served for a folder."},
     {FIELD(fallback), .key = "fallback", .type = VV_CONF_TEXT, .reload = true,
@@ -288,7 +292,7 @@ static const struct vv_conf_row files_rows[] = {
     {FIELD(precompressed), .key = "precompressed", .type = VV_CONF_BOOL, .def = "true",
      .reload = true, .doc = "Whether .br, .zst and .gz files beside a file are used."},
     {FIELD(hidden), .key = "hidden", .type = VV_CONF_BOOL, .def = "false", .reload = true,
-     .doc = "Whether names that begin with a dot are served."},
+     .doc = "Whether names that begin with a dot are served. /.well-known/ always is."},
 };
 #undef FIELD
 _Static_assert(VV_COUNT(files_rows) * 8 == sizeof(struct vv_files_settings),
