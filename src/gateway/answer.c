@@ -143,7 +143,8 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
         vv_put_field(&w, field[i].name, field[i].value);
     }
     vv_edits_put(&w, edits, value);
-    put_common(&w, x, false, false, has_cache_control, length);
+    put_common(&w, x, vv_edits_have(edits, VV_STR("Date")),
+               vv_edits_have(edits, VV_STR("X-Request-Id")), has_cache_control, length);
     vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
     return true;
@@ -200,8 +201,12 @@ bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
         has_cache_control |= f->id == VV_FIELD_CACHE_CONTROL;
         vv_put_field(&w, f->name, f->value);
     }
-    vv_put(&w, VV_STR("Via: " VIA "\r\n"));
+    if (edits->count == 0 || !vv_edits_have(edits, VV_STR("Via"))) {
+        vv_put(&w, VV_STR("Via: " VIA "\r\n"));
+    }
     if (edits->count > 0) {
+        has_date |= vv_edits_have(edits, VV_STR("Date"));
+        has_id |= vv_edits_have(edits, VV_STR("X-Request-Id"));
         has_cache_control |= vv_edits_have(edits, VV_STR("Cache-Control"));
         vv_edits_put(&w, edits, value);
     }

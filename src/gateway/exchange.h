@@ -59,6 +59,7 @@ struct vv_exchange {
     struct vv_str host;          /* lower case, without port */
     struct vv_str path;          /* normalised */
     struct vv_str forwarded_for; /* what the client (if trusted) already said, else empty */
+    struct vv_str forwarded;     /* the same as a Forwarded list (RFC 7239) */
     bool https;                  /* as the client saw it (trusted X-Forwarded-Proto) */
     char request_id[32];
     struct vv_str id; /* request_id, or the client's own X-Request-Id when trusted */

@@ -57,13 +57,13 @@ static void put_upgrade(struct vv_writer *o, const struct vv_exchange *x)
     }
 }
 
-static void put_forwarded(struct vv_writer *o, const struct vv_exchange *x, struct vv_str before)
+static void put_forwarded(struct vv_writer *o, const struct vv_exchange *x)
 {
     const struct vv_str peer = {x->session->client_ip, x->session->client_ip_bytes};
     const bool v6 = vv_str_find_char(peer, ':') >= 0;
     vv_put(o, VV_STR("Forwarded: "));
-    if (before.n > 0) {
-        vv_put(o, before);
+    if (x->forwarded.n > 0) {
+        vv_put(o, x->forwarded);
         vv_put(o, VV_STR(", "));
     }
     vv_put(o, v6 ? VV_STR("for=\"[") : VV_STR("for="));
@@ -76,12 +76,26 @@ static void put_forwarded(struct vv_writer *o, const struct vv_exchange *x, stru
     vv_put(o, x->https ? VV_STR("\";proto=https\r\n") : VV_STR("\";proto=http\r\n"));
 }
 
-static void put_who(struct vv_writer *o, const struct vv_exchange *x,
-                    struct vv_str forwarded_before)
+/* Did a trusted proxy say it, and does it pass on? */
+static bool said(const struct vv_exchange *x, enum vv_field_id id)
+{
+    const struct vv_h1_field *f = x->session->trusted ? vv_h1_find(&x->req, id) : NULL;
+    return f != NULL && !f->hop;
+}
+
+/* An edit of the route stands in for a field of ours, or removes it. */
+static bool edited(const struct vv_exchange *x, struct vv_str name)
+{
+    const struct vv_edits *edits = &x->route->request_edits;
+    return edits->count > 0 && vv_edits_have(edits, name);
+}
+
+static void put_who(struct vv_writer *o, const struct vv_exchange *x)
 {
     const struct vv_session *s = x->session;
     const struct vv_str peer = {s->client_ip, s->client_ip_bytes};
-    if (s->peer.sa.sa_family != AF_UNIX) {
+    const bool has_address = s->peer.sa.sa_family != AF_UNIX;
+    if (has_address && !edited(x, VV_STR("X-Forwarded-For"))) {
         vv_put(o, VV_STR("X-Forwarded-For: "));
         if (x->forwarded_for.n > 0) {
             vv_put(o, x->forwarded_for);
@@ -89,18 +103,24 @@ static void put_who(struct vv_writer *o, const struct vv_exchange *x,
         }
         vv_put(o, peer);
         vv_put(o, VV_STR("\r\n"));
-        put_forwarded(o, x, forwarded_before);
     }
-    vv_put_field(o, VV_STR("X-Real-IP"), x->client_ip);
-    if (!s->trusted || vv_h1_find(&x->req, VV_FIELD_X_FORWARDED_PROTO) == NULL) {
+    if (has_address && !edited(x, VV_STR("Forwarded"))) {
+        put_forwarded(o, x);
+    }
+    if (!edited(x, VV_STR("X-Real-IP"))) {
+        vv_put_field(o, VV_STR("X-Real-IP"), x->client_ip);
+    }
+    if (!said(x, VV_FIELD_X_FORWARDED_PROTO) && !edited(x, VV_STR("X-Forwarded-Proto"))) {
         vv_put(o, x->https ? VV_STR("X-Forwarded-Proto: https\r\n")
                            : VV_STR("X-Forwarded-Proto: http\r\n"));
     }
-    if (x->req.authority.n > 0 &&
-        (!s->trusted || vv_h1_find(&x->req, VV_FIELD_X_FORWARDED_HOST) == NULL)) {
+    if (x->req.authority.n > 0 && !said(x, VV_FIELD_X_FORWARDED_HOST) &&
+        !edited(x, VV_STR("X-Forwarded-Host"))) {
         vv_put_field(o, VV_STR("X-Forwarded-Host"), x->req.authority);
     }
-    vv_put_field(o, VV_STR("X-Request-Id"), x->id);
+    if (!edited(x, VV_STR("X-Request-Id"))) {
+        vv_put_field(o, VV_STR("X-Request-Id"), x->id);
+    }
 }
 
 static enum vv_err new_path(struct vv_exchange *x, struct vv_str *path)
@@ -120,7 +140,6 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     const struct vv_session *s = x->session;
     struct vv_str *value = NULL;
     struct vv_str path;
-    struct vv_str forwarded = {NULL, 0};
     size_t bytes = OWN_FIELDS + x->req.head_bytes + x->req.fields_count * 2;
     enum vv_err err = vv_edits_render(x, edits, &value, &bytes);
     if (err == VV_OK) {
@@ -129,16 +148,12 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     if (err != VV_OK) {
         return err;
     }
-    if (s->trusted) {
-        const struct vv_h1_field *f = vv_h1_find(&x->req, VV_FIELD_FORWARDED);
-        forwarded = f != NULL ? f->value : forwarded;
-    }
     struct vv_str host =
         x->route->service->host.p != NULL ? x->route->service->host : x->req.authority;
     if (host.n == 0) {
         host = vv_str_from(x->route->service->conf->name); /* HTTP/1.0 without Host */
     }
-    bytes += path.n + host.n + 2 * x->req.authority.n + forwarded.n + x->forwarded_for.n +
+    bytes += path.n + host.n + 2 * x->req.authority.n + x->forwarded.n + x->forwarded_for.n +
              3 * sizeof s->client_ip + x->client_ip.n + x->id.n;
     char *start = vv_arena_alloc(&x->arena, bytes);
     if (start == NULL) {
@@ -157,8 +172,10 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     }
     put_framing(&o, x);
     put_upgrade(&o, x);
-    vv_put(&o, VV_STR("Via: 1.1 vivace\r\n"));
-    put_who(&o, x, forwarded);
+    if (!edited(x, VV_STR("Via"))) {
+        vv_put(&o, VV_STR("Via: 1.1 vivace\r\n"));
+    }
+    put_who(&o, x);
     vv_edits_put(&o, edits, value);
     vv_put(&o, VV_STR("\r\n"));
     *ret = (struct vv_str){start, (size_t)(o.at - start)};

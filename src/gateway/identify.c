@@ -135,22 +135,24 @@ static struct vv_str forwarded_list(struct vv_exchange *x, struct vv_str forward
     return (struct vv_str){out, n};
 }
 
+/* Several lines make one list (RFC 9110 5.3). */
+static void join(struct vv_exchange *x, struct vv_str *list, struct vv_str more)
+{
+    *list = list->n == 0 ? more
+                         : vv_arena_fmt(&x->arena, VV_STR_FMT ", " VV_STR_FMT, VV_STR_ARG(*list),
+                                        VV_STR_ARG(more));
+}
+
 static void believe(struct vv_exchange *x)
 {
-    const struct vv_h1_field *forwarded = NULL;
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];
         switch (f->id) {
         case VV_FIELD_X_FORWARDED_FOR:
-            /* Several lines make one list (RFC 9110 5.3). */
-            x->forwarded_for =
-                x->forwarded_for.n == 0
-                    ? f->value
-                    : vv_arena_fmt(&x->arena, VV_STR_FMT ", " VV_STR_FMT,
-                                   VV_STR_ARG(x->forwarded_for), VV_STR_ARG(f->value));
+            join(x, &x->forwarded_for, f->value);
             break;
         case VV_FIELD_FORWARDED:
-            forwarded = f;
+            join(x, &x->forwarded, f->value);
             break;
         case VV_FIELD_X_FORWARDED_PROTO:
             x->https = vv_str_eq_nocase(f->value, VV_STR("https"));
@@ -166,8 +168,8 @@ static void believe(struct vv_exchange *x)
     }
     if (x->forwarded_for.n > 0) {
         client_from_list(x, x->forwarded_for);
-    } else if (forwarded != NULL) {
-        client_from_list(x, forwarded_list(x, forwarded->value));
+    } else if (x->forwarded.n > 0) {
+        client_from_list(x, forwarded_list(x, x->forwarded));
     }
 }
 
