@@ -159,6 +159,9 @@ void vv_out_commit(struct vv_out *o, size_t bytes)
 
 bool vv_out_copy(struct vv_out *o, struct vv_bufs *bufs, struct vv_str s)
 {
+    if (s.n == 0) {
+        return true;
+    }
     char *to = vv_out_reserve(o, bufs, s.n);
     if (to == NULL) {
         return false;

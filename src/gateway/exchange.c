@@ -199,6 +199,9 @@ void vv_exchange_end(struct vv_exchange *x, enum vv_reason aborted)
     const bool close_after = x->close;
     /* A cut answer must look cut: closing is all that tells the client (RFC 9112 8). */
     const bool cut = aborted != VV_REASON_NONE;
+    if (cut && x->head_sent && x->framing == VV_ANSWER_CLOSE && s->state != VV_SESSION_CLOSED) {
+        vv_session_close_hard(s); /* nothing but a reset tells the client from a complete answer */
+    }
     s->x = NULL;
     vv_metric_sub(x->w->shard, x->w->s_in_flight, 1);
     vv_exchange_free(x);

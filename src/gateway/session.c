@@ -60,6 +60,12 @@ void vv_session_close(struct vv_session *s)
     vv_worker_bury(w, &s->corpse);
 }
 
+void vv_session_close_hard(struct vv_session *s)
+{
+    const struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    (void)!setsockopt(s->io.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
 /* ---- timers ---- */
 
 static void arm(struct vv_session *s, enum vv_session_wait wait, uint64_t at_ns)

@@ -74,6 +74,8 @@ void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer);
 /* An exchange of this session has ended (s->x is NULL); cut: nothing more may be sent. */
 void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut);
 void vv_session_close(struct vv_session *s);
+/* The close that follows will be a reset: what was sent is not to be taken for complete. */
+void vv_session_close_hard(struct vv_session *s);
 /* Ends an idle session at once, a busy one after its exchange (drain, stopped listener). */
 void vv_session_retire(struct vv_session *s);
 /* Writes what is in `out`. VV_EAGAIN: blocked, goes on by itself. */
