@@ -18,7 +18,7 @@ struct sockets { /* of one listener */
     char *name, *address;
     int *fds;
     size_t count;
-    bool wanted; /* by the settings of the reload that is running */
+    bool fresh; /* came with the reload that is running: goes when that fails */
 };
 
 /* ---- sockets ---- */
@@ -84,6 +84,7 @@ static enum vv_err take_sockets(struct vv_gateway *g, const struct vv_settings *
         memcpy(fds, listeners[i].fds, listeners[i].count * sizeof *fds);
         s->fds = fds;
         s->count = listeners[i].count;
+        s->fresh = true;
         s->name = strdup(listeners[i].name);
         s->address = strdup(address);
         vv_list_init(&s->node);
@@ -94,6 +95,19 @@ static enum vv_err take_sockets(struct vv_gateway *g, const struct vv_settings *
         }
     }
     return VV_OK;
+}
+
+/* The reload has ended: its sockets stay, or nobody listens to them and they go. */
+static void settle_sockets(struct vv_gateway *g, bool keep)
+{
+    VV_LIST_EACH (it, &g->sockets) {
+        struct sockets *s = VV_LIST_ENTRY(it, struct sockets, node);
+        if (s->fresh && !keep) {
+            sockets_free(s);
+        } else {
+            s->fresh = false;
+        }
+    }
 }
 
 static enum vv_err all_have_sockets(const struct vv_gateway *g, const struct vv_settings *settings)
@@ -140,6 +154,9 @@ static enum vv_err adopt(struct vv_worker *w, struct vv_runtime *rt, const int *
 {
     const struct vv_settings *settings = rt->settings;
     enum vv_err err = vv_worker_adopt(w, rt);
+    if (w->draining) {
+        return err; /* all listeners have stopped, and none begins again */
+    }
     VV_LIST_EACH (it, &w->listeners) {
         struct vv_listener *l = VV_LIST_ENTRY(it, struct vv_listener, node);
         if (!still_named(settings, l)) {
@@ -166,7 +183,8 @@ static void drop_unused_sockets(struct vv_loop *loop, struct vv_mail *mail)
     (void)loop;
     struct done *d = VV_CONTAINER(mail, struct done, mail);
     struct vv_gateway *g = d->g;
-    if (++g->adopted == g->worker_count && d->generation == g->rt->generation) {
+    /* Messages about an older runtime say nothing about who still uses a socket. */
+    if (d->generation == g->rt->generation && ++g->adopted == g->worker_count) {
         VV_LIST_EACH (it, &g->sockets) {
             struct sockets *s = VV_LIST_ENTRY(it, struct sockets, node);
             const char *address = address_of(g->rt->settings, s->name);
@@ -387,6 +405,7 @@ enum vv_err vv_gateway_new(const struct vv_gateway_options *o, struct vv_setting
         vv_gateway_free(g);
         return err;
     }
+    settle_sockets(g, true);
     vv_runtime_commit(g->rt);
     *ret = g;
     return VV_OK;
@@ -488,6 +507,7 @@ enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings
         err = vv_runtime_new(settings, g->rt, &rt, why);
     }
     if (err != VV_OK) {
+        settle_sockets(g, false);
         say(why);
         vv_settings_free(settings);
         return err;
@@ -504,9 +524,11 @@ enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings
         /* Names may already know the new services: the old ones again. */
         (void)!use_labels(g, g->rt->settings);
         (void)!vv_names_apply(g->names, g->rt);
+        settle_sockets(g, false);
         vv_runtime_unref(rt);
         return err;
     }
+    settle_sockets(g, true);
     vv_runtime_commit(rt);
     vv_runtime_unref(g->rt);
     g->rt = rt;

@@ -85,8 +85,11 @@ enum vv_err vv_listener_update(struct vv_listener *l, const struct vv_listen_set
     l->host_count = fresh.host_count;
     l->trust = fresh.trust;
     l->trust_count = fresh.trust_count;
-    l->conf =
-        *conf; /* text and lists in it belong to the settings: only plain values are used later */
+    l->conf = *conf;
+    /* Text and lists in it belong to settings that may go: ours stand for them. */
+    l->conf.name = l->name;
+    l->conf.address = l->address;
+    l->conf.names = l->conf.trust = NULL;
     l->index = index;
     l->sessions_max = conf->connections;
     return VV_OK;

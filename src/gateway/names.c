@@ -399,6 +399,10 @@ enum vv_err vv_names_change(struct vv_names *n, const struct vv_server_change *c
         e->drain = c->drain != 0;
     }
     const enum vv_err err = rebuild(g);
+    if (err != VV_OK && c->what == VV_SERVER_ADD) {
+        entry_free(e);
+        return err;
+    }
     if (e->host != NULL && !e->answered && !e->in_flight) {
         look_up(e);
     }
