@@ -56,3 +56,15 @@ const struct vv_mime *vv_mime_of(struct vv_str path)
     }
     return &unknown;
 }
+
+bool vv_mime_is_compressed(struct vv_str type)
+{
+    for (size_t i = 0; i < VV_COUNT(rows); i++) {
+        if (vv_str_eq_nocase(type, rows[i].mime.type)) {
+            return !rows[i].mime.compressible;
+        }
+    }
+    /* Families the table has no files of: pictures (but text as pictures), sound, films. */
+    return (vv_str_starts(type, VV_STR("image/")) && !vv_str_ends(type, VV_STR("+xml"))) ||
+           vv_str_starts(type, VV_STR("audio/")) || vv_str_starts(type, VV_STR("video/"));
+}

@@ -11,4 +11,7 @@ struct vv_mime {
 /* By the last extension of the last name in `path`, case ignored; application/octet-stream when it is
  * unknown or there is none. Never NULL. */
 const struct vv_mime *vv_mime_of(struct vv_str path);
+/* Is this media type (no parameters) one whose files are compressed by themselves? What
+ * the table does not have is told by its family: pictures, sound and films are. */
+bool vv_mime_is_compressed(struct vv_str type);
 #endif
