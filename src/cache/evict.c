@@ -1,0 +1,473 @@
+/* src/cache/evict.c - who has to leave. Two engines behind one interface:
+ *
+ * S3-FIFO:  new objects pass a small queue (a tenth of the bytes); who is asked for again there, or
+ *           comes back soon after leaving it, goes to the main queue, a clock. Best for objects of
+ *           like size and for missed bytes.
+ * GDSF:     a heap by L + frequency / size, L being the priority of the last victim: many small
+ *           objects instead of one large one. In front of it TinyLFU: a candidate gets in only if
+ *           it is asked for at least as often as the victims it pushes out, taken together.
+ *
+ * Hits only mark the object (a saturating counter); the marks are folded in when the object is
+ * looked at as a victim, so the hit path shares nothing with eviction. With AUTO everything waits in
+ * the small queue until the cache is full for the first time, and the spread of sizes decides.
+ * Figures on the traces: bench/micro/replay.c. */
+#include "cache/store_int.h"
+#include <math.h>
+
+#define SMALL_SHARE 10  /* one part in ten: Yang et al. 2023 */
+#define PROMOTE_HITS 2  /* hits in the small queue that lead to the main queue */
+#define MAIN_HITS_MAX 3 /* rounds a hit object survives in the main queue, at most */
+#define GHOST_WAYS 8
+#define SPREAD_MIN 0.5  /* standard deviation of log2(size) from which on sizes are "real" */
+#define VICTIMS_MAX 128 /* compared with one candidate; larger ones are let in */
+
+void vv_cache_evict_init(struct vv_cache *c)
+{
+    c->evict = (struct evict){.mode = c->conf.policy};
+    vv_list_init(&c->evict.small);
+    vv_list_init(&c->evict.main);
+}
+
+void vv_cache_evict_fini(struct vv_cache *c)
+{
+    vv_cache_mem_free(c, c->evict.heap, 0);
+    vv_cache_mem_free(c, c->evict.ghost.slots, 0);
+    vv_cache_mem_free(c, c->evict.sketch.counters, 0);
+}
+
+/* --- the ghost queue --- */
+
+static uint32_t print_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) | 1;
+}
+
+static struct ghost_slot *ghost_bucket(struct ghost *g, uint64_t hash)
+{
+    return &g->slots[(hash & (g->buckets - 1)) * GHOST_WAYS];
+}
+
+/* As many ghosts as the main queue holds objects; grown by starting again, which costs a few
+ * promotions once per doubling. */
+static void ghost_fit(struct vv_cache *c, uint64_t want)
+{
+    struct ghost *g = &c->evict.ghost;
+    size_t buckets = g->buckets > 0 ? g->buckets : 16;
+    while (buckets * GHOST_WAYS < want * 2) {
+        buckets *= 2;
+    }
+    if (buckets == g->buckets) {
+        return;
+    }
+    uint64_t charged;
+    const size_t bytes = buckets * GHOST_WAYS * sizeof(struct ghost_slot);
+    struct ghost_slot *slots =
+        atomic_load(&c->used) + vv_cache_mem_need(bytes) <= c->conf.budget_bytes
+            ? vv_cache_mem(c, bytes, &charged)
+            : NULL;
+    if (slots == NULL) {
+        return;
+    }
+    memset(slots, 0, bytes);
+    struct ghost old = *g;
+    g->slots = slots;
+    g->buckets = buckets;
+    for (size_t i = 0; i < old.buckets * GHOST_WAYS; i++) {
+        /* The bucket came from low bits of the hash that are no longer known: both halves. */
+        for (size_t b = i / GHOST_WAYS; old.slots[i].print != 0 && b < buckets; b += old.buckets) {
+            slots[b * GHOST_WAYS + i % GHOST_WAYS] = old.slots[i];
+        }
+    }
+    if (old.slots != NULL) {
+        vv_cache_mem_free(c, old.slots, vv_cache_usable(old.slots));
+    }
+}
+
+static void ghost_add(struct vv_cache *c, uint64_t hash)
+{
+    struct evict *e = &c->evict;
+    ghost_fit(c, e->main_n + 64);
+    if (e->ghost.slots == NULL) {
+        return;
+    }
+    struct ghost_slot *bucket = ghost_bucket(&e->ghost, hash);
+    struct ghost_slot *oldest = bucket;
+    for (size_t i = 1; i < GHOST_WAYS; i++) {
+        if (e->ghost.stamp - bucket[i].stamp > e->ghost.stamp - oldest->stamp) {
+            oldest = &bucket[i];
+        }
+    }
+    *oldest = (struct ghost_slot){print_of(hash), ++e->ghost.stamp};
+}
+
+static bool ghost_take(struct evict *e, uint64_t hash)
+{
+    const uint64_t length = e->main_n > 16 ? e->main_n : 16;
+    for (size_t i = 0; e->ghost.slots != NULL && i < GHOST_WAYS; i++) {
+        struct ghost_slot *slot = &ghost_bucket(&e->ghost, hash)[i];
+        if (slot->print == print_of(hash)) {
+            const bool young = e->ghost.stamp - slot->stamp < length;
+            slot->print = 0;
+            return young;
+        }
+    }
+    return false;
+}
+
+/* --- the heap --- */
+
+static void heap_set(struct evict *e, size_t at, struct vv_cache_object *o)
+{
+    e->heap[at] = o;
+    o->order.heap.at = at;
+}
+
+static void heap_up(struct evict *e, size_t at, struct vv_cache_object *o)
+{
+    while (at > 0 && e->heap[(at - 1) / 2]->order.heap.priority > o->order.heap.priority) {
+        heap_set(e, at, e->heap[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    heap_set(e, at, o);
+}
+
+static void heap_down(struct evict *e, size_t at, struct vv_cache_object *o)
+{
+    for (;;) {
+        size_t child = at * 2 + 1;
+        if (child >= e->heap_n) {
+            break;
+        }
+        if (child + 1 < e->heap_n &&
+            e->heap[child + 1]->order.heap.priority < e->heap[child]->order.heap.priority) {
+            child++;
+        }
+        if (e->heap[child]->order.heap.priority >= o->order.heap.priority) {
+            break;
+        }
+        heap_set(e, at, e->heap[child]);
+        at = child;
+    }
+    heap_set(e, at, o);
+}
+
+static bool heap_room(struct vv_cache *c, size_t objects)
+{
+    struct evict *e = &c->evict;
+    size_t room = e->heap_room > 0 ? e->heap_room : 64;
+    while (room < objects) {
+        room *= 2;
+    }
+    if (room == e->heap_room) {
+        return true;
+    }
+    uint64_t charged;
+    const size_t bytes = room * sizeof(e->heap[0]);
+    struct vv_cache_object **heap =
+        vv_cache_mem_room(c, bytes) ? vv_cache_mem(c, bytes, &charged) : NULL;
+    if (heap == NULL) {
+        return false;
+    }
+    if (e->heap != NULL) {
+        memcpy(heap, e->heap, e->heap_n * sizeof(heap[0]));
+        vv_cache_mem_free(c, e->heap, vv_cache_usable(e->heap));
+    }
+    e->heap = heap;
+    e->heap_room = room;
+    return true;
+}
+
+static uint64_t weight(const struct vv_cache_object *o)
+{
+    return o->charged + (o->body != NULL ? o->body->charged : 0);
+}
+
+static void heap_push(struct evict *e, struct vv_cache_object *o)
+{
+    o->place = PLACE_HEAP;
+    o->order.heap.priority = e->floor + (double)(o->seen + 1) / (double)weight(o);
+    heap_up(e, e->heap_n++, o);
+}
+
+static void heap_take(struct evict *e, struct vv_cache_object *o)
+{
+    const size_t at = o->order.heap.at;
+    struct vv_cache_object *last = e->heap[--e->heap_n];
+    o->place = PLACE_NONE;
+    if (last != o) {
+        heap_down(e, at, last);
+        heap_up(e, last->order.heap.at, last);
+    }
+}
+
+/* --- the queues --- */
+
+static void queue_push(struct evict *e, struct vv_cache_object *o, enum place place)
+{
+    const bool small = place == PLACE_SMALL;
+    o->place = (uint8_t)place;
+    vv_list_push_back(small ? &e->small : &e->main, &o->order.node);
+    *(small ? &e->small_n : &e->main_n) += 1;
+    *(small ? &e->small_bytes : &e->main_bytes) += weight(o);
+}
+
+static void queue_take(struct evict *e, struct vv_cache_object *o)
+{
+    const bool small = o->place == PLACE_SMALL;
+    o->place = PLACE_NONE;
+    vv_list_del(&o->order.node);
+    *(small ? &e->small_n : &e->main_n) -= 1;
+    *(small ? &e->small_bytes : &e->main_bytes) -= weight(o);
+}
+
+static struct vv_cache_object *queue_first(struct vv_list *queue)
+{
+    return VV_LIST_ENTRY(queue->next, struct vv_cache_object, order.node);
+}
+
+static uint8_t take_hits(struct vv_cache_object *o)
+{
+    return atomic_exchange_explicit(&o->hits, 0, memory_order_relaxed);
+}
+
+/* --- the choice --- */
+
+static void decide(struct vv_cache *c)
+{
+    struct evict *e = &c->evict;
+    const double n = (double)(e->log_n > 0 ? e->log_n : 1);
+    const double mean = e->log_sum / n;
+    const double variance = e->log_square_sum / n - mean * mean;
+    e->mode = VV_CACHE_S3FIFO;
+    if (variance < SPREAD_MIN * SPREAD_MIN || !heap_room(c, c->entries + 1)) {
+        return;
+    }
+    e->mode = VV_CACHE_GDSF;
+    while (!vv_list_empty(&e->small)) {
+        struct vv_cache_object *o = queue_first(&e->small);
+        queue_take(e, o);
+        o->seen = take_hits(o);
+        heap_push(e, o);
+    }
+}
+
+enum vv_err vv_cache_evict_room(struct vv_cache *c)
+{
+    return c->evict.mode != VV_CACHE_GDSF || heap_room(c, c->evict.heap_n + 1) ? VV_OK : VV_ENOMEM;
+}
+
+void vv_cache_evict_add(struct vv_cache *c, struct vv_cache_object *o,
+                        const struct vv_cache_object *old)
+{
+    struct evict *e = &c->evict;
+    o->seen = old != NULL ? old->seen : 0;
+    if (e->mode == VV_CACHE_GDSF) {
+        heap_push(e, o);
+        return;
+    }
+    if (e->mode == VV_CACHE_AUTO) {
+        const double l = log2((double)weight(o));
+        e->log_sum += l;
+        e->log_square_sum += l * l;
+        e->log_n++;
+    }
+    const bool back = ghost_take(e, o->hash) || (old != NULL && old->place == PLACE_MAIN);
+    queue_push(e, o, back ? PLACE_MAIN : PLACE_SMALL);
+}
+
+void vv_cache_evict_remove(struct vv_cache *c, struct vv_cache_object *o)
+{
+    if (o->place == PLACE_HEAP) {
+        heap_take(&c->evict, o);
+    } else if (o->place != PLACE_NONE) {
+        queue_take(&c->evict, o);
+    }
+}
+
+/* The loops end: a look at an object takes its hits away, and no object gets more than
+ * MAIN_HITS_MAX rounds for them. */
+static struct vv_cache_object *s3_victim(struct vv_cache *c, uint64_t now_ns)
+{
+    struct evict *e = &c->evict;
+    uint64_t looks = (e->small_n + e->main_n) * (MAIN_HITS_MAX + 2);
+    while (e->small_n + e->main_n > 0) {
+        const bool from_main =
+            e->main_n > 0 &&
+            (e->small_n == 0 || e->small_bytes * SMALL_SHARE < e->small_bytes + e->main_bytes);
+        struct vv_cache_object *o = queue_first(from_main ? &e->main : &e->small);
+        const bool dead = o->keep_until_ns <= now_ns || looks == 0;
+        queue_take(e, o);
+        looks -= looks > 0;
+        const uint8_t hits = take_hits(o);
+        if (from_main) {
+            const uint8_t kept =
+                hits > 0 || o->seen > 0
+                    ? (uint8_t)(o->seen + hits > MAIN_HITS_MAX ? MAIN_HITS_MAX : o->seen + hits)
+                    : 0;
+            if (kept == 0 || dead) {
+                return o;
+            }
+            o->seen = (uint8_t)(kept - 1);
+            queue_push(e, o, PLACE_MAIN);
+        } else if (hits >= PROMOTE_HITS && !dead) {
+            queue_push(e, o, PLACE_MAIN);
+        } else {
+            ghost_add(c, o->hash);
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static struct vv_cache_object *gdsf_victim(struct vv_cache *c, uint64_t now_ns)
+{
+    struct evict *e = &c->evict;
+    uint64_t looks = e->heap_n * 2;
+    while (e->heap_n > 0) {
+        struct vv_cache_object *o = e->heap[0];
+        const uint8_t hits = take_hits(o);
+        if (hits == 0 || o->keep_until_ns <= now_ns || looks == 0) {
+            heap_take(e, o);
+            return o;
+        }
+        looks--;
+        o->seen = (uint8_t)(o->seen + hits > 255 ? 255 : o->seen + hits);
+        for (uint8_t i = 0; i < hits; i++) {
+            vv_cache_sketch_add(&e->sketch, o->hash);
+        }
+        heap_take(e, o);
+        heap_push(e, o);
+    }
+    return NULL;
+}
+
+static struct vv_cache_object *victim(struct vv_cache *c, uint64_t now_ns)
+{
+    return c->evict.mode == VV_CACHE_GDSF ? gdsf_victim(c, now_ns) : s3_victim(c, now_ns);
+}
+
+static void evict(struct vv_cache *c, struct vv_cache_object *o, uint64_t now_ns)
+{
+    if (o->keep_until_ns <= now_ns) {
+        c->stats.evicted_expired++;
+    } else {
+        c->stats.evicted_space++;
+    }
+    if (c->evict.mode == VV_CACHE_GDSF) {
+        c->evict.floor = o->order.heap.priority;
+    }
+    vv_cache_unlink(c, o);
+}
+
+struct want { /* what has to fit */
+    uint64_t need, body_n, objects;
+};
+
+/* Does it fit once `freed` more is gone? */
+static bool fits(struct vv_cache *c, const struct want *w, const struct want *freed)
+{
+    const uint64_t used = atomic_load_explicit(&c->used, memory_order_relaxed);
+    const uint64_t held = atomic_load_explicit(&c->held, memory_order_relaxed);
+    const uint64_t live = used > held ? used - held : 0;
+    const uint64_t limit = c->conf.budget_bytes - c->conf.budget_bytes / 64;
+    if (live + w->need > limit + freed->need) {
+        return false;
+    }
+    if (c->conf.entries_max > 0 && c->entries + w->objects > c->conf.entries_max + freed->objects) {
+        return false;
+    }
+    return c->conf.body_bytes_max == 0 ||
+           c->bodies + w->body_n <= c->conf.body_bytes_max + freed->body_n;
+}
+
+/* Sets victims aside until the candidate fits, and asks whether it is worth them. */
+static enum vv_err gdsf_admit(struct vv_cache *c, uint64_t hash, const struct want *w,
+                              uint64_t now_ns)
+{
+    struct evict *e = &c->evict;
+    struct vv_cache_object *out[VICTIMS_MAX];
+    struct want freed = {0, 0, 0};
+    uint64_t worth = 0;
+    size_t n = 0;
+    while (!fits(c, w, &freed) && n < VICTIMS_MAX) {
+        struct vv_cache_object *o = gdsf_victim(c, now_ns);
+        if (o == NULL) {
+            break;
+        }
+        out[n++] = o;
+        freed.need += weight(o);
+        freed.body_n += o->body_n;
+        freed.objects++;
+        worth += o->keep_until_ns <= now_ns ? 0 : vv_cache_sketch_count(&e->sketch, o->hash);
+    }
+    if (n < VICTIMS_MAX && worth > vv_cache_sketch_count(&e->sketch, hash)) {
+        while (n > 0) {
+            struct vv_cache_object *o = out[--n];
+            o->place = PLACE_HEAP;
+            heap_up(e, e->heap_n++, o); /* with the priority it had */
+        }
+        return VV_ELIMIT;
+    }
+    for (size_t i = 0; i < n; i++) {
+        evict(c, out[i], now_ns);
+    }
+    return VV_OK;
+}
+
+enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash, uint64_t need, uint64_t body_n,
+                               uint64_t objects, uint64_t now_ns)
+{
+    const struct want w = {need, body_n, objects}, none = {0, 0, 0};
+    if (objects > 0) {
+        vv_cache_sketch_add(&c->evict.sketch, hash);
+    }
+    if (fits(c, &w, &none)) {
+        return VV_OK;
+    }
+    if (c->evict.mode == VV_CACHE_AUTO) {
+        decide(c);
+    }
+    if (c->evict.mode == VV_CACHE_GDSF && objects > 0) {
+        const enum vv_err err = gdsf_admit(c, hash, &w, now_ns);
+        if (err != VV_OK) {
+            return err;
+        }
+    }
+    while (!fits(c, &w, &none)) {
+        struct vv_cache_object *o = victim(c, now_ns);
+        if (o == NULL) {
+            return VV_ENOMEM;
+        }
+        evict(c, o, now_ns);
+    }
+    return VV_OK;
+}
+
+void vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, uint64_t now_ns)
+{
+    while (c->evict.small_bytes + c->evict.main_bytes + c->evict.heap_n > 0) {
+        const uint64_t used = atomic_load_explicit(&c->used, memory_order_relaxed);
+        const uint64_t held = atomic_load_explicit(&c->held, memory_order_relaxed);
+        if (used <= held + bytes) {
+            return;
+        }
+        struct vv_cache_object *o = victim(c, now_ns);
+        if (o == NULL) {
+            return;
+        }
+        evict(c, o, now_ns);
+    }
+}
+
+bool vv_cache_mem_room(struct vv_cache *c, size_t bytes)
+{
+    const uint64_t need = vv_cache_mem_need(bytes), budget = c->conf.budget_bytes;
+    if (need >= budget) {
+        return false;
+    }
+    if (atomic_load(&c->used) + need > budget) {
+        vv_cache_evict_down(c, budget - need, 0);
+        vv_epoch_reclaim(c->epoch);
+    }
+    return atomic_load(&c->used) + need <= budget;
+}

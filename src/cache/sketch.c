@@ -1,0 +1,56 @@
+/* src/cache/sketch.c - how often was a key asked for lately? A count-min sketch with conservative
+ * update, counters to 15, all halved after ten times as many additions as there are counters / 4.
+ * Source: TinyLFU (Einziger, Friedman, Manes, ACM ToS 2017). */
+#include "cache/store_int.h"
+
+#define PROBES 4
+#define COUNT_MAX 15
+
+bool vv_cache_sketch_init(struct vv_cache *c, struct sketch *s, size_t counters)
+{
+    size_t room = 1024;
+    uint64_t charged;
+    while (room < counters) {
+        room *= 2;
+    }
+    s->counters = vv_cache_mem(c, room, &charged);
+    if (s->counters == NULL) {
+        return false;
+    }
+    memset(s->counters, 0, room);
+    s->mask = room - 1;
+    s->adds_max = room * 10 / PROBES;
+    return true;
+}
+
+static size_t probe(const struct sketch *s, uint64_t hash, unsigned i)
+{
+    return (size_t)((hash >> (i * 13)) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & s->mask;
+}
+
+uint32_t vv_cache_sketch_count(const struct sketch *s, uint64_t hash)
+{
+    uint32_t least = COUNT_MAX;
+    for (unsigned i = 0; i < PROBES; i++) {
+        const uint32_t n = s->counters[probe(s, hash, i)];
+        least = n < least ? n : least;
+    }
+    return least;
+}
+
+void vv_cache_sketch_add(struct sketch *s, uint64_t hash)
+{
+    const uint32_t least = vv_cache_sketch_count(s, hash);
+    for (unsigned i = 0; i < PROBES && least < COUNT_MAX; i++) {
+        uint8_t *n = &s->counters[probe(s, hash, i)];
+        if (*n == least) {
+            (*n)++;
+        }
+    }
+    if (++s->adds >= s->adds_max) {
+        s->adds /= 2;
+        for (size_t i = 0; i <= s->mask; i++) {
+            s->counters[i] /= 2;
+        }
+    }
+}

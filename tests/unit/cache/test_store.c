@@ -1,0 +1,193 @@
+/* tests/unit/cache/test_store.c - keeping, finding, replacing, forgetting. No test sleeps. */
+#include "base/rng.h"
+#include "cache/store.h"
+#include "vv_test.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct vv_epoch epoch;
+static struct vv_epoch_reader *reader;
+
+static struct vv_cache *start(uint64_t budget_bytes)
+{
+    const struct vv_cache_conf conf = {.budget_bytes = budget_bytes, .seed = 7};
+    struct vv_cache *c = NULL;
+    vv_epoch_init(&epoch);
+    VV_CHECK_INT(vv_epoch_join(&epoch, &reader), VV_OK);
+    VV_CHECK_INT(vv_cache_new(&conf, &epoch, &c), VV_OK);
+    return c;
+}
+
+static void stop(struct vv_cache *c)
+{
+    vv_cache_check(c);
+    vv_epoch_leave(&epoch, reader);
+    vv_cache_free(c);
+    vv_epoch_fini(&epoch);
+}
+
+static struct vv_cache_spec spec_of(struct vv_cache *c, const char *key, struct vv_str body)
+{
+    const struct vv_str k = vv_str_from(key);
+    return (struct vv_cache_spec){.key = k,
+                                  .hash = vv_cache_hash(c, k),
+                                  .meta = "meta",
+                                  .meta_n = 5,
+                                  .head = VV_STR("head"),
+                                  .body = body,
+                                  .keep_until_ns = UINT64_MAX,
+                                  .born = vv_cache_born(c)};
+}
+
+static const struct vv_cache_object *find(struct vv_cache *c, const char *key, const char *second,
+                                          bool *ret_soft)
+{
+    const struct vv_str k = vv_str_from(key);
+    const struct vv_cache_query q = {
+        .key = k, .hash = vv_cache_hash(c, k), .second = vv_str_from(second)};
+    return vv_cache_lookup(c, reader, &q, ret_soft);
+}
+
+VV_TEST(what_was_stored_is_found_byte_for_byte)
+{
+    struct vv_cache *c = start(VV_MIB);
+    bool soft;
+    struct vv_cache_spec s = spec_of(c, "/a", VV_STR("hello"));
+    VV_CHECK(find(c, "/a", "", &soft) == NULL);
+    VV_CHECK_INT(vv_cache_insert(c, &s, 0), VV_OK);
+    const struct vv_cache_object *o = find(c, "/a", "", &soft);
+    VV_CHECK(o != NULL);
+    VV_CHECK_STR((const char *)vv_cache_meta(o), "meta");
+    VV_CHECK_SLICE(vv_cache_head(o), "head");
+    VV_CHECK_SLICE(vv_cache_body_at(o, 0), "hello");
+    VV_CHECK_SLICE(vv_cache_body_at(o, 3), "lo");
+    VV_CHECK_INT(vv_cache_body_at(o, 5).n, 0);
+    struct vv_cache_stats st;
+    vv_cache_stats(c, &st);
+    VV_CHECK_INT(st.hits, 1);
+    VV_CHECK_INT(st.misses, 1);
+    stop(c);
+}
+
+VV_TEST(a_large_body_comes_back_in_chunks)
+{
+    struct vv_cache *c = start(4 * VV_MIB);
+    bool soft;
+    const size_t n = 300000;
+    char *body = malloc(n);
+    for (size_t i = 0; i < n; i++) {
+        body[i] = (char)(i * 7 + i / 1000);
+    }
+    struct vv_cache_spec s = spec_of(c, "/big", (struct vv_str){body, n});
+    VV_CHECK_INT(vv_cache_insert(c, &s, 0), VV_OK);
+    const struct vv_cache_object *o = find(c, "/big", "", &soft);
+    size_t at = 0, pieces = 0;
+    for (struct vv_str k = vv_cache_body_at(o, 0); k.n > 0; k = vv_cache_body_at(o, at)) {
+        VV_CHECK(memcmp(k.p, body + at, k.n) == 0);
+        at += k.n;
+        pieces++;
+    }
+    VV_CHECK_INT(at, n);
+    VV_CHECK_INT(pieces, 5); /* 300,000 over 64 KiB less the chunk's own head: 4.58 */
+    free(body);
+    stop(c);
+}
+
+VV_TEST(a_refreshed_object_shares_the_body_and_replaces_the_old)
+{
+    struct vv_cache *c = start(4 * VV_MIB);
+    bool soft;
+    char *body = calloc(1, 200000);
+    struct vv_cache_spec s = spec_of(c, "/r", (struct vv_str){body, 200000});
+    VV_CHECK_INT(vv_cache_insert(c, &s, 0), VV_OK);
+    const struct vv_cache_object *old = find(c, "/r", "", &soft);
+    s.head = VV_STR("newer");
+    VV_CHECK_INT(vv_cache_refresh(c, old, &s, 0), VV_OK);
+    const struct vv_cache_object *o = find(c, "/r", "", &soft);
+    VV_CHECK(o != old);
+    VV_CHECK_SLICE(vv_cache_head(o), "newer");
+    VV_CHECK(vv_cache_body_at(o, 0).p == vv_cache_body_at(old, 0).p);
+    struct vv_cache_stats st;
+    vv_cache_stats(c, &st);
+    VV_CHECK_INT(st.entries, 1);
+    VV_CHECK_INT(st.replaced, 1);
+    free(body);
+    stop(c);
+}
+
+VV_TEST(variants_of_a_key_are_told_apart_and_bounded)
+{
+    struct vv_cache *c = start(VV_MIB);
+    bool soft;
+    char second[16];
+    for (int i = 0; i < 70; i++) { /* the limit is 64 by default */
+        snprintf(second, sizeof(second), "v%d", i);
+        struct vv_cache_spec s = spec_of(c, "/v", vv_str_from(second));
+        s.second = vv_str_from(second);
+        VV_CHECK_INT(vv_cache_insert(c, &s, 0), VV_OK);
+    }
+    VV_CHECK_SLICE(vv_cache_body_at(find(c, "/v", "v69", &soft), 0), "v69");
+    VV_CHECK(find(c, "/v", "nothing", &soft) == NULL);
+    struct vv_cache_stats st;
+    vv_cache_stats(c, &st);
+    VV_CHECK_INT(st.entries, 64);
+    VV_CHECK_INT(vv_cache_purge_key(c, VV_STR("/v"), false), 64);
+    VV_CHECK(find(c, "/v", "v69", &soft) == NULL);
+    stop(c);
+}
+
+VV_TEST(a_reference_outlives_removal_and_counts_until_dropped)
+{
+    struct vv_cache *c = start(VV_MIB);
+    bool soft;
+    struct vv_cache_spec s = spec_of(c, "/x", VV_STR("kept"));
+    VV_CHECK_INT(vv_cache_insert(c, &s, 0), VV_OK);
+    const struct vv_cache_object *o = find(c, "/x", "", &soft);
+    vv_cache_ref(o);
+    VV_CHECK_INT(vv_cache_purge_key(c, VV_STR("/x"), false), 1);
+    vv_epoch_quiet(&epoch, reader);
+    vv_epoch_reclaim(&epoch);
+    VV_CHECK_SLICE(vv_cache_body_at(o, 0), "kept");
+    struct vv_cache_stats before, after;
+    vv_cache_stats(c, &before);
+    vv_cache_unref(o);
+    vv_cache_stats(c, &after);
+    VV_CHECK(after.bytes < before.bytes);
+    VV_CHECK_INT(after.live_bytes, before.live_bytes);
+    stop(c);
+}
+
+VV_TEST(the_budget_holds_whatever_comes)
+{
+    struct vv_cache *c = start(2 * VV_MIB);
+    struct vv_rng rng;
+    char key[32];
+    char *body = calloc(1, 600000);
+    struct vv_cache_stats st;
+    vv_rng_init(&rng, 42);
+    for (int i = 0; i < 20000; i++) {
+        const size_t n =
+            vv_rng_below(&rng, 20) == 0 ? vv_rng_below(&rng, 600000) : vv_rng_below(&rng, 3000);
+        snprintf(key, sizeof(key), "/%d", (int)vv_rng_below(&rng, 8000));
+        struct vv_cache_spec s = spec_of(c, key, (struct vv_str){body, n});
+        const enum vv_err err = vv_cache_insert(c, &s, 0);
+        VV_CHECK(err == VV_OK || err == VV_ELIMIT || err == VV_ENOMEM);
+        vv_cache_stats(c, &st);
+        VV_CHECK(st.bytes <= st.budget_bytes);
+        if (i % 4 == 0) {
+            vv_epoch_quiet(&epoch, reader);
+        }
+    }
+    VV_CHECK(st.entries > 100);
+    VV_CHECK_INT(st.policy, VV_CACHE_GDSF); /* the sizes differ */
+    VV_CHECK(st.refused_size > 0);          /* 512 KiB is a quarter of the budget */
+    free(body);
+    stop(c);
+}
+
+VV_TEST(a_budget_too_small_is_refused)
+{
+    const struct vv_cache_conf conf = {.budget_bytes = 1000};
+    struct vv_cache *c = NULL;
+    VV_CHECK_INT(vv_cache_new(&conf, &epoch, &c), VV_ERANGE);
+}
