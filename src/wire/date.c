@@ -137,17 +137,22 @@ static bool day_name(struct cursor *c, bool long_form)
     return false;
 }
 
-static void imf_fixdate(struct cursor *c, struct date *d)
+static void day_first_date(struct cursor *c, struct date *d, const char *between, int year_digits)
 {
     expect(c, ", ");
     d->day = digits(c, 2);
-    expect(c, " ");
+    expect(c, between);
     d->month = month(c);
-    expect(c, " ");
-    d->year = digits(c, 4);
+    expect(c, between);
+    d->year = digits(c, year_digits);
     expect(c, " ");
     time_of_day(c, d);
     expect(c, " GMT");
+}
+
+static void imf_fixdate(struct cursor *c, struct date *d)
+{
+    day_first_date(c, d, " ", 4);
 }
 
 static void asctime_date(struct cursor *c, struct date *d)
@@ -169,15 +174,7 @@ static void asctime_date(struct cursor *c, struct date *d)
 
 static void rfc850_date(struct cursor *c, struct date *d)
 {
-    expect(c, ", ");
-    d->day = digits(c, 2);
-    expect(c, "-");
-    d->month = month(c);
-    expect(c, "-");
-    d->year = digits(c, 2);
-    expect(c, " ");
-    time_of_day(c, d);
-    expect(c, " GMT");
+    day_first_date(c, d, "-", 2);
 }
 
 static bool in_range(const struct date *d)

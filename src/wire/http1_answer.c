@@ -107,13 +107,7 @@ static void choose_framing(struct vv_h1_head *h, enum vv_method request_method, 
 static enum vv_h1_error finish_answer(struct vv_h1_head *h, enum vv_method request_method)
 {
     bool chunked = false;
-    enum vv_h1_error error = vv_h1_coding(h, &chunked);
-    if (error == VV_H1_FINE) {
-        error = vv_h1_length(h);
-    }
-    if (error == VV_H1_FINE) {
-        error = vv_h1_connection(h);
-    }
+    const enum vv_h1_error error = vv_h1_framing_fields(h, &chunked);
     if (error != VV_H1_FINE) {
         return error;
     }

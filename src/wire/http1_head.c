@@ -292,7 +292,7 @@ static enum vv_h1_error connection_option(struct vv_h1_head *h, struct vv_str op
     }
 }
 
-enum vv_h1_error vv_h1_connection(struct vv_h1_head *h)
+static enum vv_h1_error judge_connection(struct vv_h1_head *h)
 {
     struct options seen = {.count = 0};
     const struct vv_h1_field *f = vv_h1_find(h, VV_FIELD_CONNECTION);
@@ -315,7 +315,7 @@ enum vv_h1_error vv_h1_connection(struct vv_h1_head *h)
 
 /* One field, digits only. A comma list of equal values would be allowed to pass (RFC 9110 8.6), but
  * somebody on the way put it together, so somebody may take it apart differently: refused. */
-enum vv_h1_error vv_h1_length(struct vv_h1_head *h)
+static enum vv_h1_error judge_length(struct vv_h1_head *h)
 {
     const struct vv_h1_field *f = vv_h1_find(h, VV_FIELD_CONTENT_LENGTH);
     if (f == NULL) {
@@ -379,7 +379,7 @@ static VV_COLD enum vv_h1_error coding_error(const struct vv_h1_head *h)
     return other ? VV_H1_ERR_CODING_UNKNOWN : VV_H1_ERR_CODING_SYNTAX;
 }
 
-enum vv_h1_error vv_h1_coding(struct vv_h1_head *h, bool *ret_chunked)
+static enum vv_h1_error judge_coding(struct vv_h1_head *h, bool *ret_chunked)
 {
     const struct vv_h1_field *f = vv_h1_find(h, VV_FIELD_TRANSFER_ENCODING);
     *ret_chunked = f != NULL;
@@ -397,4 +397,13 @@ enum vv_h1_error vv_h1_coding(struct vv_h1_head *h, bool *ret_chunked)
         return coding_error(h);
     }
     return VV_H1_FINE;
+}
+
+enum vv_h1_error vv_h1_framing_fields(struct vv_h1_head *h, bool *ret_chunked)
+{
+    enum vv_h1_error error = judge_coding(h, ret_chunked);
+    if (error == VV_H1_FINE) {
+        error = judge_length(h);
+    }
+    return error == VV_H1_FINE ? judge_connection(h) : error;
 }

@@ -40,10 +40,9 @@ enum vv_h1_error vv_h1_line_error(const char *p, const char *end, enum vv_h1_err
 void vv_h1_start_line_done(struct vv_h1_input *in, const char *next);
 /* Parses field lines up to the empty line. */
 enum vv_err vv_h1_fields(struct vv_h1_input *in);
-/* Connection options and framing fields, the same in both directions. */
-enum vv_h1_error vv_h1_connection(struct vv_h1_head *h);
-enum vv_h1_error vv_h1_length(struct vv_h1_head *h);
-enum vv_h1_error vv_h1_coding(struct vv_h1_head *h, bool *ret_chunked);
+/* Transfer-Encoding, Content-Length and Connection, the same in both directions: the first reason
+ * found is the one reported. */
+enum vv_h1_error vv_h1_framing_fields(struct vv_h1_head *h, bool *ret_chunked);
 /* host [ ":" port ]; an empty port is a port (RFC 3986 3.2.3), *ret_port says whether it is there.
  */
 bool vv_h1_authority_valid(struct vv_str s, bool *ret_port);

@@ -272,13 +272,7 @@ static enum vv_h1_error finish_request(struct vv_h1_head *h)
     enum vv_h1_error error = check_host(h);
     bool chunked = false;
     if (error == VV_H1_FINE) {
-        error = vv_h1_coding(h, &chunked);
-    }
-    if (error == VV_H1_FINE) {
-        error = vv_h1_length(h);
-    }
-    if (error == VV_H1_FINE) {
-        error = vv_h1_connection(h);
+        error = vv_h1_framing_fields(h, &chunked);
     }
     if (error != VV_H1_FINE) {
         return error;
