@@ -4,12 +4,15 @@
 #include "gateway/identify.h"
 #include "wire/proxy_header.h"
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define LINGER_NS (5 * VV_SEC)    /* in all */
 #define LINGER_QUIET_NS VV_SEC    /* after the last byte */
+#define SEND_NS (30 * VV_SEC)     /* for answers whose exchange has ended */
 #define LINGER_READS 16           /* in one turn */
 #define DISCARD_MAX (64u * 1024u) /* a longer rest of a body is not worth reading: close instead */
 #define DISCARD_NS (10 * VV_SEC)  /* nor is one that takes longer */
@@ -106,10 +109,33 @@ static void count_timeout(struct vv_session *s, const char *wait)
 
 static void refuse(struct vv_session *s, enum vv_reason reason);
 
+/* Bytes the kernel still keeps for the client. */
+static uint32_t unsent_bytes(const struct vv_session *s)
+{
+    int n = 0;
+    return ioctl(s->io.fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0;
+}
+
+static uint64_t send_limit(const struct vv_session *s)
+{
+    return s->x != NULL ? s->x->send_timeout_ns : SEND_NS;
+}
+
+static void expect_progress(struct vv_session *s)
+{
+    s->send_wait_ns = vv_worker_now(s->w) + send_limit(s);
+    s->send_mark = s->out.sent;
+    s->send_unsent = unsent_bytes(s);
+    vv_session_arm(s);
+}
+
 static void exchange_timed_out(struct vv_session *s, uint64_t now_ns)
 {
     struct vv_exchange *x = s->x;
-    if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns) {
+    if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns && unsent_bytes(s) < s->send_unsent) {
+        /* A slow client drains the kernel's buffer for minutes before that takes more from us. */
+        expect_progress(s);
+    } else if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns) {
         count_timeout(s, "send");
         if (x != NULL) {
             vv_exchange_end(x, VV_REASON_CLIENT_SLOW_READ);
@@ -363,11 +389,8 @@ enum vv_err vv_session_flush(struct vv_session *s)
         if (s->out.yielded) {
             vv_loop_defer(s->w->loop, &s->again);
         }
-        const uint64_t wait = s->x != NULL ? s->x->send_timeout_ns : 30 * VV_SEC;
-        if (wait != 0 && (s->send_wait_ns == 0 || s->out.sent != s->send_mark)) {
-            s->send_wait_ns = vv_worker_now(s->w) + wait;
-            s->send_mark = s->out.sent;
-            vv_session_arm(s);
+        if (send_limit(s) != 0 && (s->send_wait_ns == 0 || s->out.sent != s->send_mark)) {
+            expect_progress(s);
         }
         return VV_EAGAIN;
     }

@@ -57,7 +57,8 @@ struct vv_session {
     size_t scan;      /* of the head that is being received */
     size_t head_seen; /* bytes of it the parser has had */
     uint64_t linger_until_ns;
-    uint64_t send_mark; /* out.sent when the send deadline was set: progress moves it */
+    uint64_t send_mark;   /* out.sent when the send deadline was set: progress moves it */
+    uint32_t send_unsent; /* what the kernel had not delivered by then */
     uint64_t body_wait_ns, send_wait_ns; /* deadlines inside an exchange; 0: none */
     uint64_t requests;
     uint64_t head_began_ns;

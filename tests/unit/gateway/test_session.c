@@ -224,3 +224,35 @@ VV_TEST(requests_received_are_answered_or_aborted)
     close(c);
     rig_down(&r);
 }
+
+VV_TEST(a_client_that_reads_slowly_is_not_one_that_does_not_read)
+{
+    struct rig r;
+    static char body[64 * 1024];
+    rig_up(&r, plain);
+    const int client = rig_client(&r);
+    rig_send(&r, client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    const int origin = rig_accept(&r);
+    rig_send(&r, origin, "HTTP/1.1 200 OK\r\nContent-Length: 900000000\r\n\r\n");
+    struct vv_session *s = only_session(&r);
+    memset(body, 'b', sizeof body);
+    for (int i = 0; i < 2000 && !s->blocked; i++) {
+        (void)!send(origin, body, sizeof body, MSG_NOSIGNAL);
+        rig_turns(&r, 1);
+    }
+    VV_CHECK(s->blocked);
+    /* The kernel has delivered a little since the deadline was set, not enough to ask us for more. */
+    s->send_unsent = UINT32_MAX;
+    s->send_wait_ns = 1;
+    s->timer.fn(r.w->loop, &s->timer);
+    VV_CHECK_INT(s->state, VV_SESSION_EXCHANGE);
+    VV_CHECK(s->send_wait_ns > vv_worker_now(r.w));
+    s->send_wait_ns = 1; /* and nothing at all since then */
+    s->send_unsent = 0;
+    s->timer.fn(r.w->loop, &s->timer);
+    VV_CHECK(vv_list_empty(&r.w->sessions));
+    VV_CHECK_INT(rig_metric(&r, VV_METRIC_ABORTED, "/", "send_timeout"), 1);
+    close(client);
+    close(origin);
+    rig_down(&r);
+}
