@@ -20,7 +20,7 @@ struct rig {
     char text[65536];
 };
 
-static int rig_listen(struct vv_addr *ret)
+static inline int rig_listen(struct vv_addr *ret)
 {
     int fd = -1;
     struct vv_addr a;
@@ -33,7 +33,7 @@ static int rig_listen(struct vv_addr *ret)
 
 /* `yaml` has one %u: the origin's port. The listener of the file is "127.0.0.1:1" and never bound:
  * the rig's own socket stands for it. */
-static void rig_up(struct rig *r, const char *yaml)
+static inline void rig_up(struct rig *r, const char *yaml)
 {
     char text[8192];
     char why[256];
@@ -59,14 +59,14 @@ static void rig_up(struct rig *r, const char *yaml)
     VV_CHECK_INT(vv_listener_open(r->w, settings->listen->item[0], 0, r->listen_fd), VV_OK);
 }
 
-static void rig_turns(struct rig *r, int turns)
+static inline void rig_turns(struct rig *r, int turns)
 {
     for (int i = 0; i < turns; i++) {
         vv_loop_turn(r->w->loop, VV_MS);
     }
 }
 
-static void rig_down(struct rig *r)
+static inline void rig_down(struct rig *r)
 {
     rig_turns(r, 3);
     vv_worker_free(r->w);
@@ -76,7 +76,7 @@ static void rig_down(struct rig *r)
     close(r->origin_fd);
 }
 
-static int rig_client(struct rig *r)
+static inline int rig_client(struct rig *r)
 {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     VV_CHECK(connect(fd, &r->listen_addr.sa, r->listen_addr.len) == 0);
@@ -86,7 +86,7 @@ static int rig_client(struct rig *r)
 }
 
 /* Waits (turning the loop) until the gateway connects to the origin. */
-static int rig_accept(struct rig *r)
+static inline int rig_accept(struct rig *r)
 {
     for (int i = 0; i < 200; i++) {
         rig_turns(r, 1);
@@ -100,7 +100,7 @@ static int rig_accept(struct rig *r)
     return -1;
 }
 
-static void rig_send(struct rig *r, int fd, const char *text)
+static inline void rig_send(struct rig *r, int fd, const char *text)
 {
     const size_t n = strlen(text);
     VV_CHECK_INT(send(fd, text, n, MSG_NOSIGNAL), n);
@@ -109,7 +109,7 @@ static void rig_send(struct rig *r, int fd, const char *text)
 
 /* All bytes that arrive until nothing has come for some turns; NUL-terminated, in r->text. *ret_closed
  * (may be NULL): whether the other side has closed. */
-static const char *rig_read(struct rig *r, int fd, bool *ret_closed)
+static inline const char *rig_read(struct rig *r, int fd, bool *ret_closed)
 {
     size_t n = 0;
     bool closed = false;
