@@ -116,7 +116,7 @@ static const struct coder {
     {"zlib 6", code_zlib, 0, 6},
     {"libdeflate 1", code_libdeflate, 0, 1},
     {"libdeflate 6", code_libdeflate, 0, 6},
-    {"brotli 1", code_ours, VV_ENCODING_BR, 1},
+
     {"brotli 2", code_ours, VV_ENCODING_BR, 2},
     {"brotli 3", code_ours, VV_ENCODING_BR, 3},
     {"brotli 4", code_ours, VV_ENCODING_BR, 4},

@@ -16,7 +16,7 @@
 #include "wire/encoding.h"
 
 #define VV_ENCODER_LEVEL_GZIP 2 /* 1 to 3 */
-#define VV_ENCODER_LEVEL_BR 4   /* 0 to 8 */
+#define VV_ENCODER_LEVEL_BR 4   /* 2 to 8 */
 #define VV_ENCODER_LEVEL_ZSTD 3 /* 1 to 12 */
 
 struct vv_encoder;

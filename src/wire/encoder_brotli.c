@@ -161,7 +161,7 @@ static size_t held_bytes(const struct vv_encoder *e)
 
 const struct vv_encoder_ops vv_encoder_brotli = {
     .encoding = VV_ENCODING_BR,
-    .level_min = 0,
+    .level_min = 2, /* below, each run is coded alone: larger than gzip 2 and dearer */
     .level_max = 8, /* 9 takes 0.8 MiB more for 1 % less; beyond, a mebibyte takes seconds */
     .bytes_expected = HELD_BYTES,
     .make = make,

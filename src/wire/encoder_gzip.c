@@ -5,10 +5,16 @@
 #include <stdlib.h>
 
 #define RUN_MAX (1U << 30) /* ISA-L counts in 32 bits */
+/* ISA-L starts a flush anew when it is called again before its last byte had room, and with little room
+ * that never ends. So it always gets this much, here when the caller has less. */
+#define STASH_BYTES 512
 
 struct gzip {
     struct vv_encoder e;
     struct isal_zstream z;
+    uint32_t stash_at, stash_n; /* stash[at, n) waits to be written */
+    enum vv_err stash_err;      /* what to say once it has been */
+    char stash[STASH_BYTES];
     uint8_t level_memory[ISAL_DEF_LVL3_SMALL]; /* as many symbols a block as zlib has: 16 Ki */
 };
 
@@ -27,6 +33,7 @@ static enum vv_err begin(struct vv_encoder *e, int level, uint64_t size_hint VV_
 {
     struct gzip *g = VV_CONTAINER(e, struct gzip, e);
     isal_deflate_init(&g->z);
+    g->stash_at = g->stash_n = 0;
     g->z.level = (uint32_t)level;
     g->z.level_buf = g->level_memory;
     g->z.level_buf_size = sizeof g->level_memory;
@@ -47,10 +54,10 @@ static bool is_complete(const struct isal_zstream *z, enum vv_encoder_op op)
     }
 }
 
-static enum vv_err feed(struct vv_encoder *e, struct vv_str *in, enum vv_encoder_op op, char *out,
+/* Codes with room enough. */
+static enum vv_err code(struct isal_zstream *z, struct vv_str *in, enum vv_encoder_op op, char *out,
                         size_t cap, size_t *ret_n)
 {
-    struct isal_zstream *z = &VV_CONTAINER(e, struct gzip, e)->z;
     const uint32_t room = (uint32_t)vv_min_u64(cap, RUN_MAX);
     z->next_out = (uint8_t *)out;
     z->avail_out = room;
@@ -68,6 +75,41 @@ static enum vv_err feed(struct vv_encoder *e, struct vv_str *in, enum vv_encoder
     } while (z->avail_in == 0 && !last);
     *ret_n = room - z->avail_out;
     return last && is_complete(z, op) ? VV_OK : VV_EAGAIN;
+}
+
+static size_t unstash(struct gzip *g, char *out, size_t cap)
+{
+    const size_t n = vv_min_u64(cap, g->stash_n - g->stash_at);
+    memcpy(out, g->stash + g->stash_at, n);
+    g->stash_at += (uint32_t)n;
+    return n;
+}
+
+static enum vv_err feed(struct vv_encoder *e, struct vv_str *in, enum vv_encoder_op op, char *out,
+                        size_t cap, size_t *ret_n)
+{
+    struct gzip *g = VV_CONTAINER(e, struct gzip, e);
+    size_t n = unstash(g, out, cap);
+    if (n > 0 && g->stash_at == g->stash_n && g->stash_err == VV_OK && in->n == 0) {
+        *ret_n = n; /* the call that filled it had finished but for the room */
+        return VV_OK;
+    }
+    enum vv_err err = VV_EAGAIN;
+    while (n < cap && err == VV_EAGAIN) {
+        size_t more = 0;
+        if (cap - n >= STASH_BYTES) {
+            err = code(&g->z, in, op, out + n, cap - n, &more);
+        } else {
+            g->stash_at = 0;
+            g->stash_err = code(&g->z, in, op, g->stash, sizeof g->stash, &more);
+            g->stash_n = (uint32_t)more;
+            more = unstash(g, out + n, cap - n);
+            err = g->stash_at == g->stash_n ? g->stash_err : VV_EAGAIN;
+        }
+        n += more;
+    }
+    *ret_n = n;
+    return err;
 }
 
 static void rest(struct vv_encoder *e VV_UNUSED)
