@@ -1,10 +1,10 @@
 /* src/cache/sketch.c - how often was a key asked for lately? A count-min sketch with conservative
- * update, counters to 15, all halved after ten times as many additions as there are counters / 4.
+ * update, counters to 63, all halved after ten times as many additions as there are counters / 4.
  * Source: TinyLFU (Einziger, Friedman, Manes, ACM ToS 2017). */
 #include "cache/store_int.h"
 
 #define PROBES 4
-#define COUNT_MAX 15
+#define COUNT_MAX 63
 
 bool vv_cache_sketch_init(struct vv_cache *c, struct sketch *s, size_t counters)
 {

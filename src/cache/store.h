@@ -6,8 +6,8 @@
  *            small caches. The index has 16 segments so that growing one is short.
  *            Purges are lazy: a purge is one record with a serial number; an object remembers the
  *            serial up to which it was judged, so a hit compares two words.
- * Source:    S3-FIFO (Yang et al., SOSP 2023); GDSF (Cherkasova 1998) with TinyLFU admission by
- *            aggregated victims (Einziger et al. 2021).
+ * Source:    S3-FIFO (Yang et al., SOSP 2023); GDSF (Cherkasova 1998) with a
+ *            frequency sketch for admission (TinyLFU, Einziger et al. 2017).
  * Units:     *_ns are monotonic nanoseconds given by the caller; sizes are bytes as malloc hands
  *            them out, slack included.
  * Threads:   lookup: a thread with an epoch reader that is online. Everything else: any thread.
@@ -30,9 +30,10 @@
 struct vv_cache;
 
 enum vv_cache_policy {
-    VV_CACHE_AUTO,   /* decided when the cache is first full, by the spread of sizes */
-    VV_CACHE_S3FIFO, /* fewest missed bytes; objects of like size */
-    VV_CACHE_GDSF,   /* fewest misses with real sizes */
+    VV_CACHE_AUTO,       /* decided when the cache is first full, by the spread of sizes */
+    VV_CACHE_S3FIFO,     /* objects of like size */
+    VV_CACHE_GDSF,       /* fewest misses with real sizes */
+    VV_CACHE_GDSF_BYTES, /* fewest missed bytes with real sizes */
 };
 
 struct vv_cache_conf {

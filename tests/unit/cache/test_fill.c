@@ -1,0 +1,191 @@
+/* tests/unit/cache/test_fill.c - one leader, many followers, woken by mail. No test sleeps. */
+#include "cache/fill.h"
+#include "vv_test.h"
+#include <stdlib.h>
+
+static struct vv_epoch epoch;
+static struct vv_epoch_reader *reader;
+static struct vv_loop *loop;
+static int mails;
+
+static struct vv_cache *start(void)
+{
+    const struct vv_cache_conf conf = {.budget_bytes = 4 * VV_MIB, .seed = 7};
+    struct vv_cache *c = NULL;
+    mails = 0;
+    vv_epoch_init(&epoch);
+    VV_CHECK_INT(vv_epoch_join(&epoch, &reader), VV_OK);
+    VV_CHECK_INT(vv_cache_new(&conf, &epoch, &c), VV_OK);
+    VV_CHECK_INT(vv_loop_new(&loop), VV_OK);
+    return c;
+}
+
+static void stop(struct vv_cache *c)
+{
+    vv_cache_check(c);
+    vv_epoch_leave(&epoch, reader);
+    vv_cache_free(c);
+    vv_epoch_fini(&epoch);
+    vv_loop_free(loop);
+}
+
+static void on_mail(struct vv_loop *l, struct vv_mail *mail)
+{
+    (void)l;
+    (void)mail;
+    mails++;
+}
+
+static const struct vv_cache_object *find(struct vv_cache *c, struct vv_str key)
+{
+    bool soft;
+    const struct vv_cache_query q = {.key = key, .hash = vv_cache_hash(c, key)};
+    return vv_cache_lookup(c, reader, &q, &soft);
+}
+
+static struct vv_cache_fill *begin(struct vv_cache *c, struct vv_str key, enum vv_cache_role want)
+{
+    enum vv_cache_role role;
+    struct vv_cache_fill *f = NULL;
+    VV_CHECK_INT(vv_cache_fill_begin(c, key, 5, &role, &f), VV_OK);
+    VV_CHECK_INT(role, want);
+    return f;
+}
+
+static const struct vv_cache_spec spec = {
+    .meta = "m", .meta_n = 2, .head = {"head", 4}, .keep_until_ns = UINT64_MAX};
+
+VV_TEST(followers_read_behind_the_leader_and_the_object_appears_at_the_end)
+{
+    struct vv_cache *c = start();
+    struct vv_str s, meta;
+    struct vv_cache_waiter w = {.mail.fn = on_mail, .loop = loop};
+    struct vv_cache_fill *lead = begin(c, VV_STR("/k"), VV_CACHE_LEAD);
+    struct vv_cache_fill *follow = begin(c, VV_STR("/k"), VV_CACHE_FOLLOW);
+    VV_CHECK(lead == follow);
+    VV_CHECK_INT(vv_cache_fill_get_head(follow, &meta, &s), VV_EAGAIN);
+    VV_CHECK_INT(vv_cache_fill_wait(follow, &w, true, 0), VV_OK);
+    VV_CHECK_INT(vv_cache_fill_head(lead, "m", 2, VV_STR("head"), 0, 5), VV_OK);
+    vv_loop_turn(loop, 0);
+    VV_CHECK_INT(mails, 1);
+    VV_CHECK_INT(vv_cache_fill_get_head(follow, &meta, &s), VV_OK);
+    VV_CHECK_SLICE(s, "head");
+    VV_CHECK_INT(vv_cache_fill_read(follow, 0, &s), VV_EAGAIN);
+    VV_CHECK_INT(vv_cache_fill_append(lead, VV_STR("abc"), 5), VV_OK);
+    VV_CHECK_INT(vv_cache_fill_wait(follow, &w, false, 0), VV_EEXIST);
+    VV_CHECK_INT(vv_cache_fill_read(follow, 1, &s), VV_OK);
+    VV_CHECK_SLICE(s, "bc");
+    VV_CHECK(find(c, VV_STR("/k")) == NULL);
+    VV_CHECK_INT(vv_cache_fill_finish(lead, &spec, 5), VV_OK);
+    VV_CHECK_INT(vv_cache_fill_read(follow, 3, &s), VV_OK);
+    VV_CHECK_INT(s.n, 0);
+    VV_CHECK_SLICE(vv_cache_body_at(find(c, VV_STR("/k")), 0), "abc");
+    vv_cache_fill_unref(lead);
+    vv_cache_fill_unref(follow);
+    stop(c);
+}
+
+VV_TEST(a_large_fill_becomes_the_object_without_losing_a_byte)
+{
+    struct vv_cache *c = start();
+    const size_t n = 200000, step = 7777;
+    char *body = malloc(n);
+    for (size_t i = 0; i < n; i++) {
+        body[i] = (char)(i * 31 + i / 777);
+    }
+    struct vv_cache_fill *f = begin(c, VV_STR("/big"), VV_CACHE_LEAD);
+    VV_CHECK_INT(vv_cache_fill_head(f, "m", 2, VV_STR("head"), 0, 5), VV_OK);
+    for (size_t at = 0; at < n; at += step) {
+        const size_t k = n - at < step ? n - at : step;
+        VV_CHECK_INT(vv_cache_fill_append(f, (struct vv_str){body + at, k}, 5), VV_OK);
+    }
+    VV_CHECK_INT(vv_cache_fill_finish(f, &spec, 5), VV_OK);
+    const struct vv_cache_object *o = find(c, VV_STR("/big"));
+    VV_CHECK(o != NULL);
+    size_t at = 0;
+    for (struct vv_str k; (k = vv_cache_body_at(o, at)).n > 0; at += k.n) {
+        VV_CHECK(memcmp(k.p, body + at, k.n) == 0);
+    }
+    VV_CHECK_INT(at, n);
+    vv_cache_fill_unref(f);
+    free(body);
+    stop(c);
+}
+
+VV_TEST(a_failure_is_told_once_and_the_next_to_come_leads)
+{
+    struct vv_cache *c = start();
+    struct vv_str s;
+    struct vv_cache_waiter w = {.mail.fn = on_mail, .loop = loop};
+    struct vv_cache_fill *lead = begin(c, VV_STR("/f"), VV_CACHE_LEAD);
+    struct vv_cache_fill *follow = begin(c, VV_STR("/f"), VV_CACHE_FOLLOW);
+    VV_CHECK_INT(vv_cache_fill_wait(follow, &w, true, 0), VV_OK);
+    vv_cache_fill_fail(lead, VV_ERESET);
+    vv_loop_turn(loop, 0);
+    vv_loop_turn(loop, 0);
+    VV_CHECK_INT(mails, 1);
+    VV_CHECK_INT(vv_cache_fill_read(follow, 0, &s), VV_ERESET);
+    struct vv_cache_fill *again = begin(c, VV_STR("/f"), VV_CACHE_LEAD);
+    VV_CHECK(again != lead);
+    vv_cache_fill_fail(again, VV_ERESET);
+    vv_cache_fill_unref(again);
+    vv_cache_fill_unref(lead);
+    vv_cache_fill_unref(follow);
+    stop(c);
+}
+
+VV_TEST(a_waiter_that_gives_up_gets_no_mail)
+{
+    struct vv_cache *c = start();
+    struct vv_cache_waiter w = {.mail.fn = on_mail, .loop = loop};
+    struct vv_cache_fill *f = begin(c, VV_STR("/w"), VV_CACHE_LEAD);
+    VV_CHECK_INT(vv_cache_fill_wait(f, &w, true, 0), VV_OK);
+    VV_CHECK(vv_cache_fill_stop(&w));
+    VV_CHECK_INT(vv_cache_fill_wait(f, &w, true, 0), VV_OK);
+    vv_cache_fill_fail(f, VV_ERESET);
+    VV_CHECK(!vv_cache_fill_stop(&w)); /* on its way already */
+    vv_loop_turn(loop, 0);
+    VV_CHECK_INT(mails, 1);
+    vv_cache_fill_unref(f);
+    stop(c);
+}
+
+VV_TEST(a_marked_key_passes_until_its_time_is_over)
+{
+    struct vv_cache *c = start();
+    enum vv_cache_role role;
+    struct vv_cache_fill *f = NULL;
+    vv_cache_fill_mark(c, VV_STR("/p"), 100);
+    VV_CHECK_INT(vv_cache_fill_begin(c, VV_STR("/p"), 99, &role, &f), VV_OK);
+    VV_CHECK_INT(role, VV_CACHE_PASS);
+    VV_CHECK_INT(vv_cache_fill_begin(c, VV_STR("/p"), 100, &role, &f), VV_OK);
+    VV_CHECK_INT(role, VV_CACHE_LEAD);
+    vv_cache_fill_fail(f, VV_ERESET);
+    vv_cache_fill_unref(f);
+    stop(c);
+}
+
+VV_TEST(a_purge_during_the_fetch_keeps_the_answer_out)
+{
+    struct vv_cache *c = start();
+    struct vv_cache_fill *f = begin(c, VV_STR("/d"), VV_CACHE_LEAD);
+    VV_CHECK_INT(vv_cache_purge_key(c, VV_STR("/d"), false), 0);
+    VV_CHECK_INT(vv_cache_fill_finish(f, &spec, 5), VV_ELIMIT);
+    VV_CHECK(find(c, VV_STR("/d")) == NULL);
+    vv_cache_fill_unref(f);
+    f = begin(c, VV_STR("/e"), VV_CACHE_LEAD);
+    vv_cache_purge_all(c, false);
+    VV_CHECK_INT(vv_cache_fill_finish(f, &spec, 5), VV_ELIMIT);
+    vv_cache_fill_unref(f);
+    stop(c);
+}
+
+VV_TEST(an_answer_too_large_is_refused_before_anybody_sees_it)
+{
+    struct vv_cache *c = start(); /* an object may have a quarter of 4 MiB */
+    struct vv_cache_fill *f = begin(c, VV_STR("/l"), VV_CACHE_LEAD);
+    VV_CHECK_INT(vv_cache_fill_head(f, "m", 2, VV_STR("h"), 2 * VV_MIB, 5), VV_ELIMIT);
+    vv_cache_fill_fail(f, VV_ELIMIT);
+    vv_cache_fill_unref(f);
+    stop(c);
+}
