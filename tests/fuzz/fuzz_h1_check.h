@@ -2,6 +2,7 @@
 #ifndef VV_FUZZ_H1_CHECK_H
 #define VV_FUZZ_H1_CHECK_H
 #include "wire/http1.h"
+#include <stdlib.h>
 
 /* Small, so that inputs of a few kilobytes reach every limit. */
 static const struct vv_h1_limits fuzz_limits = {
@@ -62,5 +63,44 @@ static inline void check_same_head(const struct vv_h1_head *a, const char *base_
         check_same_slice(a->fields[i].value, base_a, b->fields[i].value, base_b);
         VV_ASSERT(a->fields[i].hop == b->fields[i].hop);
     }
+}
+
+/* One verdict and one head, whether the bytes come at once or in three reads. Bytes 0 and 1 of the
+ * input choose where the second and the third read start; byte 0 also the request method, for whom
+ * it matters. Each read is a copy of exact size in a new place: nothing may point to the last one. */
+static inline int check_all_cuts(enum vv_err parse(struct vv_h1_head *, struct vv_str, uint8_t),
+                                 const uint8_t *data, size_t size)
+{
+    static struct vv_h1_head whole, parts;
+    if (size < 3 || size > 16384) {
+        return 0;
+    }
+    const char *base = (const char *)data + 2;
+    const size_t n = size - 2;
+    vv_h1_head_init(&whole);
+    const enum vv_err one = parse(&whole, (struct vv_str){base, n}, data[0]);
+    if (one == VV_OK) {
+        check_head(&whole, base, n);
+    }
+    VV_ASSERT((one == VV_ESYNTAX) == (whole.error != VV_H1_FINE));
+
+    const size_t first = 1 + data[0] % n, second = first + (n - first) * data[1] / 256;
+    const size_t ends[] = {first, second, n};
+    enum vv_err two = VV_EAGAIN;
+    char *copy = NULL;
+    vv_h1_head_init(&parts);
+    for (size_t i = 0; i < VV_COUNT(ends) && two == VV_EAGAIN; i++) {
+        free(copy);
+        copy = malloc(ends[i]);
+        VV_ASSERT(copy != NULL);
+        memcpy(copy, base, ends[i]);
+        two = parse(&parts, (struct vv_str){copy, ends[i]}, data[0]);
+    }
+    VV_ASSERT(one == two && whole.error == parts.error);
+    if (one == VV_OK) {
+        check_same_head(&whole, base, &parts, copy);
+    }
+    free(copy);
+    return 0;
 }
 #endif
