@@ -1,83 +1,77 @@
 /* src/wire/encoder_brotli.c - brotli by libbrotlienc. Its encoder cannot be reset, only made anew, with
  * ten or so allocations of up to a mebibyte; fresh pages for those would cost more than coding a small
- * answer. So freed blocks stay in the context and serve the next stream. */
+ * answer. So freed blocks stay in the context and serve the next stream. And as Debian builds it, it ends the
+ * process when an allocation fails: ours does not return then, it jumps out of the library, all of whose
+ * memory is ours to take back. */
 #include "wire/encoder_int.h"
 #include <brotli/encode.h>
+#include <setjmp.h>
 #include <stdlib.h>
 
 #define WINDOW_BITS_MIN 12
-#define WINDOW_BITS_MAX 16 /* 18 bits take 1.3 MiB more for 3 % less on long text */
-#define SPARE_MAX 32
+#define WINDOW_BITS_MAX 16      /* 18 bits take 1.3 MiB more for 3 % less on long text */
 #define HELD_BYTES (2 * VV_MIB) /* by measurement, over all levels; an idle context keeps no more */
 
 struct block {
     struct block *next;
     size_t bytes;
+    bool used;
     VV_ALIGNED(16) char data[];
 };
 
 struct brotli {
     struct vv_encoder e;
-    BrotliEncoderState *state;
-    struct block *spare;
-    unsigned spare_count;
-    size_t held; /* bytes of all blocks, used and spare */
+    BrotliEncoderState *state; /* lives in a block, as all of its memory does */
+    struct block *blocks;
+    size_t held; /* bytes of all blocks */
+    jmp_buf no_memory;
 };
 
+/* A free block of up to twice the size serves, so few of each size ever exist. */
 static void *block_alloc(void *opaque, size_t bytes)
 {
     struct brotli *b = opaque;
-    struct block **best = NULL;
-    for (struct block **at = &b->spare; *at != NULL; at = &(*at)->next) {
-        if ((*at)->bytes >= bytes && (*at)->bytes / 2 <= bytes &&
-            (best == NULL || (*at)->bytes < (*best)->bytes)) {
+    struct block *best = NULL;
+    for (struct block *at = b->blocks; at != NULL; at = at->next) {
+        if (!at->used && at->bytes >= bytes && at->bytes / 2 <= bytes &&
+            (best == NULL || at->bytes < best->bytes)) {
             best = at;
         }
     }
-    if (best != NULL) {
-        struct block *block = *best;
-        *best = block->next;
-        b->spare_count--;
-        return block->data;
+    if (best == NULL) {
+        best = bytes < SIZE_MAX / 2 ? malloc(sizeof *best + bytes) : NULL;
+        if (best == NULL) {
+            longjmp(b->no_memory, 1);
+        }
+        best->bytes = bytes;
+        best->next = b->blocks;
+        b->blocks = best;
+        b->held += sizeof *best + bytes;
     }
-    struct block *block = bytes < SIZE_MAX / 2 ? malloc(sizeof *block + bytes) : NULL;
-    if (block == NULL) {
-        return NULL;
-    }
-    block->bytes = bytes;
-    b->held += sizeof *block + bytes;
-    return block->data;
+    best->used = true;
+    return best->data;
 }
 
-static void block_drop(struct brotli *b, struct block *block)
+static void block_free(void *opaque VV_UNUSED, void *data)
 {
-    b->held -= sizeof *block + block->bytes;
-    free(block);
+    if (data != NULL) {
+        VV_CONTAINER(data, struct block, data)->used = false;
+    }
 }
 
-static void block_free(void *opaque, void *data)
+/* Ends the stream and keeps at most held_max bytes. The library has nothing but these blocks, so it need
+ * not be asked to let go of them. */
+static void drop_stream(struct brotli *b, size_t held_max)
 {
-    struct brotli *b = opaque;
-    if (data == NULL) {
-        return;
+    b->state = NULL;
+    for (struct block *at = b->blocks; at != NULL; at = at->next) {
+        at->used = false;
     }
-    struct block *block = VV_CONTAINER(data, struct block, data);
-    if (b->spare_count == SPARE_MAX) {
-        block_drop(b, block);
-        return;
-    }
-    block->next = b->spare;
-    b->spare = block;
-    b->spare_count++;
-}
-
-static void drop_spares(struct brotli *b, size_t held_max)
-{
-    while (b->spare != NULL && b->held > held_max) {
-        struct block *block = b->spare;
-        b->spare = block->next;
-        b->spare_count--;
-        block_drop(b, block);
+    while (b->blocks != NULL && b->held > held_max) {
+        struct block *block = b->blocks;
+        b->blocks = block->next;
+        b->held -= sizeof *block + block->bytes;
+        free(block);
     }
 }
 
@@ -90,16 +84,13 @@ static struct vv_encoder *make(void)
 static void rest(struct vv_encoder *e)
 {
     struct brotli *b = VV_CONTAINER(e, struct brotli, e);
-    BrotliEncoderDestroyInstance(b->state);
-    b->state = NULL;
-    drop_spares(b, HELD_BYTES - sizeof *b);
+    drop_stream(b, HELD_BYTES - sizeof *b);
 }
 
 static void destroy(struct vv_encoder *e)
 {
     struct brotli *b = VV_CONTAINER(e, struct brotli, e);
-    rest(e);
-    drop_spares(b, 0);
+    drop_stream(b, 0);
     free(b);
 }
 
@@ -115,10 +106,11 @@ static uint32_t window_bits(uint64_t size_hint)
 static enum vv_err begin(struct vv_encoder *e, int level, uint64_t size_hint)
 {
     struct brotli *b = VV_CONTAINER(e, struct brotli, e);
-    b->state = BrotliEncoderCreateInstance(block_alloc, block_free, b);
-    if (b->state == NULL) {
+    if (setjmp(b->no_memory) != 0) {
         return VV_ENOMEM;
     }
+    b->state = BrotliEncoderCreateInstance(block_alloc, block_free, b);
+    VV_ASSERT(b->state != NULL);
     const uint32_t hint = size_hint < UINT32_MAX / 2 ? (uint32_t)size_hint : 0;
     const bool set =
         BrotliEncoderSetParameter(b->state, BROTLI_PARAM_QUALITY, (uint32_t)level) &&
@@ -136,7 +128,12 @@ static enum vv_err feed(struct vv_encoder *e, struct vv_str *in, enum vv_encoder
         [VV_ENCODER_FLUSH] = BROTLI_OPERATION_FLUSH,
         [VV_ENCODER_FINISH] = BROTLI_OPERATION_FINISH,
     };
-    BrotliEncoderState *s = VV_CONTAINER(e, struct brotli, e)->state;
+    struct brotli *b = VV_CONTAINER(e, struct brotli, e);
+    BrotliEncoderState *const s = b->state;
+    if (s == NULL || setjmp(b->no_memory) != 0) {
+        b->state = NULL; /* half changed: not to be used again */
+        return VV_ENOMEM;
+    }
     const uint8_t *next_in = (const uint8_t *)in->p;
     uint8_t *next_out = (uint8_t *)out;
     size_t left = in->n;
@@ -145,9 +142,7 @@ static enum vv_err feed(struct vv_encoder *e, struct vv_str *in, enum vv_encoder
         BrotliEncoderCompressStream(s, ops[op], &left, &next_in, &room, &next_out, NULL);
     vv_encoder_taken(in, in->n - left);
     *ret_n = cap - room;
-    if (!done) {
-        return VV_ENOMEM; /* the only way to fail for calls in the right order */
-    }
+    VV_ASSERT(done); /* for calls in the right order only memory can fail, and that jumped */
     if (left > 0 || BrotliEncoderHasMoreOutput(s)) {
         return VV_EAGAIN;
     }

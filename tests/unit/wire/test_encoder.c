@@ -249,3 +249,39 @@ VV_TEST(encoder_holds_no_more_than_was_reserved)
         vv_encoders_fini(&pool);
     }
 }
+
+/* The linker sends the encoders' malloc here. */
+void *__real_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes);
+static unsigned mallocs_left = UINT32_MAX;
+void *__wrap_malloc(size_t bytes)
+{
+    return mallocs_left == 0 ? NULL : (mallocs_left--, __real_malloc(bytes));
+}
+
+VV_TEST(encoder_without_memory_fails_one_stream_and_not_the_process)
+{
+    struct vv_encoders pool;
+    struct vv_rng rng;
+    unsigned failed = 0;
+    vv_rng_init(&rng, 5);
+    vv_encoders_init(&pool, 64 * VV_MIB);
+    fill_plain(&rng, PLAIN_MAX);
+    for (unsigned allowed = 0; allowed < 8; allowed++) { /* brotli makes more than eight blocks */
+        struct vv_encoder *e = NULL;
+        vv_encoders_trim(&pool);
+        mallocs_left = allowed;
+        enum vv_err err = vv_encoder_begin(&pool, VV_ENCODING_BR, 4, UINT64_MAX, &e);
+        if (err == VV_OK) {
+            struct vv_str in = {plain, PLAIN_MAX};
+            size_t n = 0;
+            err = vv_encoder_feed(e, &in, VV_ENCODER_FINISH, coded, sizeof coded, &n);
+        }
+        mallocs_left = UINT32_MAX;
+        failed += err == VV_ENOMEM;
+        vv_encoder_end(&pool, e);
+        round_trip(&pool, 1, VV_ENCODER_LEVEL_BR, 20000, 9000, 9000, &rng); /* what is left works */
+    }
+    VV_CHECK_INT(failed, 8);
+    vv_encoders_fini(&pool);
+}
