@@ -10,6 +10,7 @@ void vv_epoch_init(struct vv_epoch *e)
 {
     atomic_init(&e->now, 1);
     VV_ASSERT(pthread_mutex_init(&e->lock, NULL) == 0);
+    VV_ASSERT(pthread_mutex_init(&e->running, NULL) == 0);
     e->first = NULL;
     e->last = &e->first;
     for (size_t i = 0; i < VV_EPOCH_READERS; i++) {
@@ -27,6 +28,7 @@ void vv_epoch_fini(struct vv_epoch *e)
         /* an item's function may retire more */
     }
     pthread_mutex_destroy(&e->lock);
+    pthread_mutex_destroy(&e->running);
 }
 
 enum vv_err vv_epoch_join(struct vv_epoch *e, struct vv_epoch_reader **ret_reader)
@@ -99,6 +101,9 @@ static uint64_t oldest_reader(struct vv_epoch *e)
 
 size_t vv_epoch_reclaim(struct vv_epoch *e)
 {
+    if (pthread_mutex_trylock(&e->running) != 0) {
+        return 0;
+    }
     /* The items were retired, and `now` bumped, before the readers are looked at. */
     pthread_mutex_lock(&e->lock);
     struct vv_epoch_item *first = NULL;
@@ -124,5 +129,6 @@ size_t vv_epoch_reclaim(struct vv_epoch *e)
         item->fn(item);
         count++;
     }
+    pthread_mutex_unlock(&e->running);
     return count;
 }

@@ -31,6 +31,7 @@ struct vv_epoch_reader { /* PRIVATE fields; one cache line each: quiet writes no
 struct vv_epoch { /* PRIVATE fields */
     VV_ALIGNED(VV_CACHE_LINE) _Atomic uint64_t now;
     VV_ALIGNED(VV_CACHE_LINE) pthread_mutex_t lock;
+    pthread_mutex_t running; /* one batch at a time: items run in the order they were retired */
     struct vv_epoch_item *first, **last;
     struct vv_epoch_reader readers[VV_EPOCH_READERS];
 };
@@ -63,6 +64,7 @@ void vv_epoch_online(struct vv_epoch *e, struct vv_epoch_reader *r);
 /* The item was unlinked before this call; fn runs when no reader can see it any more. */
 void vv_epoch_retire(struct vv_epoch *e, struct vv_epoch_item *item,
                      void (*fn)(struct vv_epoch_item *item));
-/* Runs what may run now; returns how many. */
+/* Runs what may run now, in the order it was retired; returns how many. 0 also when another thread
+ * is at it. */
 size_t vv_epoch_reclaim(struct vv_epoch *e);
 #endif

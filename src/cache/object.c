@@ -154,6 +154,7 @@ struct vv_cache_object *vv_cache_object_new(struct vv_cache *c, const struct vv_
                                   .charged = charged};
     atomic_init(&o->refs, 1);
     atomic_init(&o->judged, spec->born);
+    atomic_init(&o->soft, spec->soft);
     put(o->bytes, spec->meta, spec->meta_n);
     char *at = put((char *)(uintptr_t)vv_cache_tags(o), spec->tags, spec->tags_n * 8ul);
     at = put(at, spec->key.p, spec->key.n);

@@ -156,6 +156,7 @@ static enum vv_err replace_set(struct vv_cache *c, uint64_t after, const struct 
     const size_t tags_bytes = sizeof(*old) + room * sizeof(old->tags[0]);
     const size_t bytes = tags_bytes + (old_patterns + (add != NULL)) * sizeof(*add);
     uint64_t charged;
+    (void)vv_cache_mem_room(c, bytes); /* a purge is worth a moment over the budget */
     struct purge_set *set = vv_cache_mem(c, bytes, &charged);
     if (set == NULL) {
         return VV_ENOMEM;

@@ -68,21 +68,27 @@ static void each_linked(struct vv_cache *c, void (*fn)(struct vv_cache *, struct
     }
 }
 
-void vv_cache_free(struct vv_cache *c)
+static void cache_retired(struct vv_epoch_item *item)
 {
-    if (c == NULL) {
-        return;
-    }
-    each_linked(c, vv_cache_unlink);
-    while (vv_epoch_reclaim(c->epoch) > 0) {
-        /* an object's end may retire nothing more, a table's neither */
-    }
+    struct vv_cache *c = VV_CONTAINER(item, struct vv_cache, retired);
     vv_cache_fill_map_free(c);
     vv_cache_index_fini(c);
     vv_cache_evict_fini(c);
     vv_cache_purge_fini(c);
     pthread_mutex_destroy(&c->lock);
     free(c);
+}
+
+/* What was retired before still points here: the cache goes the same way, after it. */
+void vv_cache_free(struct vv_cache *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    each_linked(c, vv_cache_unlink);
+    struct vv_epoch *epoch = c->epoch;
+    vv_epoch_retire(epoch, &c->retired, cache_retired);
+    vv_epoch_reclaim(epoch);
 }
 
 static void object_retired(struct vv_epoch_item *item)

@@ -15,6 +15,7 @@
  *            longer take a reference. Objects with references must be dropped before the cache.
  * Errors:    VV_ELIMIT: refused by admission or size (the answer is fine, it is just not kept);
  *            VV_ENOMEM: no memory, or the budget is held by objects still being sent.
+ *            Purges never fail for the budget: their records may exceed it by up to 3 MiB.
  */
 #ifndef VV_CACHE_STORE_H
 #define VV_CACHE_STORE_H
@@ -86,7 +87,8 @@ struct vv_cache_object { /* read through the functions below */
 
 VV_MUST_CHECK enum vv_err vv_cache_new(const struct vv_cache_conf *conf, struct vv_epoch *epoch,
                                        struct vv_cache **ret_cache);
-/* No reader uses it any more and no object of it is referenced. */
+/* Nobody looks anything up in it any more, no fill runs, no object of it is referenced. Its memory
+ * goes when every reader has been quiet, at some later vv_epoch_reclaim(). */
 void vv_cache_free(struct vv_cache *c);
 uint64_t vv_cache_hash(const struct vv_cache *c, struct vv_str key);
 
@@ -142,6 +144,7 @@ struct vv_cache_spec { /* everything is copied */
     uint32_t tags_n;
     uint64_t keep_until_ns; /* past its last use even as a stale answer */
     uint64_t born;          /* vv_cache_born() when the fetch began */
+    bool soft;              /* stale from the beginning: it was softly purged before */
 };
 /* Replaces the object of the same key and secondary key. */
 VV_MUST_CHECK enum vv_err vv_cache_insert(struct vv_cache *c, const struct vv_cache_spec *spec,

@@ -89,6 +89,7 @@ struct fill_map; /* fill.c */
 
 struct vv_cache {
     struct vv_cache_conf conf;
+    struct vv_epoch_item retired;
     struct vv_epoch *epoch;
     struct segment segments[SEGMENTS];
     VV_ALIGNED(VV_CACHE_LINE) _Atomic uint64_t serial;

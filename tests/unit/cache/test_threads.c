@@ -116,8 +116,8 @@ VV_TEST(readers_see_whole_objects_while_others_write_and_purge)
         pthread_join(t[i], NULL);
     }
     VV_CHECK_INT(wrong, 0);
-    vv_cache_check(cache);
     vv_epoch_reclaim(&epoch);
+    vv_cache_check(cache);
     struct vv_cache_stats st;
     vv_cache_stats(cache, &st);
     VV_CHECK_INT(st.bytes, st.live_bytes); /* nothing is held when nobody looks */
