@@ -14,7 +14,7 @@
 
 #define SOCKETS_TIMEOUT_NS (10 * VV_SEC)
 #define BEFORE_SECONDS 60
-#define SETTLE_NS (40 * VV_MS) /* the workers take the new rules over with their next turn */
+#define SETTLE_NS (5 * VV_MS) /* between two looks whether all workers took the new rules over */
 
 /* A signal that came during a reload gets its own one. */
 static void once_more(struct worker *w)
@@ -286,9 +286,13 @@ static void applied(struct worker *w)
 }
 
 /* Whoever asked may count on the new rules from the answer on. */
-static void on_settled(struct vv_loop *loop VV_UNUSED, struct vv_timer *t)
+static void on_settled(struct vv_loop *loop, struct vv_timer *t)
 {
     struct worker *w = VV_CONTAINER(t, struct worker, reload.settle);
+    if (!vv_gateway_settled(w->gateway)) {
+        vv_loop_timer_at(loop, t, vv_loop_now(loop) + SETTLE_NS);
+        return;
+    }
     w->reload.state = RELOAD_IDLE;
     answer(w, 200, NULL);
     vv_sb_fini(&w->reload.warnings);

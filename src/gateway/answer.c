@@ -232,8 +232,9 @@ bool vv_answer_interim(struct vv_exchange *x, const struct vv_h1_head *head)
     }
     vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
-    if (head->status == 100) {
+    if (head->status == 100 && x->waiting_continue) {
         x->waiting_continue = false;
+        vv_body_wait(x);
     }
     return true;
 }

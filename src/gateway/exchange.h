@@ -130,6 +130,8 @@ static inline bool vv_answer_has_body(const struct vv_exchange *x)
  * empty run: the body is complete (session->body.done). VV_EAGAIN: action->body() will be called. Other
  * errors: the exchange has ended. */
 VV_MUST_CHECK enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data);
+/* The client's time for the next bytes of its body begins now. */
+void vv_body_wait(struct vv_exchange *x);
 /* Starts the body over, for sending it again; false when its beginning is no longer there. */
 VV_MUST_CHECK bool vv_body_rewind(struct vv_exchange *x);
 /* Values for templates of this exchange. */

@@ -3,6 +3,7 @@
 #include "gateway/head_writer.h"
 #include "gateway/session.h"
 
+#define HOPS_MAX 8     /* gateways like this one in a row; more is a loop */
 #define OWN_FIELDS 640 /* names and punctuation of all fields added here */
 
 /* Fields we write ourselves, in every request, from what we know. */
@@ -47,13 +48,33 @@ static void put_framing(struct vv_writer *o, const struct vv_exchange *x)
     }
 }
 
-/* A protocol switch is passed on, except to HTTP/2, which is a matter of this hop alone. */
-static void put_upgrade(struct vv_writer *o, const struct vv_exchange *x)
+bool vv_forward_upgrades(const struct vv_exchange *x)
 {
     const struct vv_h1_field *f = x->req.upgrade ? vv_h1_find(&x->req, VV_FIELD_UPGRADE) : NULL;
-    if (f != NULL && !vv_h1_list_has(f->value, VV_STR("h2c"))) {
+    return f != NULL && !vv_h1_list_has(f->value, VV_STR("h2c"));
+}
+
+bool vv_forward_loops(const struct vv_exchange *x)
+{
+    unsigned hops = 0;
+    if (vv_h1_find(&x->req, VV_FIELD_VIA) == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < x->req.fields_count; i++) {
+        struct vv_str rest = x->req.fields[i].value;
+        struct vv_str hop;
+        while (x->req.fields[i].id == VV_FIELD_VIA && vv_h1_list_next(&rest, &hop)) {
+            hops += vv_str_ends(hop, VV_STR(" vivace"));
+        }
+    }
+    return hops >= HOPS_MAX;
+}
+
+static void put_upgrade(struct vv_writer *o, const struct vv_exchange *x)
+{
+    if (vv_forward_upgrades(x)) {
         vv_put(o, VV_STR("Connection: upgrade\r\n"));
-        vv_put_field(o, VV_STR("Upgrade"), f->value);
+        vv_put_field(o, VV_STR("Upgrade"), vv_h1_find(&x->req, VV_FIELD_UPGRADE)->value);
     }
 }
 

@@ -11,4 +11,8 @@
 
 /* VV_EINVAL: a value of this request must not stand where a template puts it; VV_ENOMEM. */
 VV_MUST_CHECK enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret);
+/* Is a protocol switch asked of the server? Not one to HTTP/2, which is a matter of each hop alone. */
+bool vv_forward_upgrades(const struct vv_exchange *x);
+/* Has the request passed so many gateways like this one that it must be going round in circles? */
+bool vv_forward_loops(const struct vv_exchange *x);
 #endif

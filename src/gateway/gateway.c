@@ -535,6 +535,11 @@ enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings
     return VV_OK;
 }
 
+bool vv_gateway_settled(const struct vv_gateway *g)
+{
+    return g->rt->generation == 1 || g->adopted == g->worker_count;
+}
+
 const struct vv_settings *vv_gateway_settings(const struct vv_gateway *g)
 {
     return g->rt->settings;

@@ -48,6 +48,8 @@ VV_MUST_CHECK enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_sett
                                             const struct vv_listener_fds *listeners, size_t count);
 /* Does the gateway already hold sockets for this listener name and address? */
 bool vv_gateway_has_listener(const struct vv_gateway *g, const char *name, const char *address);
+/* Do all workers run on the newest settings? */
+bool vv_gateway_settled(const struct vv_gateway *g);
 const struct vv_settings *vv_gateway_settings(const struct vv_gateway *g);
 
 /* Stops accepting; sessions end after the exchange they are in. `done` runs on the control loop when

@@ -325,6 +325,15 @@ static enum vv_err body_take(struct vv_session *s, struct vv_str *ret)
     return ret->n > 0 || b->done ? VV_OK : VV_EAGAIN;
 }
 
+void vv_body_wait(struct vv_exchange *x)
+{
+    struct vv_session *s = x->session;
+    if (x->body_timeout_ns != 0) {
+        s->body_wait_ns = vv_worker_now(s->w) + x->body_timeout_ns;
+        vv_session_arm(s);
+    }
+}
+
 enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
 {
     struct vv_session *s = x->session;
@@ -354,9 +363,8 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
                 vv_buf_put(&s->w->bufs, s->more);
                 s->more = NULL;
                 s->at = s->in->end;
-            } else if (x->body_timeout_ns != 0) {
-                s->body_wait_ns = vv_worker_now(s->w) + x->body_timeout_ns;
-                vv_session_arm(s);
+            } else if (!x->waiting_continue) { /* who waits for our 100 is not slow */
+                vv_body_wait(x);
             }
             return VV_EAGAIN;
         }

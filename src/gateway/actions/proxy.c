@@ -244,6 +244,9 @@ static bool pump_request(struct proxy *p)
             return false;
         }
         if (err == VV_EAGAIN) {
+            if (x->waiting_continue) {
+                wait_for(p, timeouts(p)->first_byte_ns); /* the next word is the server's */
+            }
             return true;
         }
     }
@@ -306,7 +309,7 @@ static bool take_head(struct proxy *p)
     if (h->framing == VV_H1_BODY_CHUNKED) {
         vv_h1_chunked_init(&p->chunked);
     }
-    if (h->framing == VV_H1_BODY_TUNNEL && (h->status != 101 || !x->req.upgrade)) {
+    if (h->framing == VV_H1_BODY_TUNNEL && (h->status != 101 || !vv_forward_upgrades(x))) {
         p->head_done = false;
         fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
         return false;
@@ -357,6 +360,9 @@ static enum vv_err parse_head(struct proxy *p)
         if (++p->interims > INTERIMS_MAX) {
             fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
             return VV_ECLOSED;
+        }
+        if (x->waiting_continue && h->status == 100) {
+            vv_uconn_wait(p->u, 0);
         }
         if (x->req.minor > 0 && !vv_answer_interim(x, h)) {
             return VV_ECLOSED;
@@ -708,6 +714,10 @@ static void start(struct vv_exchange *x)
     p->x = x;
     p->retries_left = (unsigned)x->route->service->conf->retries;
     x->service_name = vv_str_from(x->route->service->conf->name);
+    if (vv_forward_loops(x)) {
+        vv_answer_error(x, VV_REASON_LOOP);
+        return;
+    }
     const enum vv_err err = vv_forward_head(x, &p->head);
     if (err != VV_OK) { /* a template refused a value of this request, or memory is out */
         vv_answer_error(x, err == VV_ENOMEM ? VV_REASON_NO_MEMORY : VV_REASON_BAD_REQUEST);
