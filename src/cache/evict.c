@@ -4,14 +4,14 @@
  *           comes back soon after leaving it, goes to the main queue, a clock. Best for objects of
  *           like size and for missed bytes.
  * GDSF:     a heap by L + frequency / size, L being the priority of the last victim: many small
- *           objects instead of one large one. In front of it an admission test in the manner of TinyLFU: a
- *           sketch remembers how often a key was asked for, also while it was not here, and a
+ *           objects instead of one large one. In front of it an admission test in
+ *           the manner of TinyLFU: a sketch remembers how often a key was asked for, also while it was not here, and a
  *           candidate gets in only over victims of lower priority than its own would be. On the
  *           traces this is better than comparing frequencies alone, which suits small caches only.
  *
  * Hits only mark the object (a saturating counter); the marks are folded in when the object is
- * looked at as a victim, so the hit path shares nothing with eviction. With AUTO everything waits in
- * the small queue until the cache is full for the first time, and the spread of sizes decides.
+ * looked at as a victim, so the hit path shares nothing with eviction. With AUTO everything
+ * waits in the small queue until the cache is full for the first time, and the spread of sizes decides.
  * Figures on the traces: bench/micro/replay.c. */
 #include "cache/store_int.h"
 #include <math.h>
@@ -397,8 +397,8 @@ static bool fits(struct vv_cache *c, const struct want *w, const struct want *fr
            c->bodies + w->body_n <= c->conf.body_bytes_max + freed->body_n;
 }
 
-/* Sets victims aside until the candidate fits. They come in order of priority, so the first one that
- * is worth more than the candidate ends it: the candidate would be the next to leave anyway. A
+/* Sets victims aside until the candidate fits. They come in order of priority, so the first one
+ * that is worth more than the candidate ends it: the candidate would be the next to leave anyway. A
  * candidate that needs more than VICTIMS_MAX is judged batch by batch. */
 static enum vv_err gdsf_admit(struct vv_cache *c, uint64_t hash, const struct want *w,
                               uint64_t now_ns)

@@ -1,8 +1,8 @@
 /* src/cache/store.c - looking up without a lock, storing under one.
  *
- * One lock for writers and not one per shard: an insert follows a fetch from upstream, which costs a
- * thousand times as much as the microsecond under the lock, and one order of eviction over the whole
- * cache is worth hits. Memory is allocated and copied outside the lock, after room was made. */
+ * One lock for writers and not one per shard: an insert follows a fetch from upstream, which costs
+ * a thousand times as much as the microsecond under the lock, and one order of eviction over the
+ * whole cache is worth hits. Memory is allocated and copied outside the lock, after room was made. */
 #include "cache/store_int.h"
 #include <stdlib.h>
 
