@@ -1,0 +1,203 @@
+/* src/cache/key.c - one writer with a full mark: sizes are checked where bytes are written, the error is
+ * looked at once. */
+#include "cache/key.h"
+#include "wire/uri.h"
+#include <stdio.h>
+
+#define PART_MARK '\x1f'
+#define ABSENT_MARK '\x1e'
+
+struct out {
+    char *p;
+    size_t n, cap;
+    bool full;
+};
+
+static void put_char(struct out *o, char c)
+{
+    if (o->n < o->cap) {
+        o->p[o->n++] = c;
+    } else {
+        o->full = true;
+    }
+}
+
+static void put(struct out *o, struct vv_str s)
+{
+    if (s.n > o->cap - o->n) {
+        o->full = true;
+    } else if (s.n > 0) {
+        memcpy(o->p + o->n, s.p, s.n);
+        o->n += s.n;
+    }
+}
+
+static void put_lower(struct out *o, struct vv_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        put_char(o, vv_char_lower(s.p[i]));
+    }
+}
+
+static bool put_authority(struct out *o, struct vv_str scheme, struct vv_str authority)
+{
+    struct vv_str host;
+    uint16_t port;
+    char text[8];
+    if (vv_uri_split_authority(authority, &host, &port) != VV_OK) {
+        return false;
+    }
+    const bool v6 = host.n > 0 && host.p[0] != '[' && vv_str_find_char(host, ':') >= 0;
+    put(o, v6 ? VV_STR("[") : (struct vv_str){"", 0});
+    put_lower(o, host);
+    put(o, v6 ? VV_STR("]") : (struct vv_str){"", 0});
+    const uint16_t usual = vv_str_eq_nocase(scheme, VV_STR("https")) ? 443 : 80;
+    if (port != 0 && port != usual) {
+        put(o, (struct vv_str){text, (size_t)snprintf(text, sizeof text, ":%u", port)});
+    }
+    return true;
+}
+
+static struct vv_str name_of(struct vv_str parameter)
+{
+    return vv_str_cut(&parameter, '=');
+}
+
+static bool dropped(const struct vv_key_rules *rules, struct vv_str parameter)
+{
+    const struct vv_str name = name_of(parameter);
+    for (size_t i = 0; i < rules->drop_count; i++) {
+        const struct vv_str d = rules->drop[i];
+        if (d.n > 0 && d.p[d.n - 1] == '*' ? vv_str_starts(name, (struct vv_str){d.p, d.n - 1})
+                                           : vv_str_eq(name, d)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int compare(struct vv_str a, struct vv_str b)
+{
+    const size_t n = a.n < b.n ? a.n : b.n;
+    const int d = n > 0 ? memcmp(a.p, b.p, n) : 0;
+    return d != 0 ? d : a.n < b.n ? -1 : a.n > b.n;
+}
+
+static void put_parameter(struct out *o, struct vv_str parameter, bool *first)
+{
+    put_char(o, *first ? '?' : '&');
+    put(o, parameter);
+    *first = false;
+}
+
+/* A stable insertion sort by name. False: too many, nothing was written. */
+static bool put_sorted(struct out *o, struct vv_str query, const struct vv_key_rules *rules)
+{
+    struct vv_str items[VV_KEY_PARAMETERS_MAX];
+    size_t count = 0;
+    bool first = true;
+    while (query.p != NULL) {
+        const struct vv_str item = vv_str_cut(&query, '&');
+        if (dropped(rules, item)) {
+            continue;
+        }
+        if (count == VV_KEY_PARAMETERS_MAX) {
+            return false;
+        }
+        size_t at = count++;
+        for (; at > 0 && compare(name_of(items[at - 1]), name_of(item)) > 0; at--) {
+            items[at] = items[at - 1];
+        }
+        items[at] = item;
+    }
+    for (size_t i = 0; i < count; i++) {
+        put_parameter(o, items[i], &first);
+    }
+    return true;
+}
+
+static void put_query(struct out *o, struct vv_str query, const struct vv_key_rules *rules)
+{
+    bool first = true;
+    if (query.p == NULL || rules->ignore_query ||
+        (rules->sort_query && put_sorted(o, query, rules))) {
+        return;
+    }
+    while (query.p != NULL) {
+        const struct vv_str item = vv_str_cut(&query, '&');
+        if (!dropped(rules, item)) {
+            put_parameter(o, item, &first);
+        }
+    }
+}
+
+enum vv_err vv_key_build(const struct vv_key_parts *parts, const struct vv_key_rules *rules,
+                         char *out, size_t cap, size_t *ret_n)
+{
+    struct out o = {.p = out, .cap = cap};
+    if (parts->method != VV_METHOD_GET && parts->method != VV_METHOD_HEAD) {
+        put(&o, parts->method_text);
+        put_char(&o, ' ');
+    }
+    put_lower(&o, parts->scheme);
+    put(&o, VV_STR("://"));
+    if (!put_authority(&o, parts->scheme, parts->authority)) {
+        return VV_EINVAL;
+    }
+    put(&o, parts->path.n > 0 ? parts->path : VV_STR("/"));
+    put_query(&o, parts->query, rules);
+    if (parts->body.p != NULL) {
+        put_char(&o, '\0');
+        put(&o, parts->body);
+    }
+    if (o.full) {
+        return VV_ERANGE;
+    }
+    *ret_n = o.n;
+    return VV_OK;
+}
+
+static bool put_part(struct out *o, const struct vv_key_source *source, struct vv_str name)
+{
+    struct vv_str value = {NULL, 0};
+    if (!source->part(source->ctx, name, &value)) {
+        put_char(o, ABSENT_MARK);
+        return true;
+    }
+    for (size_t i = 0; i < value.n; i++) {
+        if ((unsigned char)value.p[i] < 0x20 && value.p[i] != '\t') {
+            return false;
+        }
+    }
+    put_char(o, PART_MARK);
+    put(o, value);
+    put_char(o, PART_MARK);
+    return true;
+}
+
+enum vv_err vv_key_from_template(struct vv_str pattern, const struct vv_key_source *source,
+                                 char *out, size_t cap, size_t *ret_n)
+{
+    struct out o = {.p = out, .cap = cap};
+    while (pattern.n > 0) {
+        const char c = pattern.p[0];
+        if (c != '{' && c != '}') {
+            put_char(&o, c);
+            pattern = (struct vv_str){pattern.p + 1, pattern.n - 1};
+            continue;
+        }
+        const ptrdiff_t end = vv_str_find_char(pattern, '}');
+        if (c == '}' || end < 2) {
+            return VV_EINVAL;
+        }
+        if (!put_part(&o, source, (struct vv_str){pattern.p + 1, (size_t)end - 1})) {
+            return VV_EINVAL;
+        }
+        pattern = (struct vv_str){pattern.p + end + 1, pattern.n - (size_t)end - 1};
+    }
+    if (o.full) {
+        return VV_ERANGE;
+    }
+    *ret_n = o.n;
+    return VV_OK;
+}

@@ -1,0 +1,76 @@
+/* tests/unit/cache/test_vary.c - which requests select the same stored answer (RFC 9111 section 4.1). */
+#include "cache/vary.h"
+#include "cases.h"
+
+static const struct vv_vary_rules all = {.known_codings = false};
+static const struct vv_vary_rules known = {.known_codings = true};
+
+VV_TEST(vary_matches_what_the_table_says)
+{
+    static const struct {
+        const char *vary, *first, *second;
+        bool want;
+    } cases[] = {{"X", "X: 1", "X: 1", true},
+                 {"X", "X: 1", "X: 2", false},
+                 {"X", "X: 1", "", false},
+                 {"X", "", "", true},
+                 {"X", "", "X:", false},
+                 {"X", "X: a", "X: A", false},
+                 {"X", "X: a, b", "X: a~X: b", true},
+                 {"x", "X: 1", "X: 1", true},
+                 {"X, Y", "X: 1~Y: 2", "Y: 2~X: 1", true},
+                 {"X, Y", "X: 1~Y: 2", "X: 1~Y: 3", false},
+                 {"X", "X: 1~Y: 2", "X: 1~Y: 3", true},
+                 {"Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: br,gzip", true},
+                 {"Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: GZIP", true},
+                 {"Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: br", false},
+                 {"Accept-Encoding", "Accept-Encoding: gzip, x", "Accept-Encoding: gzip", false},
+                 {"Accept-Encoding", "Accept-Encoding: gzip;q=0", "Accept-Encoding: gzip", false},
+                 {"Accept-Encoding", "Accept-Encoding: x-gzip", "Accept-Encoding: gzip", true},
+                 {"Accept-Language", "Accept-Language: de, en", "Accept-Language: DE,en", true},
+                 {"Accept-Language", "Accept-Language: de, en", "Accept-Language: en, de", false},
+                 {"Accept", "Accept: a/b, c/d", "Accept: c/d,a/b", true},
+                 {"Accept", "Accept: a/b;p=\",\"", "Accept: a/b;p=\",\"", true}};
+    static struct head_case one, two, answer;
+    for (size_t i = 0; i < VV_COUNT(cases); i++) {
+        char field[64], key[512];
+        size_t n = 0;
+        snprintf(field, sizeof field, "Vary: %s", cases[i].vary);
+        (void)request_of(&one, "GET", cases[i].first);
+        VV_CHECK_INT(
+            vv_vary_second(&one.head, answer_of(&answer, 200, field), &all, key, sizeof key, &n),
+            VV_OK);
+        if (!vv_vary_matches(&one.head, (struct vv_str){key, n}, &all) ||
+            vv_vary_matches(request_of(&two, "GET", cases[i].second), (struct vv_str){key, n},
+                            &all) != cases[i].want) {
+            fail_msg("row %zu: %s | %s", i, cases[i].first, cases[i].second);
+        }
+    }
+}
+
+VV_TEST(vary_key_names_fields_once_in_rising_order)
+{
+    static struct head_case req, answer;
+    char key[128];
+    size_t n = 0;
+    (void)request_of(&req, "GET", "B: 1");
+    VV_CHECK_INT(vv_vary_second(&req.head, answer_of(&answer, 200, "Vary: b, A~Vary: B"), &all, key,
+                                128, &n),
+                 VV_OK);
+    VV_CHECK_SLICE(((struct vv_str){key, n}), "a \nb:1\n");
+    VV_CHECK_INT(vv_vary_second(&req.head, &answer.head, &all, key, 3, &n), VV_ERANGE);
+    VV_CHECK_INT(vv_vary_second(&req.head, answer_of(&answer, 200, "Vary: *"), &all, key, 9, &n),
+                 VV_EINVAL);
+}
+
+VV_TEST(vary_by_known_codings_forgets_the_others)
+{
+    static struct head_case one, two, answer;
+    char key[128];
+    size_t n = 0;
+    (void)answer_of(&answer, 200, "Vary: Accept-Encoding");
+    (void)request_of(&one, "GET", "Accept-Encoding: gzip, compress");
+    VV_CHECK_INT(vv_vary_second(&one.head, &answer.head, &known, key, sizeof key, &n), VV_OK);
+    (void)request_of(&two, "GET", "Accept-Encoding: gzip");
+    VV_CHECK(vv_vary_matches(&two.head, (struct vv_str){key, n}, &known));
+}
