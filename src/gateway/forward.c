@@ -158,7 +158,6 @@ static enum vv_err new_path(struct vv_exchange *x, struct vv_str *path)
 enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
 {
     const struct vv_edits *edits = &x->route->request_edits;
-    const struct vv_session *s = x->session;
     struct vv_str *value = NULL;
     struct vv_str path;
     size_t bytes = OWN_FIELDS + x->req.head_bytes + x->req.fields_count * 2;
@@ -175,7 +174,7 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
         host = vv_str_from(x->route->service->conf->name); /* HTTP/1.0 without Host */
     }
     bytes += path.n + host.n + 2 * x->req.authority.n + x->forwarded.n + x->forwarded_for.n +
-             3 * sizeof s->client_ip + x->client_ip.n + x->id.n;
+             3 * sizeof x->session->client_ip + x->client_ip.n + x->id.n;
     char *start = vv_arena_alloc(&x->arena, bytes);
     if (start == NULL) {
         return VV_ENOMEM;

@@ -58,7 +58,7 @@ static enum vv_err compile_hosts(struct vv_listener *l, const struct vv_conf_lis
             return VV_ENOMEM;
         }
         for (char *c = name; *c != '\0'; c++) {
-            *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+            *c = vv_char_lower(*c);
         }
         l->host[l->host_count++] = vv_str_from(name);
     }

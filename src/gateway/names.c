@@ -362,6 +362,18 @@ static struct entry *entry_by_any_name(struct group *g, const char *name)
     return NULL;
 }
 
+static enum vv_err remove_entry(struct group *g, struct entry *e)
+{
+    vv_list_del(&e->node);
+    const enum vv_err err = rebuild(g);
+    if (err != VV_OK) {
+        vv_list_push_back(&g->entries, &e->node); /* it is still in use */
+        return err;
+    }
+    entry_free(e);
+    return VV_OK;
+}
+
 enum vv_err vv_names_change(struct vv_names *n, const struct vv_server_change *c)
 {
     struct group *g = find_group(n, c->service);
@@ -381,11 +393,7 @@ enum vv_err vv_names_change(struct vv_names *n, const struct vv_server_change *c
         break;
     }
     case VV_SERVER_REMOVE:
-        if (e == NULL) {
-            return VV_ENOENT;
-        }
-        entry_free(e);
-        return rebuild(g);
+        return e != NULL ? remove_entry(g, e) : VV_ENOENT;
     case VV_SERVER_CHANGE:
         if (e == NULL) {
             return VV_ENOENT;

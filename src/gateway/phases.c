@@ -33,8 +33,7 @@ static bool lower_host(struct vv_exchange *x)
         return false;
     }
     for (size_t i = 0; i < host.n; i++) {
-        const char c = host.p[i];
-        lower[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+        lower[i] = vv_char_lower(host.p[i]);
     }
     x->host = (struct vv_str){lower, host.n};
     return true;

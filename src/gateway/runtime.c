@@ -75,6 +75,7 @@ static enum vv_err build_services(struct vv_runtime *rt, const struct vv_runtime
     if (rt->service == NULL) {
         return VV_ENOMEM;
     }
+    rt->service_count = 0;
     for (size_t i = 0; i < count; i++) {
         struct vv_service *s = &rt->service[rt->service_count++];
         s->conf = list->item[i];

@@ -675,6 +675,7 @@ static void attempt(struct proxy *p)
             vv_answer_error(x, x->attempts > 0 ? p->last_reason : VV_REASON_NO_SERVER);
             return;
         }
+        VV_ASSERT(p->server != NULL);
         x->attempts++;
         x->server_name = vv_arena_str(&x->arena, vv_str_from(p->server->name));
         p->asked_ns = p->pick.now_ns;
