@@ -31,7 +31,7 @@ void vv_cc_init(struct vv_cc *cc)
 static bool delta_seconds(struct vv_str s, uint32_t *ret)
 {
     uint64_t v = 0;
-    if (s.n == 0) {
+    if (s.p == NULL || s.n == 0) {
         return false;
     }
     for (size_t i = 0; i < s.n; i++) {
@@ -66,8 +66,8 @@ static bool next_raw(struct vv_str *rest, struct vv_str *ret_item)
     return false;
 }
 
-/* White space beside "=" is no part of the grammar: it stays in the value, which then is no number, or
- * after the name, which is trimmed so that a broken restriction still restricts. */
+/* White space beside "=" is no part of the grammar: it stays in the value, which then is no number,
+ * or after the name, which is trimmed so that a broken restriction still restricts. */
 static struct member split(struct vv_str item)
 {
     struct member m = {.name = item};

@@ -1,8 +1,8 @@
 /* src/cache/directives.h - Cache-Control and its relatives: what both sides say about caching.
  *
  * Model:     all fields of one message become one struct; of a repeated directive the most
- *            restrictive counts (the lowest age, the highest min-fresh). A max-age or s-maxage that is
- *            no number counts as 0: stale. Numbers over 2^31 count as 2^31.
+ *            restrictive counts (the lowest age, the highest min-fresh). A max-age or s-maxage that
+ *            is no number counts as 0: stale. Numbers over 2^31 count as 2^31.
  * Source:    RFC 9111 sections 1.2.2, 4.2.1, 5.2 and 5.4, RFC 5861, RFC 8246, RFC 9213 with
  *            RFC 8941 (structured fields), Edge Architecture Specification 1.0 (Surrogate-Control).
  * Units:     *_s are seconds; VV_CC_UNSET: not said.
@@ -60,8 +60,8 @@ struct vv_cc {
     uint32_t number[VV_CC_NUMBER_COUNT]; /* seconds, VV_CC_UNSET */
     struct vv_cc_fields no_cache, private_fields;
     bool present; /* a field of the family is there */
-    bool
-        targeted; /* from a targeted field: Cache-Control and Expires do not count (RFC 9213 2.2) */
+    /* From a targeted field: Cache-Control and Expires do not count (RFC 9213 section 2.2). */
+    bool targeted;
 };
 
 static inline bool vv_cc_has(const struct vv_cc *cc, enum vv_cc_flag flag)
@@ -72,18 +72,18 @@ static inline bool vv_cc_has(const struct vv_cc *cc, enum vv_cc_flag flag)
 void vv_cc_init(struct vv_cc *cc);
 /* Adds one Cache-Control value (RFC 9111 section 5.2). */
 void vv_cc_add(struct vv_cc *cc, struct vv_str value);
-/* Reads a targeted field: a dictionary (RFC 9213 section 2.1, RFC 8941 section 3.2), in which the last
- * of a repeated key counts. False: malformed or empty, then *cc is untouched and the field must be
- * ignored. Values of a wrong type count as absent. */
+/* Reads a targeted field: a dictionary (RFC 9213 section 2.1, RFC 8941 section 3.2), in which the
+ * last of a repeated key counts. False: malformed or empty, then *cc is untouched and the field
+ * must be ignored. Values of a wrong type count as absent. */
 VV_MUST_CHECK bool vv_cc_read_targeted(struct vv_cc *cc, struct vv_str value);
-/* Adds one Surrogate-Control value: like Cache-Control, and max-age=60+30 adds 30 seconds in which a
- * stale answer may be sent (Edge Architecture Specification section 2.2). */
+/* Adds one Surrogate-Control value: like Cache-Control, and max-age=60+30 adds 30 seconds in which
+ * a stale answer may be sent (Edge Architecture Specification section 2.2). */
 void vv_cc_add_surrogate(struct vv_cc *cc, struct vv_str value);
 
 /* Of a request; without Cache-Control, Pragma: no-cache counts (RFC 9111 section 5.4). */
 void vv_cc_of_request(const struct vv_h1_head *req, struct vv_cc *ret);
-/* Of an answer: the first field of `targets` that is there and well-formed, else Surrogate-Control if
- * `surrogate`, else Cache-Control (RFC 9213 section 2.2). */
+/* Of an answer: the first field of `targets` that is there and well-formed, else Surrogate-Control
+ * if `surrogate`, else Cache-Control (RFC 9213 section 2.2). */
 void vv_cc_of_answer(const struct vv_h1_head *answer, const struct vv_str *targets,
                      size_t targets_count, bool surrogate, struct vv_cc *ret);
 /* Is a field name in the lists? Case-insensitive (RFC 9111 sections 5.2.2.4 and 5.2.2.7). */

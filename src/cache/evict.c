@@ -5,14 +5,15 @@
  *           like size and for missed bytes.
  * GDSF:     a heap by L + frequency / size, L being the priority of the last victim: many small
  *           objects instead of one large one. In front of it an admission test in
- *           the manner of TinyLFU: a sketch remembers how often a key was asked for, also while it was not here, and a
- *           candidate gets in only over victims of lower priority than its own would be. On the
- *           traces this is better than comparing frequencies alone, which suits small caches only.
+ *           the manner of TinyLFU: a sketch remembers how often a key was asked for, also while it
+ *           was not here, and a candidate gets in only over victims of lower priority than its own
+ *           would be. On the traces this is better than comparing frequencies alone, which suits
+ *           small caches only.
  *
  * Hits only mark the object (a saturating counter); the marks are folded in when the object is
  * looked at as a victim, so the hit path shares nothing with eviction. With AUTO everything
- * waits in the small queue until the cache is full for the first time, and the spread of sizes decides.
- * Figures on the traces: bench/micro/replay.c. */
+ * waits in the small queue until the cache is full for the first time, and the spread of sizes
+ * decides. Figures on the traces: bench/micro/replay.c. */
 #include "cache/store_int.h"
 #include <math.h>
 
@@ -164,14 +165,14 @@ static bool heap_room(struct vv_cache *c, size_t objects)
         return true;
     }
     uint64_t charged;
-    const size_t bytes = room * sizeof(e->heap[0]);
+    const size_t bytes = room * sizeof(struct vv_cache_object *);
     struct vv_cache_object **heap =
         vv_cache_mem_room(c, bytes) ? vv_cache_mem(c, bytes, &charged) : NULL;
     if (heap == NULL) {
         return false;
     }
     if (e->heap != NULL) {
-        memcpy(heap, e->heap, e->heap_n * sizeof(heap[0]));
+        memcpy(heap, e->heap, e->heap_n * sizeof(struct vv_cache_object *));
         vv_cache_mem_free(c, e->heap, vv_cache_usable(e->heap));
     }
     e->heap = heap;

@@ -19,8 +19,8 @@ struct vv_cache_times { /* of one exchange with the origin */
     bool has_modified;
 };
 
-/* Reads Date, Age and Last-Modified. Age may not be negative or a list: the first member counts if it
- * is a number, else the field is ignored (section 5.1). */
+/* Reads Date, Age and Last-Modified. Age may not be negative or a list: the first member counts if
+ * it is a number, else the field is ignored (section 5.1). */
 struct vv_cache_times vv_cache_times_of(const struct vv_h1_head *answer, int64_t request_ms,
                                         int64_t response_ms);
 /* corrected_initial_age (section 4.2.3). */
@@ -36,12 +36,12 @@ enum vv_fresh_source {                /* which rule of section 4.2.1 gave the li
                        VV_FRESH_HEURISTIC,
                        VV_FRESH_CONFIG,
 };
-/* freshness_lifetime in seconds (section 4.2.1) without heuristics. Expires that is no date is in the
- * past (section 5.3); a targeted field switches Expires off (RFC 9213 section 2.2). */
+/* freshness_lifetime in seconds (section 4.2.1) without heuristics. Expires that is no date is in
+ * the past (section 5.3); a targeted field switches Expires off (RFC 9213 section 2.2). */
 enum vv_fresh_source vv_cache_lifetime(const struct vv_h1_head *answer, const struct vv_cc *cc,
                                        const struct vv_cache_times *t, uint32_t *ret_s);
-/* Heuristic lifetime (section 4.2.2): `ppm` of the time since Last-Modified, at most max_s. 0 without
- * that field. */
+/* Heuristic lifetime (section 4.2.2): `ppm` of the time since Last-Modified, at most max_s. 0
+ * without that field. */
 uint32_t vv_cache_heuristic_s(const struct vv_cache_times *t, uint32_t ppm, uint32_t max_s);
 /* Status codes that may be kept without explicit freshness (RFC 9110 section 15.1); 206 is among
  * them but not kept here as a whole. */

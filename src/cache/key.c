@@ -1,5 +1,5 @@
-/* src/cache/key.c - one writer with a full mark: sizes are checked where bytes are written, the error is
- * looked at once. */
+/* src/cache/key.c - one writer with a full mark: sizes are checked where bytes are written, the
+ * error is looked at once. */
 #include "cache/key.h"
 #include "wire/uri.h"
 #include <stdio.h>

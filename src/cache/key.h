@@ -2,8 +2,8 @@
  *
  * Model:     scheme://host[:port]path[?query], the target URI as it goes upstream, with the host in
  *            lower case and without the scheme's own port. GET and HEAD share it; another method
- *            stands in front. A key template puts parts of the request between literal text; each part
- *            is framed by a byte that no request holds, so parts never run into each other.
+ *            stands in front. A key template puts parts of the request between literal text; each
+ *            part is framed by a byte that no request holds, so parts never run into each other.
  * Source:    RFC 9111 section 2 (cache key), RFC 9110 section 4.2.3 (equal URIs).
  * Threads:   pure. Errors: VV_ERANGE when `cap` is too small, VV_EINVAL as said.
  */
@@ -27,9 +27,9 @@ struct vv_key_parts { /* borrowed */
     struct vv_str body; /* of a method other than GET and HEAD, opt-in; p NULL: none */
 };
 
-/* The key's bytes (section 2). A body is part of the key as it is, behind a zero byte: two bodies are
- * one only if they are equal, which no digest can promise. VV_EINVAL: the authority is malformed. A
- * query of more than VV_KEY_PARAMETERS_MAX parameters is not sorted. */
+/* The key's bytes (section 2). A body is part of the key as it is, behind a zero byte: two bodies
+ * are one only if they are equal, which no digest can promise. VV_EINVAL: the authority is
+ * malformed. A query of more than VV_KEY_PARAMETERS_MAX parameters is not sorted. */
 VV_MUST_CHECK enum vv_err vv_key_build(const struct vv_key_parts *parts,
                                        const struct vv_key_rules *rules, char *out, size_t cap,
                                        size_t *ret_n);
@@ -39,7 +39,7 @@ struct vv_key_source {
     bool (*part)(void *ctx, struct vv_str name, struct vv_str *ret_value);
     void *ctx;
 };
-/* "{host}{path}:{header.X-Tenant}". VV_EINVAL: braces do not pair, or a value holds a control byte. */
+/* "{host}{path}:{header.X-Tenant}". VV_EINVAL: braces do not pair or a value has control bytes. */
 VV_MUST_CHECK enum vv_err vv_key_from_template(struct vv_str pattern,
                                                const struct vv_key_source *source, char *out,
                                                size_t cap, size_t *ret_n);

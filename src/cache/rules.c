@@ -1,5 +1,5 @@
-/* src/cache/rules.c - refusals are asked in the order of cost and of how well they explain: what the
- * method and status rule out, then what was said, then what is missing. */
+/* src/cache/rules.c - refusals are asked in the order of cost and of how well they explain: what
+ * the method and status rule out, then what was said, then what is missing. */
 #include "cache/rules.h"
 
 #define MS 1000
@@ -30,7 +30,7 @@ bool vv_cache_serves(const struct vv_h1_head *req, const struct vv_cache_options
            (req->method == VV_METHOD_POST && o->keep_post);
 }
 
-/* The codes whose caching behaviour this cache knows (RFC 9111 section 3). 206 is not implemented. */
+/* The codes whose caching this cache knows (RFC 9111 section 3). 206 is not implemented. */
 static bool understood(int status)
 {
     static const int extra[] = {201, 202, 302, 303, 307, 400, 401, 402, 403,
@@ -54,8 +54,8 @@ static const struct vv_cache_ttl *ttl_of(const struct vv_cache_options *o, int s
     return NULL;
 }
 
-/* Which lifetime counts: an override, the origin, the settings, the heuristic. `public` alone allows
- * keeping but gives no time, so the heuristic applies to any status then (section 4.2.2). */
+/* Which lifetime counts: an override, the origin, the settings, the heuristic. `public` alone
+ * allows keeping but gives no time, so the heuristic applies to any status then (section 4.2.2). */
 static enum vv_fresh_source lifetime_of(const struct vv_h1_head *answer, const struct vv_cc *cc,
                                         const struct vv_cache_options *o,
                                         const struct vv_cache_times *t, uint32_t *ret_s)

@@ -3,12 +3,13 @@
  *
  * Model:     vv_cache_judge_store() reads the heads once and leaves what matters later in a plain
  *            struct of facts, which is kept beside the object; vv_cache_judge_use() needs only the
- *            facts, the directives of the request and the time. Every verdict is a table row with the
- *            section that decided.
- * Source:    RFC 9111 sections 3 to 3.5, 4, 4.2, 5.2; RFC 5861; RFC 8246; RFC 9213. Beyond it: answers
- *            with Set-Cookie are kept only if public or by option (RFC 9111 section 7.3 warns of them),
- *            and stale-while-revalidate beside s-maxage is obeyed though section 5.2.2.10 lets
- *            s-maxage forbid stale answers: the origin said both, about different times.
+ *            facts, the directives of the request and the time. Every verdict is a table row with
+ *            the section that decided.
+ * Source:    RFC 9111 sections 3 to 3.5, 4, 4.2, 5.2; RFC 5861; RFC 8246; RFC 9213. Beyond it:
+ *            answers with Set-Cookie are kept only if public or by option (RFC 9111 section 7.3
+ *            warns of them), and stale-while-revalidate beside s-maxage is obeyed though section
+ *            5.2.2.10 lets s-maxage forbid stale answers: the origin said both, about different
+ *            times.
  * Units:     *_s seconds, *_ms milliseconds, instants since 1970. Threads: pure.
  */
 #ifndef VV_CACHE_RULES_H
@@ -98,13 +99,13 @@ struct vv_cache_facts { /* kept with the object: plain bytes, no pointers */
     bool immutable;       /* RFC 8246 */
 };
 
-/* May the answer be kept (sections 3, 3.3, 3.5)? *ret_facts is set only for VV_STORE_WHY_STORED; `cc`
- * is vv_cc_of_answer(). Fields that may not be kept are vv_cache_keeps_field()'s matter. */
+/* May the answer be kept (sections 3, 3.3, 3.5)? *ret_facts is set only for VV_STORE_WHY_STORED;
+ * `cc` is vv_cc_of_answer(). Fields that may not be kept are vv_cache_keeps_field()'s matter. */
 enum vv_store_why vv_cache_judge_store(const struct vv_h1_head *req, const struct vv_cc *req_cc,
                                        const struct vv_h1_head *answer, const struct vv_cc *cc,
                                        const struct vv_cache_options *o, int64_t request_ms,
                                        int64_t response_ms, struct vv_cache_facts *ret_facts);
-/* The facts of an answer that is known to be kept: also of a stored head renewed by a 304 (4.3.4). */
+/* The facts of an answer that is known to be kept, or was renewed by a 304 (section 4.3.4). */
 struct vv_cache_facts vv_cache_facts_of(const struct vv_h1_head *answer, const struct vv_cc *cc,
                                         const struct vv_cache_options *o, int64_t request_ms,
                                         int64_t response_ms);
@@ -125,12 +126,12 @@ struct vv_use {
     uint64_t age_ms; /* for the Age field, in seconds rounded down */
     int64_t ttl_ms;  /* what is left of the lifetime; negative: stale for so long */
 };
-/* May the stored answer, whose keys match, be sent (section 4)? `soft`: softly purged, stale from now.
- * facts NULL: nothing matched. */
+/* May the stored answer, whose keys match, be sent (section 4)? `soft`: softly purged, stale from
+ * now. facts NULL: nothing matched. */
 struct vv_use vv_cache_judge_use(const struct vv_cache_facts *facts, const struct vv_cc *req_cc,
                                  const struct vv_cache_options *o, bool soft, int64_t now_ms);
-/* The origin failed: may the stored answer be sent all the same (RFC 5861 section 4, RFC 9111 4.2.4)?
- * `status` is the failure: 500, 502, 503 or 504 count; 0: no answer came. */
+/* The origin failed: may the stored answer be sent all the same (RFC 5861 section 4, RFC 9111
+ * 4.2.4)? `status` is the failure: 500, 502, 503 or 504 count; 0: no answer came. */
 bool vv_cache_serves_on_error(const struct vv_cache_facts *facts, const struct vv_cc *req_cc,
                               const struct vv_cache_options *o, int status, bool soft,
                               int64_t now_ms);

@@ -38,7 +38,7 @@ static void collect(void *ctx, const struct vv_cache_object *o, bool soft)
     struct list *l = ctx;
     if (l->n == l->room && !l->failed) {
         const size_t room = l->room > 0 ? l->room * 2 : 1024;
-        void *items = realloc(l->items, room * sizeof(*l->items));
+        void *items = realloc(l->items, room * sizeof(struct vv_cache_object *));
         l->items = items != NULL ? items : l->items;
         void *flags = realloc(l->soft, room * sizeof(*l->soft));
         l->soft = flags != NULL ? flags : l->soft;
@@ -81,6 +81,10 @@ static bool write_object(FILE *out, const struct vv_cache_object *o, bool soft, 
         }
         *buf = grown;
         *room = r.payload_n;
+    }
+    if (*buf == NULL) { /* nothing in it but the record itself */
+        r.sum = sum_of(&r, (struct vv_str){NULL, 0});
+        return fwrite(&r, sizeof(r), 1, out) == 1;
     }
     char *at = mempcpy(*buf, vv_cache_meta(o), o->meta_n);
     at = mempcpy(at, vv_cache_tags(o), tags_bytes);

@@ -2,7 +2,7 @@
  *
  * One lock for writers and not one per shard: an insert follows a fetch from upstream, which costs
  * a thousand times as much as the microsecond under the lock, and one order of eviction over the
- * whole cache is worth hits. Memory is allocated and copied outside the lock, after room was made. */
+ * whole cache is worth hits. Memory is taken and filled outside the lock, once there is room. */
 #include "cache/store_int.h"
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* src/cache/validate.c - what a cache must not judge (If-Match, If-Unmodified-Since) is not judged here;
- * wire/conditional.h does that for those who have the file itself. */
+/* src/cache/validate.c - what a cache must not judge (If-Match, If-Unmodified-Since) is not judged
+ * here; wire/conditional.h does that for those who have the file itself. */
 #include "cache/validate.h"
 #include "wire/conditional.h"
 #include "wire/date.h"
@@ -84,6 +84,9 @@ bool vv_cache_freshens(const struct vv_h1_head *not_modified, const struct vv_h1
     const struct vv_str old = value_of(stored, VV_FIELD_ETAG);
     if (etag.n > 0) {
         const bool strong = !is_weak(etag);
+        if (old.p == NULL) {
+            return false;
+        }
         return strong ? vv_str_eq(etag, old) : vv_str_eq(opaque(etag), opaque(old));
     }
     const struct vv_str modified = value_of(not_modified, VV_FIELD_LAST_MODIFIED);

@@ -1,5 +1,5 @@
-/* src/cache/vary.c - lists are sorted by insertion in place of pointers: they are short, and a list that
- * is not short is compared as it came. */
+/* src/cache/vary.c - lists are sorted by insertion in place of pointers: they are short, and a list
+ * that is not short is compared as it came. */
 #include "cache/vary.h"
 #include "wire/encoding.h"
 

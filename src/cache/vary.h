@@ -1,11 +1,12 @@
 /* src/cache/vary.h - the secondary key: what the fields named by Vary said in a request.
  *
  * Model:     one line for each distinct name, in rising order: the name, then " " (the field was
- *            absent) or ":" and its normal form, then a line feed, which no field value contains. The key
- *            names its own fields, so a later request is matched by writing the key again for it.
- *            Normal forms: several fields are one list; Accept-Encoding is the codings by weight,
- *            Accept and Accept-Charset lists are sorted, Accept-Language keeps its order (RFC 9110
- *            12.5.4), all four without white space or upper case. Other fields: bytes are compared.
+ *            absent) or ":" and its normal form, then a line feed, which no field value contains.
+ *            The key names its own fields, so a later request is matched by writing the key again
+ *            for it. Normal forms: several fields are one list; Accept-Encoding is the codings by
+ *            weight, Accept and Accept-Charset lists are sorted, Accept-Language keeps its order
+ *            (RFC 9110 12.5.4), all four without white space or upper case. Other fields: bytes are
+ *            compared.
  * Source:    RFC 9111 section 4.1, RFC 9110 sections 12.5 and 5.3. Threads: pure.
  */
 #ifndef VV_CACHE_VARY_H
@@ -21,7 +22,7 @@ struct vv_vary_rules {
 };
 
 /* Writes the secondary key of an answer to `req` (section 4.1). VV_OK with *ret_n 0: no Vary.
- * VV_EINVAL: "*" or more than VV_VARY_NAMES_MAX names: do not keep. VV_ERANGE: `cap` is too small. */
+ * VV_EINVAL: "*" or more than VV_VARY_NAMES_MAX names: do not keep. VV_ERANGE: `cap` too small. */
 VV_MUST_CHECK enum vv_err vv_vary_second(const struct vv_h1_head *req,
                                          const struct vv_h1_head *answer,
                                          const struct vv_vary_rules *rules, char *out, size_t cap,

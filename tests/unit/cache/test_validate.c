@@ -1,4 +1,4 @@
-/* tests/unit/cache/test_validate.c - conditions, 304 in both directions, what a change invalidates. */
+/* tests/unit/cache/test_validate.c - conditions, 304 both ways, what a change invalidates. */
 #include "cache/validate.h"
 #include "cases.h"
 

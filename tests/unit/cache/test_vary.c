@@ -1,4 +1,4 @@
-/* tests/unit/cache/test_vary.c - which requests select the same stored answer (RFC 9111 section 4.1). */
+/* tests/unit/cache/test_vary.c - which requests select the same stored answer (RFC 9111 4.1). */
 #include "cache/vary.h"
 #include "cases.h"
 
