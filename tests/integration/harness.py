@@ -69,26 +69,52 @@ def wait_for(what, condition, seconds=None):
 
 # ------------------------------------------------------------------------------------------ ports
 
-_given = set()
+PORTS = range(12000, 32000)  # below the ephemeral range, so that no client socket takes them
+BLOCK = 50
+
+_claims = []  # (first port, the socket that holds the claim) of this process's blocks
+_left = []  # ports of them that were not given yet
+
+
+def _claim_block():
+    """Takes a block of ports for this process; False when all are taken.
+
+    Suites run side by side, and a port that is free now may be bound by the neighbour a moment
+    later. An abstract socket's name can be bound once on the machine and goes with its process, so
+    no two processes of the tests ever look into the same block.
+    """
+    firsts = list(PORTS[::BLOCK])
+    random.Random(os.urandom(8)).shuffle(firsts)
+    for first in firsts:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0vivace-tests-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append((first, claim))
+        _left.extend(range(first, first + BLOCK))
+        return True
+    return False
 
 
 def free_port(address="127.0.0.1"):
-    """A port nobody listens on, below the ephemeral range so that no client socket takes it."""
-    rng = random.Random(os.urandom(8))
+    """A port nobody listens on and no other process of the tests will be given."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    for _ in range(1000):
-        port = rng.randrange(12000, 32000)
-        if port in _given:
-            continue
+    again = True
+    while True:
+        if not _left and not _claim_block():
+            assert again and _claims, "no free port"
+            again = False  # a long run on a crowded machine: what was given before is free by now
+            _left.extend(first + i for first, _ in _claims for i in range(BLOCK))
+        port = _left.pop(0)
         with socket.socket(family) as s, socket.socket(family, socket.SOCK_DGRAM) as u:
             try:
                 s.bind((address, port))
                 u.bind((address, port))
             except OSError:
                 continue
-        _given.add(port)
         return port
-    raise AssertionError("no free port")
 
 
 # ---------------------------------------------------------------------------------------- messages
@@ -567,6 +593,7 @@ class Gateway:
         self.admin_port = free_port()
         self.process = None
         self.expect_reports = False
+        self.given = dict(config)
         self.config = self.fill(config)
         self.write()
         if start:
@@ -601,6 +628,38 @@ class Gateway:
             yaml.safe_dump(self.config, f, sort_keys=False, width=1000)
 
     def start(self, wait=True):
+        """Starts the process. A port that a stranger took since it was chosen is chosen again."""
+        for attempt in range(5):
+            self.launch()
+            if not wait:
+                return
+            try:
+                self.wait_ready()
+                return
+            except AssertionError:
+                if attempt == 4 or "ddress already in use" not in self.log() or not self.move():
+                    raise
+
+    def move(self):
+        """Chooses new ports for those that were chosen here; False when the test set them all."""
+        moved = {self.admin_port: free_port()} if "admin" not in self.given else {}
+        for name, value in (self.given.get("listen") or {"web": {}}).items():
+            if "address" not in value and "port" not in value:
+                moved[self.ports[name]] = free_port()
+        with open(self.file) as f:
+            text = f.read()
+        for old, new in moved.items():
+            text = text.replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
+        with open(self.file, "w") as f:
+            f.write(text)
+        self.config = yaml.safe_load(text)
+        self.ports = {n: moved.get(p, p) for n, p in self.ports.items()}
+        self.admin_port = moved.get(self.admin_port, self.admin_port)
+        self.process = None
+        os.truncate(self.log_path, 0)
+        return bool(moved)
+
+    def launch(self):
         env = dict(os.environ)
         env.setdefault("ASAN_OPTIONS", "abort_on_error=0:exitcode=99:detect_leaks=1")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=0")
@@ -617,8 +676,6 @@ class Gateway:
                 cwd=self.folder,
                 start_new_session=True,
             )
-        if wait:
-            self.wait_ready()
 
     def wait_ready(self):
         def ready():

@@ -13,12 +13,14 @@ import pytest
 
 from harness import SCALE, Closed, free_port, ok, request, wait_for
 
-WAIT = 0.4 * SCALE  # the timeouts under test
-TIMEOUTS = {
-    "connect": f"{int(WAIT * 1000)}ms",
-    "first_byte": f"{int(WAIT * 1000)}ms",
-    "idle": f"{int(WAIT * 1000)}ms",
-}
+# The timeouts under test: short against PATIENCE, long against what a loaded machine may delay.
+WAIT = 1.5 * max(1.0, SCALE / 2)
+
+
+def timeouts(seconds):
+    return {name: f"{int(seconds * 1000)}ms" for name in ("connect", "first_byte", "idle")}
+
+
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n"
 BODY = b"b" * 2000
 
@@ -69,7 +71,7 @@ def garble(conn, moment):
 
 
 def slow(conn, moment):
-    """Late, but in time: each pause is a quarter of what is allowed."""
+    """Late, but in time: a pause is a small part of what is allowed."""
     pause = WAIT / 4
     conn.sleep(pause)
     if moment == "connect":
@@ -120,7 +122,9 @@ def test_fault_matrix(gateway, origin, app, load, fault, moment):
     bad, good = origin(handler), app()
     gw = gateway(
         {
-            "defaults": {"timeouts": TIMEOUTS},
+            # only what hangs may meet a timeout, however slow the machine is; what is slow needs one
+            # that each of its pauses keeps well within
+            "defaults": {"timeouts": timeouts(WAIT if fault == "hanging" else WAIT * 6)},
             "services": {"bad": {"servers": [bad.url], "max_fails": 0}, "good": [good.url]},
             "routes": [{"path": "/bad", "to": "bad"}, {"path": "/", "to": "good"}],
         }
@@ -142,7 +146,7 @@ def test_fault_matrix(gateway, origin, app, load, fault, moment):
     assert hurt["answered"] + hurt["lost"] >= 8, "the load must have moved on"
 
     assert set(fine["statuses"]) == {"200"} and fine["lost"] == 0 and fine["stale"] == 0, fine
-    assert fine["max_ms"] < 1000 * SCALE, "a worker stalled"
+    assert fine["max_ms"] < max(WAIT, 1.5 * SCALE) * 1000, "a worker stalled"
 
     gw.books_balance()
     m = gw.metrics()
@@ -180,7 +184,7 @@ def test_a_server_that_never_accepts_is_504(gateway, load):
             f.connect_ex(s.getsockname())
         gw = gateway(
             {
-                "defaults": {"timeouts": TIMEOUTS},
+                "defaults": {"timeouts": timeouts(WAIT)},
                 "services": {"full": {"servers": [f"127.0.0.1:{s.getsockname()[1]}"], "max_fails": 0, "retries": 0}},
                 "routes": [{"path": "/", "to": "full"}],
             }
@@ -342,7 +346,7 @@ def test_a_frozen_server_does_not_stop_the_others(gateway, app, load):
     frozen, fine = app(), app()
     gw = gateway(
         {
-            "defaults": {"timeouts": TIMEOUTS},
+            "defaults": {"timeouts": timeouts(WAIT)},
             "services": {"a": {"servers": [frozen.url, fine.url], "fail_timeout": "30s", "max_fails": 3}},
             "routes": [{"path": "/", "to": "a"}],
         }

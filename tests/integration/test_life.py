@@ -6,12 +6,13 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
 
 import harness
-from harness import Closed, SANITIZER, SCALE, free_port, wait_for
+from harness import Closed, PATIENCE, SANITIZER, SCALE, free_port, wait_for
 
 SIMPLE = {"routes": [{"path": "/", "respond": {"body": "ok"}}]}
 
@@ -42,6 +43,18 @@ def test_a_busy_port_is_named_and_nothing_starts(gateway):
         assert gw.process.wait(20 * SCALE) == 1
         assert f"127.0.0.1:{port}" in gw.log() and "in use" in gw.log()
         gw.process = None
+
+
+def test_a_port_that_a_stranger_took_is_chosen_again_by_the_harness(gateway):
+    gw = gateway(SIMPLE, start=False)
+    taken = {gw.port, gw.admin_port}
+    with socket.socket() as web, socket.socket() as admin:
+        for s, port in ((web, gw.port), (admin, gw.admin_port)):
+            s.bind(("127.0.0.1", port))
+            s.listen()
+        gw.start()
+        assert gw.ask("/").body == b"ok"
+    assert not taken & {gw.port, gw.admin_port}
 
 
 def test_a_second_gateway_on_the_same_reuseport_address_is_refused(gateway):
@@ -147,14 +160,18 @@ def test_a_signal_finishes_requests_then_ends_with_zero(gateway, origin, signo):
 
 
 def test_while_draining_readyz_says_so_and_new_connections_are_refused(gateway, origin):
-    server = origin(lambda conn: (conn.read_head(), conn.sleep(1.5), conn.send(harness.ok(b"late"))))
-    gw = gateway({"services": {"a": [server.url]}, "routes": [{"path": "/", "to": "a"}]})
+    seen = threading.Event()
+    server = origin(lambda conn: (conn.read_head(), seen.wait(PATIENCE), conn.send(harness.ok(b"late"))))
+    gw = gateway(
+        {"services": {"a": [server.url]}, "routes": [{"path": "/", "to": "a"}], "drain": "60s"}
+    )
     with gw.client() as c:
         c.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         server.wait_requests(1)
         gw.process.send_signal(signal.SIGTERM)
         wait_for("readyz says draining", lambda: gw.admin("/readyz").status == 503)
         assert gw.admin("/livez").status == 200
+        seen.set()
         assert c.answer().body == b"late"
 
 
@@ -353,13 +370,17 @@ def test_an_upgrade_by_command_says_what_runs_now(own_binary, gateway):
 
 @pytest.mark.slow
 def test_an_upgrade_lets_the_old_worker_finish_its_request(own_binary, gateway, origin):
-    server = origin(lambda conn: (conn.read_head(), conn.sleep(1.0), conn.send(harness.ok(b"late"))))
-    gw = gateway({"services": {"a": [server.url]}, "routes": [{"path": "/", "to": "a"}]})
+    seen = threading.Event()
+    server = origin(lambda conn: (conn.read_head(), seen.wait(PATIENCE), conn.send(harness.ok(b"late"))))
+    gw = gateway(
+        {"services": {"a": [server.url]}, "routes": [{"path": "/", "to": "a"}], "drain": "60s"}
+    )
     with gw.client() as c:
         c.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         server.wait_requests(1)
         gw.process.send_signal(signal.SIGUSR2)
         wait_for("two generations", lambda: len(gw.workers()) == 2)
+        seen.set()
         assert c.answer().body == b"late"
     wait_for("one generation", lambda: len(gw.workers()) == 1)
 

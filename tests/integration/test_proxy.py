@@ -14,7 +14,6 @@ from harness import (
     free_port,
     ok,
     request,
-    wait_for,
 )
 
 # ------------------------------------------------------------------------------------- pipelining
@@ -223,25 +222,30 @@ SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nX-Smuggled: 1\r\n\r\nSMUGGL
 def test_a_second_answer_is_never_smuggled(proxy, method, head, late):
     """Bytes after the end of an answer must not become the answer to somebody else's request."""
 
+    answered, dropped = threading.Semaphore(0), threading.Semaphore(0)
+
     def handler(conn):
-        first = True
+        conn.read_request()
+        if late:
+            conn.send(head)
+            answered.acquire(timeout=PATIENCE)
+            conn.send(SMUGGLED)
+            if conn.closes():
+                dropped.release()
+            return
+        conn.send(head + SMUGGLED)
         while True:
             conn.read_request()
-            if first:
-                conn.send(head if late else head + SMUGGLED)
-                if late:
-                    conn.sleep(0.05)
-                    conn.send(SMUGGLED)
-                first = False
-            else:
-                conn.send(ok(b"honest"))
+            conn.send(ok(b"honest"))
 
     gw, origin = proxy(handler, workers=1)
     with gw.client() as c:
         for _ in range(5):
             # each new origin connection begins with the bad answer again: none may leak
             answer = c.ask("/", method)
-            time.sleep(0.15 if late else 0)
+            if late:
+                answered.release()
+                assert dropped.acquire(timeout=PATIENCE), "extra bytes must end the connection"
             assert not answer.has("X-Smuggled") and b"SMUGGLE" not in answer.body
         assert c.quiet(0.1)
     assert origin.connections >= 2, "a connection with extra bytes must not be used again"
@@ -754,111 +758,6 @@ def test_an_answer_is_passed_on_as_it_comes(proxy):
         assert c.take(5) == b"later"
 
 
-# ------------------------------------------------------------------------ kept-alive and its risks
-
-
-def test_one_server_connection_serves_many_requests(proxy):
-    gw, origin = proxy()
-    with gw.client() as c:
-        for _ in range(50):
-            assert c.ask("/").body == b"ok"
-    assert origin.connections == 1
-    assert gw.metric("vivace_upstream_connects_total") == 1
-    assert gw.metric("vivace_upstream_reuses_total") == 49
-
-
-def test_many_clients_share_server_connections(proxy):
-    gw, origin = proxy(workers=1)
-    for _ in range(30):
-        assert gw.ask("/").status == 200
-    assert origin.connections == 1
-
-
-def test_a_server_that_closes_is_connected_again(proxy):
-    def handler(conn):
-        conn.read_request()
-        conn.send(ok(headers={"Connection": "close"}))
-
-    gw, origin = proxy(handler)
-    with gw.client() as c:
-        for _ in range(5):
-            assert c.ask("/").status == 200
-    assert origin.connections == 5
-    assert gw.metric("vivace_upstream_retries_total") == 0
-
-
-def _dies_on_second(count):
-    """Serves one request per connection and drops it when the second comes in (keep-alive race)."""
-
-    def handler(conn):
-        conn.read_request()
-        conn.send(ok())
-        if conn.index < count:
-            conn.read_head()
-            conn.reset()
-        else:
-            conn.origin.serve(conn)
-
-    return handler
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_an_idempotent_request_survives_a_dead_kept_alive_connection(proxy, method):
-    gw, origin = proxy(_dies_on_second(1))
-    with gw.client() as c:
-        assert c.ask("/").status == 200
-        assert c.ask("/", method, body=b"x" if method == "PUT" else None).status == 200
-    assert origin.connections == 2
-    assert gw.metric("vivace_upstream_retries_total") == 1
-    gw.books_balance()
-
-
-def test_a_post_is_not_sent_twice(proxy):
-    gw, origin = proxy(_dies_on_second(1))
-    with gw.client() as c:
-        assert c.ask("/").status == 200
-        assert c.ask("/", "POST", body=b"pay once").status == 502
-    assert sum(1 for r in origin.requests if r.method == "POST") == 1
-    assert gw.metric("vivace_upstream_retries_total") == 0
-    gw.books_balance()
-
-
-def test_a_post_may_move_on_when_nothing_was_sent(proxy):
-    """The server closed its idle connection long before: the gateway must not try it."""
-    gw, origin = proxy()
-    with gw.client() as c:
-        assert c.ask("/").status == 200
-        origin.drop_connections()
-        wait_for("the pool notices", lambda: gw.metric("vivace_upstream_connections", state="idle") == 0)
-        assert c.ask("/", "POST", body=b"x").status == 200
-    assert sum(1 for r in origin.requests if r.method == "POST") == 1
-
-
-def test_a_post_moves_on_when_the_server_refuses_the_connection(gateway, origin):
-    good, bad = origin(), origin()
-    bad.stop_listening()
-    gw = gateway(
-        {
-            "services": {"app": {"servers": [bad.url, good.url], "balance": "round_robin"}},
-            "routes": [{"path": "/", "to": "app"}],
-        }
-    )
-    for _ in range(6):
-        assert gw.ask("/", "POST", body=b"x").status == 200
-    assert len(good.requests) == 6
-
-
-def test_a_request_is_not_retried_for_ever(proxy):
-    def handler(conn):
-        conn.read_request()
-        conn.reset()
-
-    gw, origin = proxy(handler)
-    assert gw.ask("/").status == 502
-    time.sleep(0.1)
-    assert len(origin.requests) <= 3, "the default is one safe retry"
-
-
 # ------------------------------------------------------------------------------------ unix origins
 
 
@@ -950,7 +849,7 @@ def test_a_gateway_that_talks_to_itself_ends_it(gateway):
             "listen": {"web": {"address": f"127.0.0.1:{port}"}},
             "services": {"self": {"servers": [f"127.0.0.1:{port}"], "max_fails": 0}},
             "routes": [{"path": "/", "to": "self"}],
-            "defaults": {"timeouts": {"first_byte": "2s"}},
+            "defaults": {"timeouts": {"first_byte": "20s"}},
         }
     )
     answer = gw.ask("/")
@@ -974,7 +873,7 @@ def test_a_server_that_never_says_continue_is_504(proxy):
 
     def handler(conn):
         conn.until(b"\r\n\r\n")
-        conn.sleep(3)
+        conn.sleep(30)
 
     gw, origin = proxy(handler, defaults={"timeouts": {"first_byte": "300ms", "body": "200ms"}})
     with gw.client() as c:

@@ -116,7 +116,7 @@ def test_a_request_finishes_on_the_rules_it_began_with(gateway, app):
     server = app()
     gw = gateway({"services": {"a": [server.url]}, "routes": [{"path": "/", "to": "a"}]})
     with gw.client() as c:
-        c.send(b"GET /delay/800 HTTP/1.1\r\nHost: a\r\n\r\n")
+        c.send(b"GET /delay/2000 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_for("it is under way", lambda: gw.metric("vivace_http_requests_in_flight") == 1)
         assert gw.reload({"routes": [{"path": "/", "respond": {"body": "new"}}]}).status == 200
         assert c.answer().body == b"y" * 1024
@@ -152,7 +152,7 @@ def test_an_upgrade_to_a_broken_configuration_is_refused(busy):
     with open(gw.file, "a") as f:
         f.write("\nnonsense: true\n")
     gw.process.send_signal(signal.SIGUSR2)
-    time.sleep(1)
+    wait_for("it is refused", lambda: gw.api("/status")["upgrade"]["failed"])
     assert generation(gw) == before and gw.process.poll() is None
     nothing_lost(runs)
 
