@@ -1,6 +1,7 @@
 /* tests/fuzz/fuzz_snapshot.c - whatever is in the file, loading it leaves a sound cache whose
  * objects can be read to the end. */
 #include "cache/snapshot.h"
+#include <stdlib.h>
 
 static void read_whole(void *ctx, const struct vv_cache_object *o, bool soft)
 {
@@ -16,7 +17,26 @@ static void read_whole(void *ctx, const struct vv_cache_object *o, bool soft)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* Repairs the checksums that chance never gets right, so that what is behind them is reached: the
+ * file's head is 24 bytes, a record's 64: magic, sum, then the length of the payload. */
+static void repair(char *p, size_t n)
+{
+    uint64_t seed, payload_n;
+    size_t at = 24;
+    while (n >= at + 64) {
+        memcpy(&seed, p, sizeof seed);
+        memcpy(&payload_n, p + at + 16, sizeof payload_n);
+        if (payload_n > n - at - 64) {
+            return;
+        }
+        const uint64_t fixed = vv_str_hash((struct vv_str){p + at + 16, 48}, seed);
+        const uint64_t sum = vv_str_hash((struct vv_str){p + at + 64, payload_n}, fixed);
+        memcpy(p + at + 8, &sum, sizeof sum);
+        at += 64 + payload_n;
+    }
+}
+
+static void load(const char *p, size_t size)
 {
     static struct vv_epoch epoch;
     const struct vv_cache_conf conf = {.budget_bytes = 256 * VV_KIB, .seed = 1};
@@ -25,12 +45,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vv_cache *c = NULL;
     vv_epoch_init(&epoch);
     VV_ASSERT(vv_cache_new(&conf, &epoch, &c) == VV_OK);
-    const enum vv_err err =
-        vv_cache_load_bytes(c, (struct vv_str){(const char *)data, size}, clock, &loaded);
+    const enum vv_err err = vv_cache_load_bytes(c, (struct vv_str){p, size}, clock, &loaded);
     VV_ASSERT(err == VV_OK || err == VV_ESYNTAX);
     vv_cache_check(c);
     vv_cache_each(c, clock.now_ns, read_whole, NULL);
     vv_cache_free(c);
     vv_epoch_fini(&epoch);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *copy = malloc(size + 1);
+    VV_ASSERT(copy != NULL);
+    load((const char *)data, size);
+    memcpy(copy, data, size);
+    repair(copy, size);
+    load(copy, size);
+    free(copy);
     return 0;
 }
