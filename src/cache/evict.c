@@ -377,10 +377,6 @@ static void evict(struct vv_cache *c, struct vv_cache_object *o, uint64_t now_ns
     vv_cache_unlink(c, o);
 }
 
-struct want { /* what has to fit */
-    uint64_t need, body_n, objects;
-};
-
 /* Does it fit once `freed` more is gone? */
 static bool fits(struct vv_cache *c, const struct want *w, const struct want *freed)
 {
@@ -406,7 +402,7 @@ static enum vv_err gdsf_admit(struct vv_cache *c, uint64_t hash, const struct wa
 {
     struct evict *e = &c->evict;
     struct vv_cache_object *out[VICTIMS_MAX];
-    struct want freed = {0, 0, 0};
+    struct want freed = {0, 0, 0, 0};
     const double mine =
         e->floor + (double)vv_cache_sketch_count(&e->sketch, hash) / cost(e, w->need);
     bool refused = false;
@@ -433,26 +429,30 @@ static enum vv_err gdsf_admit(struct vv_cache *c, uint64_t hash, const struct wa
     return refused ? VV_ELIMIT : VV_OK;
 }
 
-enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash, uint64_t need, uint64_t body_n,
-                               uint64_t objects, uint64_t now_ns)
+/* What a candidate has taken already, a body that came in pieces, was taken from whoever came first
+ * without asking who is worth more. So the test is whether as much again would be given to it: who
+ * wins leaves behind the room it came through, and who loses gives it back. Either way the next one
+ * comes in through that room, and objects of little worth in a row push nobody else out. */
+enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash, const struct want *w,
+                               uint64_t now_ns)
 {
-    const struct want w = {need, body_n, objects}, none = {0, 0, 0};
-    if (objects > 0) {
+    const struct want whole = {w->need + w->taken, w->body_n, w->objects, 0}, none = {0, 0, 0, 0};
+    if (w->objects > 0) {
         vv_cache_sketch_add(&c->evict.sketch, hash);
     }
-    if (fits(c, &w, &none)) {
+    if (fits(c, &whole, &none)) {
         return VV_OK;
     }
     if (c->evict.mode == VV_CACHE_AUTO) {
         decide(c);
     }
-    while (is_gdsf(c) && objects > 0 && c->entries > 0 && !fits(c, &w, &none)) {
-        const enum vv_err err = gdsf_admit(c, hash, &w, now_ns);
+    while (is_gdsf(c) && w->objects > 0 && c->entries > 0 && !fits(c, &whole, &none)) {
+        const enum vv_err err = gdsf_admit(c, hash, &whole, now_ns);
         if (err != VV_OK) {
             return err;
         }
     }
-    while (!fits(c, &w, &none)) {
+    while (!fits(c, w, &none)) {
         struct vv_cache_object *o = victim(c, now_ns);
         if (o == NULL) {
             return VV_ENOMEM;

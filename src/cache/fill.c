@@ -75,12 +75,12 @@ uint64_t vv_cache_fill_count(struct vv_cache *c)
 /* Room is made and counted before memory is taken. */
 static void *take(struct vv_cache *c, size_t bytes, uint64_t now_ns, uint64_t *ret_charged)
 {
-    const uint64_t need = vv_cache_mem_need(bytes);
-    if (vv_cache_reserve(c, 0, need, 0, now_ns) != VV_OK) {
+    const struct want want = {.need = vv_cache_mem_need(bytes)};
+    if (vv_cache_reserve(c, 0, &want, now_ns) != VV_OK) {
         return NULL;
     }
     void *p = vv_cache_mem(c, bytes, ret_charged);
-    atomic_fetch_sub(&c->used, need);
+    atomic_fetch_sub(&c->used, want.need);
     return p;
 }
 
@@ -273,18 +273,18 @@ enum vv_err vv_cache_fill_append(struct vv_cache_fill *f, struct vv_str bytes, u
     }
     const struct vv_cache_chunk *k = f->body->last;
     const size_t left = k != NULL ? k->room - k->n : 0;
-    uint64_t need = 0;
+    struct want want = {.need = 0};
     if (bytes.n > left) {
         const size_t chunks = (bytes.n - left) / VV_CACHE_CHUNK_BYTES + 2;
-        need = bytes.n - left + next_room(f, bytes.n) + chunks * vv_cache_mem_need(sizeof(*k));
-        if (vv_cache_reserve(c, 0, need, 0, now_ns) != VV_OK) {
+        want.need = bytes.n - left + next_room(f, bytes.n) + chunks * vv_cache_mem_need(sizeof(*k));
+        if (vv_cache_reserve(c, 0, &want, now_ns) != VV_OK) {
             return VV_ENOMEM;
         }
     }
     pthread_mutex_lock(&f->lock);
     const uint64_t before = f->body->n;
     const bool ok = vv_cache_body_append(f->body, bytes, next_room(f, bytes.n));
-    atomic_fetch_sub(&c->used, need);
+    atomic_fetch_sub(&c->used, want.need);
     if (f->body->n > before) {
         wake_all(f);
     }
@@ -365,11 +365,13 @@ enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f, const struct vv_cache_
         err = VV_ELIMIT;
     }
     const bool inside = f->body->n <= VV_CACHE_INLINE_BYTES;
-    const uint64_t need =
-        vv_cache_mem_need(vv_cache_object_bytes(spec, inside ? f->body->n : 0) + f->key.n);
+    const struct want want = {
+        .need = vv_cache_mem_need(vv_cache_object_bytes(spec, inside ? f->body->n : 0) + f->key.n),
+        .body_n = f->body->n,
+        .objects = 1,
+        .taken = inside ? 0 : f->body->charged}; /* a chain is paid for, but not yet worth it */
     if (err == VV_OK) {
-        /* A chain is already paid for: admission was its leader's chance to take the memory. */
-        err = vv_cache_reserve(c, f->hash, need, f->body->n, now_ns);
+        err = vv_cache_reserve(c, f->hash, &want, now_ns);
     }
     if (err == VV_OK) {
         pthread_mutex_lock(&f->lock);
@@ -378,7 +380,7 @@ enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f, const struct vv_cache_
         }
         pthread_mutex_unlock(&f->lock);
         struct vv_cache_object *o = build(f, spec);
-        atomic_fetch_sub(&c->used, need);
+        atomic_fetch_sub(&c->used, want.need);
         err = o != NULL ? vv_cache_link(c, o) : VV_ENOMEM;
     }
     end(f, DONE, VV_OK);

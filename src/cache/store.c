@@ -141,40 +141,34 @@ VV_HOT const struct vv_cache_object *vv_cache_lookup(struct vv_cache *c, struct 
     return NULL;
 }
 
-static enum vv_err reserve_locked(struct vv_cache *c, uint64_t hash, uint64_t need, uint64_t body_n,
-                                  uint64_t objects, uint64_t now_ns)
+static enum vv_err reserve_locked(struct vv_cache *c, uint64_t hash, const struct want *w,
+                                  uint64_t now_ns)
 {
-    const enum vv_err err = vv_cache_evict_for(c, hash, need, body_n, objects, now_ns);
+    const enum vv_err err = vv_cache_evict_for(c, hash, w, now_ns);
     if (err == VV_ELIMIT) {
         c->stats.refused_admission++;
         return err;
     }
-    if (atomic_load(&c->used) + need > c->conf.budget_bytes) {
+    if (atomic_load(&c->used) + w->need > c->conf.budget_bytes) {
         vv_epoch_reclaim(c->epoch);
     }
-    if (err != VV_OK || atomic_load(&c->used) + need > c->conf.budget_bytes) {
+    if (err != VV_OK || atomic_load(&c->used) + w->need > c->conf.budget_bytes) {
         c->stats.refused_memory++;
         return VV_ENOMEM;
     }
     return VV_OK;
 }
 
-static enum vv_err reserve(struct vv_cache *c, uint64_t hash, uint64_t need, uint64_t body_n,
-                           uint64_t objects, uint64_t now_ns)
+enum vv_err vv_cache_reserve(struct vv_cache *c, uint64_t hash, const struct want *w,
+                             uint64_t now_ns)
 {
     pthread_mutex_lock(&c->lock);
-    const enum vv_err err = reserve_locked(c, hash, need, body_n, objects, now_ns);
+    const enum vv_err err = reserve_locked(c, hash, w, now_ns);
     if (err == VV_OK) {
-        atomic_fetch_add(&c->used, need);
+        atomic_fetch_add(&c->used, w->need);
     }
     pthread_mutex_unlock(&c->lock);
     return err;
-}
-
-enum vv_err vv_cache_reserve(struct vv_cache *c, uint64_t hash, uint64_t need, uint64_t body_n,
-                             uint64_t now_ns)
-{
-    return reserve(c, hash, need, body_n, hash != 0 || body_n > 0, now_ns);
 }
 
 /* The object this one replaces, or the first of too many variants. */
@@ -253,7 +247,8 @@ static enum vv_err insert(struct vv_cache *c, const struct vv_cache_spec *spec,
         pthread_mutex_unlock(&c->lock);
         return VV_ELIMIT;
     }
-    enum vv_err err = reserve(c, spec->hash, need, body_n, 1, now_ns);
+    const struct want want = {need, body_n, 1, 0};
+    enum vv_err err = vv_cache_reserve(c, spec->hash, &want, now_ns);
     if (err != VV_OK) {
         return err;
     }

@@ -42,6 +42,11 @@ struct ghost { /* fingerprints of what left the small queue, eight a bucket */
     uint32_t stamp;
 };
 
+struct want { /* what has to fit */
+    uint64_t need, body_n, objects;
+    uint64_t taken; /* has the candidate already: weighed with the rest, not needed again */
+};
+
 enum place { PLACE_NONE, PLACE_SMALL, PLACE_MAIN, PLACE_HEAP };
 
 struct evict {
@@ -156,9 +161,9 @@ void vv_cache_evict_add(struct vv_cache *c, struct vv_cache_object *o,
 /* Evicts until that many bytes of the cache's own tables fit; false: they do not. */
 bool vv_cache_mem_room(struct vv_cache *c, size_t bytes);
 void vv_cache_evict_remove(struct vv_cache *c, struct vv_cache_object *o);
-/* Makes room for `need` bytes in `objects` more objects, or refuses the candidate. */
-VV_MUST_CHECK enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash, uint64_t need,
-                                             uint64_t body_n, uint64_t objects, uint64_t now_ns);
+/* Makes room for the bytes and objects, or refuses the candidate. */
+VV_MUST_CHECK enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash,
+                                             const struct want *w, uint64_t now_ns);
 void vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, uint64_t now_ns);
 
 /* purge.c */
@@ -169,8 +174,9 @@ void vv_cache_purge_fini(struct vv_cache *c);
 
 /* store.c: under the lock; the object leaves index and queues and is freed when nobody sees it */
 void vv_cache_unlink(struct vv_cache *c, struct vv_cache_object *o);
-VV_MUST_CHECK enum vv_err vv_cache_reserve(struct vv_cache *c, uint64_t hash, uint64_t need,
-                                           uint64_t body_n, uint64_t now_ns);
+/* Counts w->need as used, once there is room; what is no object (0 of them) is always let in. */
+VV_MUST_CHECK enum vv_err vv_cache_reserve(struct vv_cache *c, uint64_t hash, const struct want *w,
+                                           uint64_t now_ns);
 /* Links a finished object, which was charged; on failure the object is freed. */
 VV_MUST_CHECK enum vv_err vv_cache_link(struct vv_cache *c, struct vv_cache_object *o);
 
