@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_cache_control.c - directives only ever restrict: whatever follows, no flag goes and
- * no age rises; a targeted field is all or nothing, and its last word on a key counts. */
+/* tests/fuzz/fuzz_cache_control.c - directives only ever restrict: whatever follows, no flag goes
+ * and no age rises; a targeted field is all or nothing, and its last word on a key counts. */
 #include "cache/directives.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,6 +1,6 @@
-/* tests/fuzz/fuzz_vary.c - a request selects a stored answer exactly if it would have written the same
- * secondary key. Input: the value of Vary, then the fields of one request, an empty line, and the
- * fields of another. */
+/* tests/fuzz/fuzz_vary.c - a request selects a stored answer exactly if it would have written the
+ * same secondary key. Input: the value of Vary, then the fields of one request, an empty line, and
+ * the fields of another. */
 #include "cache/vary.h"
 
 #define INPUT_MAX 2048 /* so that the lines of a key always fit */

@@ -1,4 +1,4 @@
-/* tests/unit/cache/test_evict.c - who stays when room is short: objects that are asked for again. */
+/* tests/unit/cache/test_evict.c - who stays when room is short: what is asked for again. */
 #include "cache/fill.h"
 #include "vv_test.h"
 #include <stdio.h>
