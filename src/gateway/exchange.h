@@ -40,7 +40,7 @@ struct vv_action { /* one row per way to answer; each in actions/<name>.c */
     void (*cancel)(struct vv_exchange *x);  /* the exchange ends now: let go of everything */
 };
 extern const struct vv_action vv_action_proxy, vv_action_files, vv_action_redirect,
-    vv_action_respond;
+    vv_action_respond, vv_action_cached;
 
 enum vv_answer_framing { VV_ANSWER_NONE, VV_ANSWER_LENGTH, VV_ANSWER_CHUNKED, VV_ANSWER_CLOSE };
 
@@ -77,6 +77,8 @@ struct vv_exchange {
     struct vv_str service_name, server_name; /* for logs; empty when not proxied */
     struct vv_str set_cookie; /* added to the answer when not empty (sticky sessions) */
     unsigned attempts;
+    struct vv_recall *recall; /* what the cache is doing for it; NULL: nothing */
+    struct vv_shape *shape;   /* the encoder its body passes; NULL: none */
 
     uint64_t began_ns, began_wall_ns, first_byte_ns, upstream_ns, deadline_ns;
     struct vv_exchange *next_spare;

@@ -8,12 +8,19 @@
  */
 #ifndef VV_GATEWAY_RUNTIME_H
 #define VV_GATEWAY_RUNTIME_H
+#include "cache/key.h"
+#include "cache/rules.h"
+#include "cache/vary.h"
 #include "gateway/routes.h"
 #include "gateway/settings.h"
 #include "gateway/template.h"
+#include "wire/encoding.h"
 #include <stdatomic.h>
 
 struct vv_action;
+struct vv_caches;
+struct vv_named_cache;
+struct vv_cidr;
 
 struct vv_edit { /* one header edit, compiled */
     struct vv_str name;
@@ -33,6 +40,31 @@ struct vv_service {
     struct vv_str host;             /* p NULL: the client's */
 };
 
+/* How a route's answers are kept: the settings of its cache, compiled. */
+struct vv_cache_plan {
+    const struct vv_cache_settings *conf;
+    struct vv_named_cache *cache;    /* counted: lives as long as this runtime */
+    struct vv_cache_options options; /* rules of RFC 9111 with our settings */
+    struct vv_key_rules key_rules;
+    struct vv_vary_rules vary_rules;
+    struct vv_template *key; /* NULL: the target URI */
+    struct vv_str name;      /* of the cache, for Cache-Status and metrics */
+    struct vv_str show;      /* extra field; p NULL: none */
+    uint32_t methods;        /* bits of enum vv_method that the cache serves */
+    bool body_in_key;        /* POST is among them */
+    bool identity_in_key;    /* Authorization and Cookie belong to the key */
+    bool coalesce_only;      /* `coalesce:`: what the origin says about keeping is not asked */
+    uint32_t keep_s;         /* coalesce_only: how long a good answer is kept; 0: not */
+    uint64_t wait_ns;        /* longest wait for another's fetch */
+    struct vv_cidr *purge;   /* who may send PURGE */
+    size_t purge_count;
+};
+
+struct vv_compress_plan {
+    struct vv_encoding_rules rules;
+    int level; /* 0: each encoder's default */
+};
+
 struct vv_route {
     const struct vv_route_settings *conf;
     const struct vv_action *action;
@@ -42,9 +74,11 @@ struct vv_route {
     struct vv_template *redirect; /* NULL unless `redirect` */
     struct vv_template *respond;  /* NULL unless `respond` */
     struct vv_edits answer_edits, request_edits;
-    uint64_t body_bytes_max;     /* UINT64_MAX: the listener's */
-    struct vv_str cache_control; /* from `expires`; p NULL: none */
-    int root_fd;                 /* files: the opened root, -1 otherwise */
+    uint64_t body_bytes_max;           /* UINT64_MAX: the listener's */
+    struct vv_str cache_control;       /* from `expires`; p NULL: none */
+    struct vv_cache_plan *cache;       /* NULL: none */
+    struct vv_compress_plan *compress; /* NULL: none */
+    int root_fd;                       /* files: the opened root, -1 otherwise */
 };
 
 struct vv_runtime {

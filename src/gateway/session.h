@@ -52,6 +52,7 @@ struct vv_session {
     bool registered;
     bool trusted;     /* the peer is a trusted proxy */
     bool close_after; /* no further request on this connection */
+    bool detached;    /* no client: a fetch for the cache; output is dropped, nothing is recorded */
     uint8_t client_ip_bytes;
     char client_ip[47];
     size_t scan;      /* of the head that is being received */

@@ -71,6 +71,66 @@ struct vv_service_settings {
     struct vv_check_settings check;
 };
 
+/* ---- caching: `ttls`, `caches`, and `cache:`, `coalesce:`, `compress:` of a route ---- */
+struct vv_ttl_settings { /* ttl: {default: 1h, 200: 5m, 404: 1m, 5xx: 10s}; also `ttls` */
+    const char *name;    /* "default", a status, "2xx", "200-299"; in `ttls` a name */
+    const char *value;   /* a duration or a name out of `ttls`, as written */
+    uint64_t ttl_ns;     /* derived */
+    uint64_t low, high;  /* derived: statuses; 0, 0: default */
+};
+struct vv_stale_settings {
+    uint64_t while_revalidate_ns, if_error_ns; /* where the origin is silent; default 0 */
+};
+struct vv_level_settings { /* levels: [{memory: 256MB, entries: 10000}] */
+    uint64_t memory_bytes; /* default 64 MiB, at least 1 MiB */
+    uint64_t entries;      /* 0: no limit */
+    uint64_t object_bytes; /* largest object; 0: a quarter of memory */
+    uint64_t policy;       /* enum vv_cache_policy */
+};
+struct vv_cache_settings {
+    const char *name;
+    const char *like;            /* another cache: its settings and its memory, unless given here */
+    struct vv_conf_list *levels; /* struct vv_level_settings; one for now */
+    const char *key;             /* template; NULL: the target URI */
+    struct vv_conf_list
+        *methods;             /* const char *; NULL: GET and HEAD; POST puts the body in the key */
+    struct vv_conf_list *ttl; /* struct vv_ttl_settings */
+    uint64_t override;        /* bool: ttl counts also against what the origin says */
+    uint64_t ttl_max_ns;      /* no lifetime is longer; 0: no limit */
+    uint64_t heuristic_ppm;   /* of the time since Last-Modified, default 10 %; 0: none */
+    struct vv_stale_settings stale;
+    const char *show;                /* extra field with HIT, MISS ...; NULL: only Cache-Status */
+    uint64_t ignore_query;           /* bool */
+    uint64_t sort_query;             /* bool */
+    struct vv_conf_list *drop_query; /* const char *: "utm_*" */
+    uint64_t client_directives;      /* bool, default true: Cache-Control of requests counts */
+    uint64_t set_cookie;             /* bool: keep answers with Set-Cookie */
+    uint64_t authorized;             /* bool: keep answers to Authorization (then in the key) */
+    struct vv_conf_list *targets; /* const char *: targeted fields, default [CDN-Cache-Control] */
+    uint64_t surrogate;           /* bool, default true: read Surrogate-Control */
+    struct vv_conf_list *purge;   /* CIDR text: who may send PURGE; NULL: nobody */
+    uint64_t wait_ns;             /* longest wait for another's fetch, default 30 s */
+    uint64_t refresh;             /* bool, default true: renew hot objects before they expire */
+    const char *snapshot;         /* file written at stop, read at start; NULL: none */
+    uint64_t unnamed;             /* derived: made for a route's `cache: 5m` */
+    struct vv_conf_pos at;
+};
+struct vv_coalesce_settings { /* coalesce: {key: "user-{id}", keep: 30s, entries: 1000} */
+    const char *key;          /* template; NULL: URI, Authorization and Cookie */
+    uint64_t keep_ns;         /* how long a good answer is given to later askers; default 0 */
+    uint64_t entries;         /* default 1000 */
+    uint64_t wait_ns;         /* default 30 s */
+};
+struct vv_compress_settings {       /* compress: {min, types, encodings, level} */
+    uint64_t off;                   /* bool: `compress: false` */
+    uint64_t bytes_min;             /* default 1 KiB */
+    struct vv_conf_list *types;     /* media types with one *, const char * */
+    struct vv_conf_list *encodings; /* of br, zstd, gzip in order of preference */
+    uint64_t level;                 /* 0: each encoder's own default */
+    uint64_t ahead;                 /* bool, files: make compressed siblings in memory */
+    uint64_t ratio_max_ppm;         /* files ahead: keep only if at most so much of it, 80 % */
+};
+
 struct vv_header_match { /* headers: {X-API-Version: "1.0"}, query: {debug: "1"} */
     const char *name;
     const char *value; /* NULL or "*": present */
@@ -118,6 +178,12 @@ struct vv_route_settings {
     struct vv_conf_list *headers; /* struct vv_header_edit on the answer */
     struct vv_conf_list *request_headers; /* struct vv_header_edit on the request sent upstream */
     const char *count_as;                 /* extra counter name */
+    const char *cache_text;               /* `cache: NAME`, `cache: 5m`; NULL: none or a section */
+    struct vv_cache_settings *cache;      /* derived: the cache in force; NULL: none */
+    struct vv_coalesce_settings coalesce;
+    uint64_t coalesces; /* derived: bool */
+    struct vv_compress_settings compress;
+    uint64_t compresses;                  /* derived: bool */
     uint64_t body_bytes_max;              /* 413; UINT64_MAX: from the listener */
     struct vv_timeouts_settings timeouts; /* filled from defaults where absent */
     struct vv_conf_pos at;                /* where the route stands */
@@ -143,6 +209,8 @@ struct vv_settings {
     struct vv_conf_list *dns_servers; /* const char * */
     struct vv_conf_list *listen;      /* struct vv_listen_settings */
     struct vv_conf_list *services;    /* struct vv_service_settings */
+    struct vv_conf_list *ttls;        /* struct vv_ttl_settings */
+    struct vv_conf_list *caches;      /* struct vv_cache_settings */
     struct vv_conf_list *routes;      /* struct vv_route_settings */
 };
 

@@ -1,0 +1,57 @@
+/* src/gateway/caches.h - the named caches of a gateway: made by settings, found by name, kept over reloads.
+ *
+ * Model:     a named cache is one memory level (cache/store.h). Runtimes hold it counted through
+ *            their plans, so it lives while anything can still be sent from it; the registry lists
+ *            what is alive. A reload that changes sizes resizes in place. The control thread
+ *            sweeps in small steps at each tick, writes snapshots at stop and reads them at start.
+ *            All workers share one epoch: each is online while it works and offline while it waits.
+ * Threads:   control, except vv_named_cache_unref() (any) and the memory level itself.
+ * Errors:    VV_ENOMEM; VV_ENOENT: no such cache.
+ */
+#ifndef VV_GATEWAY_CACHES_H
+#define VV_GATEWAY_CACHES_H
+#include "base/json.h"
+#include "cache/store.h"
+#include "gateway/settings.h"
+#include "observe/metrics.h"
+
+struct vv_caches;
+struct vv_named_cache {
+    struct vv_caches *owner;
+    char *name;
+    struct vv_cache *memory;
+    struct vv_list node;
+    _Atomic uint32_t refs;
+    char *snapshot; /* file; NULL: none */
+};
+
+VV_MUST_CHECK enum vv_err vv_caches_new(struct vv_metrics *metrics, struct vv_caches **ret);
+/* Every runtime and worker is gone. */
+void vv_caches_free(struct vv_caches *cs);
+struct vv_epoch *vv_caches_epoch(struct vv_caches *cs);
+/* A counted reference to the cache of this name; made when it is not there, resized when its level
+ * says something else than before. */
+VV_MUST_CHECK enum vv_err vv_caches_take(struct vv_caches *cs, const char *name,
+                                         const struct vv_level_settings *level,
+                                         const char *snapshot, struct vv_named_cache **ret);
+void vv_named_cache_unref(struct vv_named_cache *c);
+/* 1 Hz and more often: sweeps a little, brings gauges up to date. */
+void vv_caches_tick(struct vv_caches *cs, uint64_t now_ns);
+struct vv_named_cache *vv_caches_find(struct vv_caches *cs, struct vv_str name); /* NULL: none */
+
+/* One array value: name, policy, bytes, budget, entries, hits, misses, evictions ... of each. */
+void vv_caches_json(struct vv_caches *cs, struct vv_json *j);
+
+struct vv_purge {
+    enum { VV_PURGE_URL, VV_PURGE_PATTERN, VV_PURGE_TAG, VV_PURGE_ALL } what;
+    struct vv_str cache; /* n 0: every cache */
+    struct vv_str value; /* the URL (the key's form), the glob over keys, or the tag */
+    bool soft;           /* stale from now on instead of gone */
+};
+/* *ret_count: objects for a URL, 1 for the rest (they are judged when met). VV_ENOENT: no such cache. */
+VV_MUST_CHECK enum vv_err vv_caches_purge(struct vv_caches *cs, const struct vv_purge *p,
+                                          size_t *ret_count);
+/* Evicts down to `bytes` (0: empties). */
+VV_MUST_CHECK enum vv_err vv_caches_trim(struct vv_caches *cs, struct vv_str cache, uint64_t bytes,
+                                         uint64_t now_ns);
+#endif
