@@ -65,7 +65,7 @@ static void ghost_fit(struct vv_cache *c, uint64_t want)
     uint64_t charged;
     const size_t bytes = buckets * GHOST_WAYS * sizeof(struct ghost_slot);
     struct ghost_slot *slots =
-        atomic_load(&c->used) + vv_cache_mem_need(bytes) <= c->conf.budget_bytes
+        atomic_load(&c->used) + vv_cache_mem_need(bytes) <= vv_cache_budget(c)
             ? vv_cache_mem(c, bytes, &charged)
             : NULL;
     if (slots == NULL) {
@@ -383,7 +383,7 @@ static bool fits(struct vv_cache *c, const struct want *w, const struct want *fr
     const uint64_t used = atomic_load_explicit(&c->used, memory_order_relaxed);
     const uint64_t held = atomic_load_explicit(&c->held, memory_order_relaxed);
     const uint64_t live = used > held ? used - held : 0;
-    const uint64_t limit = c->conf.budget_bytes - c->conf.budget_bytes / 64;
+    const uint64_t limit = vv_cache_budget(c) - vv_cache_budget(c) / 64;
     if (live + w->need > limit + freed->need) {
         return false;
     }
@@ -480,7 +480,7 @@ void vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, uint64_t now_ns)
 
 bool vv_cache_mem_room(struct vv_cache *c, size_t bytes)
 {
-    const uint64_t need = vv_cache_mem_need(bytes), budget = c->conf.budget_bytes;
+    const uint64_t need = vv_cache_mem_need(bytes), budget = vv_cache_budget(c);
     if (need >= budget) {
         return false;
     }

@@ -21,6 +21,7 @@ struct vv_cache_fill {
     enum state state;
     enum vv_err why;
     bool has_head, mapped, doomed;
+    uint64_t transient; /* bytes counted in the cache's `transient`; not 0: not to be published */
     size_t meta_n, waiting;
     char *head;
     size_t head_n;
@@ -117,6 +118,7 @@ void vv_cache_fill_unref(struct vv_cache_fill *f)
         return;
     }
     struct vv_cache *c = f->cache;
+    atomic_fetch_sub_explicit(&c->transient, f->transient, memory_order_relaxed);
     vv_cache_body_unref(f->body);
     if (f->head != NULL) {
         vv_cache_mem_free(c, f->head, f->head_charged);
@@ -235,7 +237,7 @@ enum vv_err vv_cache_fill_head(struct vv_cache_fill *f, const void *meta, size_t
     if (meta_n > VV_CACHE_META_MAX) {
         return VV_EINVAL;
     }
-    if (expected + head.n > f->cache->conf.object_bytes_max) {
+    if (expected + head.n > vv_cache_object_max(f->cache)) {
         return VV_ELIMIT;
     }
     uint64_t charged = 0;
@@ -265,10 +267,28 @@ static size_t next_room(const struct vv_cache_fill *f, size_t bytes_n)
     return (size_t)vv_min_u64(most, left > 0 ? left : vv_max_u64(grown, bytes_n));
 }
 
+/* Counts the whole body once it is larger than an object may be. */
+static bool may_grow(struct vv_cache_fill *f, size_t bytes_n)
+{
+    struct vv_cache *c = f->cache;
+    const uint64_t n = f->body->n + bytes_n;
+    if (n <= vv_cache_object_max(c) && f->transient == 0) {
+        return true;
+    }
+    const uint64_t more = n - f->transient;
+    const uint64_t before = atomic_fetch_add_explicit(&c->transient, more, memory_order_relaxed);
+    if (before + more > vv_cache_budget(c) / 2) {
+        atomic_fetch_sub_explicit(&c->transient, more, memory_order_relaxed);
+        return false;
+    }
+    f->transient = n;
+    return true;
+}
+
 enum vv_err vv_cache_fill_append(struct vv_cache_fill *f, struct vv_str bytes, uint64_t now_ns)
 {
     struct vv_cache *c = f->cache;
-    if (f->body->n + bytes.n > c->conf.object_bytes_max) {
+    if (!may_grow(f, bytes.n)) {
         return VV_ELIMIT;
     }
     const struct vv_cache_chunk *k = f->body->last;
@@ -361,7 +381,7 @@ enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f, const struct vv_cache_
     struct vv_cache *c = f->cache;
     enum vv_err err =
         spec->meta_n > VV_CACHE_META_MAX || spec->tags_n > VV_CACHE_TAGS_MAX ? VV_EINVAL : VV_OK;
-    if (err == VV_OK && doomed(f)) {
+    if (err == VV_OK && (f->transient > 0 || doomed(f))) {
         err = VV_ELIMIT;
     }
     const bool inside = f->body->n <= VV_CACHE_INLINE_BYTES;
@@ -385,6 +405,11 @@ enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f, const struct vv_cache_
     }
     end(f, DONE, VV_OK);
     return err;
+}
+
+void vv_cache_fill_end(struct vv_cache_fill *f)
+{
+    end(f, DONE, VV_OK);
 }
 
 void vv_cache_fill_fail(struct vv_cache_fill *f, enum vv_err why)

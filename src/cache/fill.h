@@ -2,12 +2,16 @@
  *
  * Model:     exactly one fill per key at a time. The leader gives metadata and head, appends the
  *            body and finishes or fails; finishing publishes the object and then takes the fill out
- *            of the map. A follower reads from any offset and waits for more by event, never by
- *            polling. A key marked as passing is never coalesced (hit-for-miss).
+ *            of the map. A follower may join at any time before the end, also when the head is
+ *            there; it reads from any offset and waits for more by event, never by polling. A key
+ *            marked as passing is never coalesced (hit-for-miss).
+ *            An answer of unknown length that outgrows what an object may be goes on as a
+ *            transient: nothing is published, everybody who joined reads to the end. All
+ *            transients together may take half the budget.
  * Threads:   any; a fill has a lock of its own, held for a few instructions.
  * Ownership: begin gives a reference to leader and follower alike: vv_cache_fill_unref(). Slices
  *            read from a fill live as long as the reference. The waiter is the caller's storage.
- * Errors:    VV_ELIMIT when the answer grows larger than an object may be, VV_ENOMEM.
+ * Errors:    VV_ELIMIT: too large, or not to be kept (said at each function); VV_ENOMEM.
  */
 #ifndef VV_CACHE_FILL_H
 #define VV_CACHE_FILL_H
@@ -40,14 +44,17 @@ void vv_cache_fill_unref(struct vv_cache_fill *f);
 VV_MUST_CHECK enum vv_err vv_cache_fill_head(struct vv_cache_fill *f, const void *meta,
                                              size_t meta_n, struct vv_str head, uint64_t expected,
                                              uint64_t now_ns);
-/* On an error nothing was appended and the leader calls vv_cache_fill_fail(). */
+/* On an error nothing was appended and the leader calls vv_cache_fill_fail(). VV_ELIMIT: the
+ * transients take too much. */
 VV_MUST_CHECK enum vv_err vv_cache_fill_append(struct vv_cache_fill *f, struct vv_str bytes,
                                                uint64_t now_ns);
 /* Publishes; spec's key, hash, body and born are the fill's own. Followers read on to the end also
- * when the object was refused, which is what the result says. */
+ * when the object was refused, which is what the result says (VV_ELIMIT also for a transient). */
 VV_MUST_CHECK enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f,
                                                const struct vv_cache_spec *spec, uint64_t now_ns);
-/* Tells everybody once; the next to begin leads. */
+/* The end without publishing: followers read on to the end, the next to begin leads. */
+void vv_cache_fill_end(struct vv_cache_fill *f);
+/* Tells everybody once, with `why` as it is (not VV_OK, not VV_EAGAIN); the next to begin leads. */
 void vv_cache_fill_fail(struct vv_cache_fill *f, enum vv_err why);
 /* Until then nobody waits for anybody on this key. */
 void vv_cache_fill_mark(struct vv_cache *c, struct vv_str key, uint64_t until_ns);

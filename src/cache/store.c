@@ -15,12 +15,17 @@ uint64_t vv_cache_hash(const struct vv_cache *c, struct vv_str key)
     return vv_str_hash(key, c->conf.seed);
 }
 
+static uint64_t object_max_of(const struct vv_cache_conf *conf)
+{
+    return conf->object_bytes_max > 0 ? conf->object_bytes_max : conf->budget_bytes / 4;
+}
+
 static enum vv_err fill_in(struct vv_cache *c)
 {
     atomic_init(&c->used, sizeof(*c));
     atomic_init(&c->serial, 1);
-    c->conf.object_bytes_max =
-        c->conf.object_bytes_max > 0 ? c->conf.object_bytes_max : c->conf.budget_bytes / 4;
+    atomic_init(&c->budget, c->conf.budget_bytes);
+    atomic_init(&c->object_max, object_max_of(&c->conf));
     c->conf.variants_max = c->conf.variants_max > 0 ? c->conf.variants_max : 64;
     vv_cache_evict_init(c);
     const uint64_t counters = c->conf.budget_bytes / 256; /* 0.4 %; about four per 1 KiB object */
@@ -149,10 +154,10 @@ static enum vv_err reserve_locked(struct vv_cache *c, uint64_t hash, const struc
         c->stats.refused_admission++;
         return err;
     }
-    if (atomic_load(&c->used) + w->need > c->conf.budget_bytes) {
+    if (atomic_load(&c->used) + w->need > vv_cache_budget(c)) {
         vv_epoch_reclaim(c->epoch);
     }
-    if (err != VV_OK || atomic_load(&c->used) + w->need > c->conf.budget_bytes) {
+    if (err != VV_OK || atomic_load(&c->used) + w->need > vv_cache_budget(c)) {
         c->stats.refused_memory++;
         return VV_ENOMEM;
     }
@@ -241,7 +246,7 @@ static enum vv_err insert(struct vv_cache *c, const struct vv_cache_spec *spec,
         need += body_n + chunks * vv_cache_mem_need(sizeof(struct vv_cache_chunk)) +
                 vv_cache_mem_need(sizeof(*body));
     }
-    if (need > c->conf.object_bytes_max) {
+    if (need > vv_cache_object_max(c)) {
         pthread_mutex_lock(&c->lock);
         c->stats.refused_size++;
         pthread_mutex_unlock(&c->lock);
@@ -312,7 +317,7 @@ void vv_cache_stats(struct vv_cache *c, struct vv_cache_stats *ret)
     ret->bytes = atomic_load(&c->used);
     const uint64_t held = atomic_load(&c->held);
     ret->live_bytes = ret->bytes > held ? ret->bytes - held : 0;
-    ret->budget_bytes = c->conf.budget_bytes;
+    ret->budget_bytes = vv_cache_budget(c);
     ret->fills = vv_cache_fill_count(c);
     for (size_t i = 0; i < VV_EPOCH_READERS; i++) {
         ret->hits += atomic_load_explicit(&c->hot[i].hits, memory_order_relaxed);
@@ -343,7 +348,7 @@ void vv_cache_check(struct vv_cache *c)
     const struct evict *e = &c->evict;
     VV_ASSERT(live == c->entries);
     VV_ASSERT(e->small_n + e->main_n + e->heap_n == c->entries);
-    VV_ASSERT(atomic_load(&c->used) <= c->conf.budget_bytes);
+    VV_ASSERT(atomic_load(&c->used) <= vv_cache_budget(c));
     for (size_t i = 1; i < e->heap_n; i++) {
         VV_ASSERT(e->heap[(i - 1) / 2]->order.heap.priority <= e->heap[i]->order.heap.priority);
     }

@@ -101,6 +101,8 @@ struct vv_cache {
     _Atomic uint64_t all_hard, all_soft;
     _Atomic(struct purge_set *) purges;
     VV_ALIGNED(VV_CACHE_LINE) _Atomic uint64_t used, held;
+    _Atomic uint64_t budget, object_max; /* of conf; read without the lock */
+    _Atomic uint64_t transient;          /* bytes of fills too large to be published */
     VV_ALIGNED(VV_CACHE_LINE) pthread_mutex_t lock;
     struct evict evict;
     uint64_t entries, bodies;
@@ -113,6 +115,15 @@ struct vv_cache {
     struct marker markers[MARKERS];
     struct hot hot[VV_EPOCH_READERS];
 };
+
+static inline uint64_t vv_cache_budget(const struct vv_cache *c)
+{
+    return atomic_load_explicit(&c->budget, memory_order_relaxed);
+}
+static inline uint64_t vv_cache_object_max(const struct vv_cache *c)
+{
+    return atomic_load_explicit(&c->object_max, memory_order_relaxed);
+}
 
 /* object.c */
 void *vv_cache_mem(struct vv_cache *c, size_t bytes, uint64_t *ret_charged); /* counts */

@@ -189,3 +189,85 @@ VV_TEST(an_answer_too_large_is_refused_before_anybody_sees_it)
     vv_cache_fill_unref(f);
     stop(c);
 }
+
+VV_TEST(a_fill_that_ends_is_read_to_the_end_and_not_kept)
+{
+    struct vv_cache *c = start();
+    struct vv_str s, meta;
+    struct vv_cache_waiter w = {.mail.fn = on_mail, .loop = loop};
+    struct vv_cache_fill *lead = begin(c, VV_STR("/n"), VV_CACHE_LEAD);
+    VV_CHECK_INT(vv_cache_fill_head(lead, "m", 2, VV_STR("head"), 0, 5), VV_OK);
+    struct vv_cache_fill *late = begin(c, VV_STR("/n"), VV_CACHE_FOLLOW);
+    VV_CHECK_INT(vv_cache_fill_get_head(late, &meta, &s), VV_OK); /* who comes late has it too */
+    VV_CHECK_INT(vv_cache_fill_append(lead, VV_STR("abc"), 5), VV_OK);
+    VV_CHECK_INT(vv_cache_fill_wait(late, &w, false, 3), VV_OK);
+    vv_cache_fill_end(lead);
+    vv_loop_turn(loop, 0);
+    VV_CHECK_INT(mails, 1);
+    VV_CHECK_INT(vv_cache_fill_read(late, 0, &s), VV_OK);
+    VV_CHECK_SLICE(s, "abc");
+    VV_CHECK_INT(vv_cache_fill_read(late, 3, &s), VV_OK);
+    VV_CHECK_INT(s.n, 0);
+    VV_CHECK(find(c, VV_STR("/n")) == NULL);
+    struct vv_cache_fill *next = begin(c, VV_STR("/n"), VV_CACHE_LEAD);
+    vv_cache_fill_end(next);
+    vv_cache_fill_unref(next);
+    vv_cache_fill_unref(lead);
+    vv_cache_fill_unref(late);
+    stop(c);
+}
+
+VV_TEST(an_answer_that_outgrows_an_object_reaches_its_followers)
+{
+    struct vv_cache *c = start(); /* 4 MiB: an object may have 1 MiB, transients together 2 MiB */
+    static char piece[64 * 1024];
+    struct vv_str s;
+    uint64_t at = 0;
+    struct vv_cache_fill *lead = begin(c, VV_STR("/t"), VV_CACHE_LEAD);
+    struct vv_cache_fill *follow = begin(c, VV_STR("/t"), VV_CACHE_FOLLOW);
+    struct vv_cache_fill *other = begin(c, VV_STR("/u"), VV_CACHE_LEAD);
+    VV_CHECK_INT(vv_cache_fill_head(lead, "m", 2, VV_STR("head"), 0, 5), VV_OK);
+    for (int i = 0; i < 24; i++) { /* 1.5 MiB */
+        VV_CHECK_INT(vv_cache_fill_append(lead, (struct vv_str){piece, sizeof(piece)}, 5), VV_OK);
+    }
+    for (int i = 0; i < 16; i++) { /* as large as an object may be: no transient yet */
+        VV_CHECK_INT(vv_cache_fill_append(other, (struct vv_str){piece, sizeof(piece)}, 5), VV_OK);
+    }
+    VV_CHECK_INT(vv_cache_fill_append(other, VV_STR("x"), 5), VV_ELIMIT); /* 1.5 + 1 MiB > 2 */
+    vv_cache_fill_fail(other, VV_ELIMIT);
+    vv_cache_fill_unref(other);
+    VV_CHECK_INT(vv_cache_fill_finish(lead, &spec, 5), VV_ELIMIT);
+    while (vv_cache_fill_read(follow, at, &s) == VV_OK && s.n > 0) {
+        at += s.n;
+    }
+    VV_CHECK_INT(at, 24 * sizeof(piece));
+    VV_CHECK(find(c, VV_STR("/t")) == NULL);
+    vv_cache_fill_unref(lead);
+    vv_cache_fill_unref(follow);
+    /* The room of the transients is free again: 2 MiB go through, and no byte more. */
+    lead = begin(c, VV_STR("/t"), VV_CACHE_LEAD);
+    for (int i = 0; i < 32; i++) {
+        VV_CHECK_INT(vv_cache_fill_append(lead, (struct vv_str){piece, sizeof(piece)}, 5), VV_OK);
+    }
+    VV_CHECK_INT(vv_cache_fill_append(lead, VV_STR("x"), 5), VV_ELIMIT);
+    vv_cache_fill_fail(lead, VV_ELIMIT);
+    vv_cache_fill_unref(lead);
+    stop(c);
+}
+
+VV_TEST(followers_hear_why_as_it_was_said)
+{
+    static const enum vv_err whys[] = {VV_EEXIST, VV_ENOENT};
+    struct vv_cache *c = start();
+    struct vv_str s, meta;
+    for (size_t i = 0; i < VV_COUNT(whys); i++) {
+        struct vv_cache_fill *lead = begin(c, VV_STR("/y"), VV_CACHE_LEAD);
+        struct vv_cache_fill *follow = begin(c, VV_STR("/y"), VV_CACHE_FOLLOW);
+        vv_cache_fill_fail(lead, whys[i]);
+        VV_CHECK_INT(vv_cache_fill_get_head(follow, &meta, &s), whys[i]);
+        VV_CHECK_INT(vv_cache_fill_read(follow, 0, &s), whys[i]);
+        vv_cache_fill_unref(lead);
+        vv_cache_fill_unref(follow);
+    }
+    stop(c);
+}
