@@ -4,9 +4,6 @@
 #include "wire/uri.h"
 #include <stdio.h>
 
-#define PART_MARK '\x1f'
-#define ABSENT_MARK '\x1e'
-
 struct out {
     char *p;
     size_t n, cap;
@@ -149,51 +146,6 @@ enum vv_err vv_key_build(const struct vv_key_parts *parts, const struct vv_key_r
     if (parts->body.p != NULL) {
         put_char(&o, '\0');
         put(&o, parts->body);
-    }
-    if (o.full) {
-        return VV_ERANGE;
-    }
-    *ret_n = o.n;
-    return VV_OK;
-}
-
-static bool put_part(struct out *o, const struct vv_key_source *source, struct vv_str name)
-{
-    struct vv_str value = {NULL, 0};
-    if (!source->part(source->ctx, name, &value)) {
-        put_char(o, ABSENT_MARK);
-        return true;
-    }
-    for (size_t i = 0; i < value.n; i++) {
-        if ((unsigned char)value.p[i] < 0x20 && value.p[i] != '\t') {
-            return false;
-        }
-    }
-    put_char(o, PART_MARK);
-    put(o, value);
-    put_char(o, PART_MARK);
-    return true;
-}
-
-enum vv_err vv_key_from_template(struct vv_str pattern, const struct vv_key_source *source,
-                                 char *out, size_t cap, size_t *ret_n)
-{
-    struct out o = {.p = out, .cap = cap};
-    while (pattern.n > 0) {
-        const char c = pattern.p[0];
-        if (c != '{' && c != '}') {
-            put_char(&o, c);
-            pattern = (struct vv_str){pattern.p + 1, pattern.n - 1};
-            continue;
-        }
-        const ptrdiff_t end = vv_str_find_char(pattern, '}');
-        if (c == '}' || end < 2) {
-            return VV_EINVAL;
-        }
-        if (!put_part(&o, source, (struct vv_str){pattern.p + 1, (size_t)end - 1})) {
-            return VV_EINVAL;
-        }
-        pattern = (struct vv_str){pattern.p + end + 1, pattern.n - (size_t)end - 1};
     }
     if (o.full) {
         return VV_ERANGE;

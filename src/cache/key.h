@@ -2,8 +2,7 @@
  *
  * Model:     scheme://host[:port]path[?query], the target URI as it goes upstream, with the host in
  *            lower case and without the scheme's own port. GET and HEAD share it; another method
- *            stands in front. A key template puts parts of the request between literal text; each
- *            part is framed by a byte that no request holds, so parts never run into each other.
+ *            stands in front. Keys of any other form are gateway/template.h's.
  * Source:    RFC 9111 section 2 (cache key), RFC 9110 section 4.2.3 (equal URIs).
  * Threads:   pure. Errors: VV_ERANGE when `cap` is too small, VV_EINVAL as said.
  */
@@ -33,14 +32,4 @@ struct vv_key_parts { /* borrowed */
 VV_MUST_CHECK enum vv_err vv_key_build(const struct vv_key_parts *parts,
                                        const struct vv_key_rules *rules, char *out, size_t cap,
                                        size_t *ret_n);
-
-/* Gives the value of a part ("host", "header.X-Tenant"); false: the request has none. */
-struct vv_key_source {
-    bool (*part)(void *ctx, struct vv_str name, struct vv_str *ret_value);
-    void *ctx;
-};
-/* "{host}{path}:{header.X-Tenant}". VV_EINVAL: braces do not pair or a value has control bytes. */
-VV_MUST_CHECK enum vv_err vv_key_from_template(struct vv_str pattern,
-                                               const struct vv_key_source *source, char *out,
-                                               size_t cap, size_t *ret_n);
 #endif

@@ -111,40 +111,97 @@ static void put_as_is(const struct vv_h1_head *req, struct vv_str name, struct o
     }
 }
 
-static bool is_known_coding(struct vv_str item)
+struct coding {
+    struct vv_str name;
+    int weight; /* thousandths */
+};
+
+/* ";q=0.5" (RFC 9110 section 12.4.2). False: malformed. */
+static bool read_weight(struct vv_str s, int *ret)
 {
-    const struct vv_str name = vv_str_trim(vv_str_cut(&item, ';'));
-    if (vv_str_eq_nocase(name, VV_STR("x-gzip"))) {
-        return true;
+    const struct vv_str w = vv_str_trim(s);
+    int place = 1000;
+    *ret = 0;
+    if (w.n < 3 || w.n > 7 || (w.p[0] | 0x20) != 'q' || w.p[1] != '=' ||
+        (w.n > 3 && w.p[3] != '.')) {
+        return false;
     }
-    for (size_t i = 0; i < VV_ENCODING_COUNT; i++) {
-        if (vv_str_eq_nocase(name, vv_encodings[i].name)) {
-            return true;
+    for (size_t i = 2; i < w.n; i++) {
+        if (i == 3) {
+            continue;
         }
+        if (w.p[i] < '0' || w.p[i] > '9') {
+            return false;
+        }
+        *ret += (w.p[i] - '0') * place;
+        place /= 10;
     }
-    return false;
+    return *ret <= 1000;
 }
 
-static void put_codings(const struct vv_h1_head *req, const struct vv_vary_rules *rules,
-                        struct out *o)
+/* By falling weight, then by name. */
+static bool goes_before(const struct coding *a, const struct coding *b)
 {
-    enum vv_encoding order[VV_ENCODING_COUNT];
+    return a->weight != b->weight ? a->weight > b->weight : compare(a->name, b->name) < 0;
+}
+
+/* False: malformed, or a coding is named twice, and who knows which one the origin takes. */
+static bool read_codings(const struct vv_str *items, size_t count, struct coding *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct vv_str weight = items[i];
+        struct coding c = {vv_str_trim(vv_str_cut(&weight, ';')), 1000};
+        if (!vv_h1_is_token(c.name) || (weight.p != NULL && !read_weight(weight, &c.weight))) {
+            return false;
+        }
+        if (c.name.n > 2 && vv_str_eq_nocase((struct vv_str){c.name.p, 2}, VV_STR("x-")) &&
+            (vv_str_eq_nocase(c.name, VV_STR("x-gzip")) ||
+             vv_str_eq_nocase(c.name, VV_STR("x-compress")))) {
+            c.name = (struct vv_str){c.name.p + 2, c.name.n - 2}; /* section 8.4.1 */
+        }
+        size_t at = i;
+        for (size_t k = 0; k < i; k++) {
+            if (vv_str_eq_nocase(out[k].name, c.name)) {
+                return false;
+            }
+        }
+        for (; at > 0 && goes_before(&c, &out[at - 1]); at--) {
+            out[at] = out[at - 1];
+        }
+        out[at] = c;
+    }
+    return true;
+}
+
+/* Everything that another origin could tell apart, and nothing else: rank, not weight. */
+static void put_codings(const struct vv_h1_head *req, struct out *o)
+{
     struct vv_str items[VV_VARY_ITEMS_MAX];
+    struct coding codings[VV_VARY_ITEMS_MAX];
     size_t count = 0;
-    if (!rules->known_codings && !gather(req, VV_STR("Accept-Encoding"), true, items, &count)) {
+    if (!gather(req, VV_STR("Accept-Encoding"), false, items, &count) ||
+        !read_codings(items, count, codings)) {
+        put(o, VV_STR("?"), false); /* no token: such a list never looks like one in order */
         put_as_is(req, VV_STR("Accept-Encoding"), o);
         return;
     }
+    for (size_t i = 0; i < count; i++) {
+        if (codings[i].weight == 0) {
+            put(o, VV_STR("!"), false);
+        } else if (i > 0) {
+            put(o, codings[i].weight == codings[i - 1].weight ? VV_STR(",") : VV_STR(">"), false);
+        }
+        put(o, codings[i].name, true);
+    }
+}
+
+static void put_known_codings(const struct vv_h1_head *req, struct out *o)
+{
+    enum vv_encoding order[VV_ENCODING_COUNT];
     const size_t known = vv_encoding_order(req, order);
     for (size_t i = 0; i < known; i++) {
         put(o, i > 0 ? VV_STR(",") : (struct vv_str){"", 0}, false);
         put(o, vv_encodings[order[i]].name, false);
-    }
-    for (size_t i = 0; i < count; i++) { /* what an origin may know and we do not */
-        if (!is_known_coding(items[i])) {
-            put(o, VV_STR(","), false);
-            put_squeezed(o, items[i]);
-        }
     }
 }
 
@@ -163,16 +220,19 @@ static void put_line(const struct vv_h1_head *req, struct vv_str name,
 {
     struct vv_str items[VV_VARY_ITEMS_MAX];
     size_t count = 0;
+    const bool codings = vv_str_eq_nocase(name, VV_STR("Accept-Encoding"));
     put(o, name, true);
-    if (!has_field(req, name)) {
+    if ((codings && rules->no_codings) || !has_field(req, name)) {
         put(o, VV_STR(" \n"), false);
         return;
     }
     put(o, VV_STR(":"), false);
     const bool sorted = vv_str_eq_nocase(name, VV_STR("Accept")) ||
                         vv_str_eq_nocase(name, VV_STR("Accept-Charset"));
-    if (vv_str_eq_nocase(name, VV_STR("Accept-Encoding"))) {
-        put_codings(req, rules, o);
+    if (codings && rules->known_codings) {
+        put_known_codings(req, o);
+    } else if (codings) {
+        put_codings(req, o);
     } else if ((sorted || vv_str_eq_nocase(name, VV_STR("Accept-Language"))) &&
                gather(req, name, sorted, items, &count)) {
         put_items(o, items, count);

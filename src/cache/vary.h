@@ -3,10 +3,12 @@
  * Model:     one line for each distinct name, in rising order: the name, then " " (the field was
  *            absent) or ":" and its normal form, then a line feed, which no field value contains.
  *            The key names its own fields, so a later request is matched by writing the key again
- *            for it. Normal forms: several fields are one list; Accept-Encoding is the codings by
- *            weight, Accept and Accept-Charset lists are sorted, Accept-Language keeps its order
- *            (RFC 9110 12.5.4), all four without white space or upper case. Other fields: bytes are
- *            compared.
+ *            for it. Normal forms: several fields are one list; Accept and Accept-Charset lists are
+ *            sorted, Accept-Language keeps its order (RFC 9110 12.5.4); Accept-Encoding is its
+ *            codings by falling weight, "," between equals, which are sorted, ">" before lesser
+ *            ones, "!" before what is excluded: "br,gzip>*!identity". All four are without white
+ *            space or upper case; a list that is not well-formed is taken as it is. Other fields:
+ *            bytes are compared.
  * Source:    RFC 9111 section 4.1, RFC 9110 sections 12.5 and 5.3. Threads: pure.
  */
 #ifndef VV_CACHE_VARY_H
@@ -19,6 +21,8 @@
 struct vv_vary_rules {
     bool known_codings; /* of Accept-Encoding only what wire/encoding.h knows: right if the gateway
                          * sends upstream what it has understood, else wrong */
+    bool no_codings;    /* Accept-Encoding counts as absent: right if the gateway does not send it
+                         * upstream; goes before known_codings */
 };
 
 /* Writes the secondary key of an answer to `req` (section 4.1). VV_OK with *ret_n 0: no Vary.

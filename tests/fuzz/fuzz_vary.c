@@ -98,7 +98,8 @@ static void check(const struct vv_h1_head *one, const struct vv_h1_head *two,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct message one, two, answer;
-    static const struct vv_vary_rules all = {.known_codings = false}, known = {true};
+    static const struct vv_vary_rules all = {.known_codings = false},
+                                      known = {.known_codings = true}, none = {.no_codings = true};
     struct vv_str rest = {(const char *)data, size};
     if (size > INPUT_MAX) {
         return 0;
@@ -115,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check(&one.head, &two.head, &answer.head, &all);
     check(&one.head, &two.head, &answer.head, &known);
+    check(&one.head, &two.head, &answer.head, &none);
     /* A key from a file that somebody changed selects or does not, and no more. */
     (void)vv_vary_matches(&one.head, (struct vv_str){(const char *)data, size}, &all);
     return 0;

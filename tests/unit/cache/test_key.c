@@ -53,21 +53,3 @@ VV_TEST(key_of_a_post_holds_method_and_body)
     assert_memory_equal(key, "POST http://h/\0{}", 17);
     VV_CHECK_INT(vv_key_build(&parts, &plain, key, 16, &n), VV_ERANGE);
 }
-
-static bool part(void *ctx, struct vv_str name, struct vv_str *ret)
-{
-    *ret = vv_str_from(ctx);
-    return vv_str_eq(name, VV_STR("host"));
-}
-
-VV_TEST(key_template_frames_its_parts)
-{
-    static char host[] = "h", bad[] = "a\x1f";
-    const struct vv_key_source source = {part, host}, evil = {part, bad};
-    size_t n = 0;
-    VV_CHECK_INT(vv_key_from_template(VV_STR("{host}:{x}"), &source, key, sizeof key, &n), VV_OK);
-    VV_CHECK_SLICE(((struct vv_str){key, n}), "\x1fh\x1f:\x1e");
-    VV_CHECK_INT(vv_key_from_template(VV_STR("{host"), &source, key, sizeof key, &n), VV_EINVAL);
-    VV_CHECK_INT(vv_key_from_template(VV_STR("host}"), &source, key, sizeof key, &n), VV_EINVAL);
-    VV_CHECK_INT(vv_key_from_template(VV_STR("{host}"), &evil, key, sizeof key, &n), VV_EINVAL);
-}

@@ -10,27 +10,45 @@ VV_TEST(vary_matches_what_the_table_says)
     static const struct {
         const char *vary, *first, *second;
         bool want;
-    } cases[] = {{"X", "X: 1", "X: 1", true},
-                 {"X", "X: 1", "X: 2", false},
-                 {"X", "X: 1", "", false},
-                 {"X", "", "", true},
-                 {"X", "", "X:", false},
-                 {"X", "X: a", "X: A", false},
-                 {"X", "X: a, b", "X: a~X: b", true},
-                 {"x", "X: 1", "X: 1", true},
-                 {"X, Y", "X: 1~Y: 2", "Y: 2~X: 1", true},
-                 {"X, Y", "X: 1~Y: 2", "X: 1~Y: 3", false},
-                 {"X", "X: 1~Y: 2", "X: 1~Y: 3", true},
-                 {"Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: br,gzip", true},
-                 {"Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: GZIP", true},
-                 {"Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: br", false},
-                 {"Accept-Encoding", "Accept-Encoding: gzip, x", "Accept-Encoding: gzip", false},
-                 {"Accept-Encoding", "Accept-Encoding: gzip;q=0", "Accept-Encoding: gzip", false},
-                 {"Accept-Encoding", "Accept-Encoding: x-gzip", "Accept-Encoding: gzip", true},
-                 {"Accept-Language", "Accept-Language: de, en", "Accept-Language: DE,en", true},
-                 {"Accept-Language", "Accept-Language: de, en", "Accept-Language: en, de", false},
-                 {"Accept", "Accept: a/b, c/d", "Accept: c/d,a/b", true},
-                 {"Accept", "Accept: a/b;p=\",\"", "Accept: a/b;p=\",\"", true}};
+    } cases[] = {
+        {"X", "X: 1", "X: 1", true},
+        {"X", "X: 1", "X: 2", false},
+        {"X", "X: 1", "", false},
+        {"X", "", "", true},
+        {"X", "", "X:", false},
+        {"X", "X: a", "X: A", false},
+        {"X", "X: a, b", "X: a~X: b", true},
+        {"x", "X: 1", "X: 1", true},
+        {"X, Y", "X: 1~Y: 2", "Y: 2~X: 1", true},
+        {"X, Y", "X: 1~Y: 2", "X: 1~Y: 3", false},
+        {"X", "X: 1~Y: 2", "X: 1~Y: 3", true},
+        {"Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: br,gzip", true},
+        {"Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: GZIP", true},
+        {"Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: br", false},
+        {"Accept-Encoding", "Accept-Encoding: gzip, x", "Accept-Encoding: gzip", false},
+        {"Accept-Encoding", "Accept-Encoding: gzip;q=0", "Accept-Encoding: gzip", false},
+        {"Accept-Encoding", "Accept-Encoding: x-gzip", "Accept-Encoding: gzip", true},
+        {"Accept-Encoding", "Accept-Encoding: br, zz", "Accept-Encoding: zz, br", true},
+        {"Accept-Encoding", "Accept-Encoding: br, zz;q=0.5", "Accept-Encoding: zz, br;q=0.5",
+         false},
+        {"Accept-Encoding", "Accept-Encoding: br;q=0.9, zz;q=0.1", "Accept-Encoding: br, zz;q=0.8",
+         true},
+        {"Accept-Encoding", "Accept-Encoding: gzip;q=1.0, *;q=0", "Accept-Encoding: *;q=0,gzip",
+         true},
+        {"Accept-Encoding", "Accept-Encoding: gzip, *;q=0", "Accept-Encoding: gzip, *", false},
+        {"Accept-Encoding", "Accept-Encoding: gzip, br;q=0", "Accept-Encoding: gzip;q=0, br",
+         false},
+        {"Accept-Encoding", "Accept-Encoding: gzip;q=0, br;q=0", "Accept-Encoding: br;q=0,gzip;q=0",
+         true},
+        {"Accept-Encoding", "Accept-Encoding: gzip;q=2", "Accept-Encoding: gzip", false},
+        {"Accept-Encoding", "Accept-Encoding: gzip, gzip;q=0", "Accept-Encoding: gzip;q=0, gzip",
+         false},
+        {"Accept-Encoding", "Accept-Encoding: a, b>c", "Accept-Encoding: a, b, c", false},
+        {"Accept-Encoding", "Accept-Encoding: ", "Accept-Encoding: gzip;q=0", false},
+        {"Accept-Language", "Accept-Language: de, en", "Accept-Language: DE,en", true},
+        {"Accept-Language", "Accept-Language: de, en", "Accept-Language: en, de", false},
+        {"Accept", "Accept: a/b, c/d", "Accept: c/d,a/b", true},
+        {"Accept", "Accept: a/b;p=\",\"", "Accept: a/b;p=\",\"", true}};
     static struct head_case one, two, answer;
     for (size_t i = 0; i < VV_COUNT(cases); i++) {
         char field[64], key[512];
@@ -73,4 +91,18 @@ VV_TEST(vary_by_known_codings_forgets_the_others)
     VV_CHECK_INT(vv_vary_second(&one.head, &answer.head, &known, key, sizeof key, &n), VV_OK);
     (void)request_of(&two, "GET", "Accept-Encoding: gzip");
     VV_CHECK(vv_vary_matches(&two.head, (struct vv_str){key, n}, &known));
+}
+
+VV_TEST(vary_without_codings_shares_one_answer_among_all_of_them)
+{
+    static const struct vv_vary_rules none = {.no_codings = true};
+    static struct head_case one, two, answer;
+    char key[128];
+    size_t n = 0;
+    (void)answer_of(&answer, 200, "Vary: Accept-Encoding, X");
+    (void)request_of(&one, "GET", "Accept-Encoding: gzip~X: 1");
+    VV_CHECK_INT(vv_vary_second(&one.head, &answer.head, &none, key, sizeof key, &n), VV_OK);
+    VV_CHECK_SLICE(((struct vv_str){key, n}), "accept-encoding \nx:1\n");
+    VV_CHECK(vv_vary_matches(request_of(&two, "GET", "X: 1"), (struct vv_str){key, n}, &none));
+    VV_CHECK(!vv_vary_matches(request_of(&two, "GET", "X: 2"), (struct vv_str){key, n}, &none));
 }
