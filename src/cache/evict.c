@@ -20,6 +20,7 @@
 #define SMALL_SHARE 10  /* one part in ten: Yang et al. 2023 */
 #define PROMOTE_HITS 2  /* hits in the small queue that lead to the main queue */
 #define MAIN_HITS_MAX 3 /* rounds a hit object survives in the main queue, at most */
+#define HITS_COUNTED 15 /* between two looks: a burst is no more than that */
 #define GHOST_WAYS 8
 #define SPREAD_MIN 0.5  /* standard deviation of log2(size) from which on sizes are "real" */
 #define VICTIMS_MAX 128 /* compared with one candidate; larger ones are let in */
@@ -241,10 +242,70 @@ static struct vv_cache_object *queue_first(struct vv_list *queue)
 
 static uint8_t take_hits(struct vv_cache_object *o)
 {
-    return atomic_exchange_explicit(&o->hits, 0, memory_order_relaxed);
+    const uint8_t hits = atomic_exchange_explicit(&o->hits, 0, memory_order_relaxed);
+    const unsigned sum = hits + atomic_load_explicit(&o->folded, memory_order_relaxed);
+    atomic_store_explicit(&o->folded, (uint8_t)(sum < 255 ? sum : 255), memory_order_relaxed);
+    return hits < HITS_COUNTED ? hits : HITS_COUNTED;
 }
 
 /* --- the choice --- */
+
+static void queues_to_heap(struct evict *e, struct vv_list *queue)
+{
+    while (!vv_list_empty(queue)) {
+        struct vv_cache_object *o = queue_first(queue);
+        queue_take(e, o);
+        o->seen = (uint8_t)(o->seen + take_hits(o));
+        heap_push(e, o);
+    }
+}
+
+/* The least worth first in both orders. */
+static void heap_to_queue(struct evict *e)
+{
+    while (e->heap_n > 0) {
+        struct vv_cache_object *o = e->heap[0];
+        heap_take(e, o);
+        o->seen = o->seen < MAIN_HITS_MAX ? o->seen : MAIN_HITS_MAX;
+        queue_push(e, o, o->seen > 0 ? PLACE_MAIN : PLACE_SMALL);
+    }
+}
+
+/* The cost of an object has changed, and with it all priorities. */
+static void weigh_again(struct evict *e)
+{
+    for (size_t i = 0; i < e->heap_n; i++) {
+        struct vv_cache_object *o = e->heap[i];
+        o->order.heap.priority = e->floor + (double)(o->seen + 1) / cost(e, weight(o));
+    }
+    for (size_t i = e->heap_n / 2; i-- > 0;) {
+        heap_down(e, i, e->heap[i]);
+    }
+}
+
+/* Moves everything over to the other engine. False: no room for a heap, nothing has changed. */
+static bool set_mode(struct vv_cache *c, enum vv_cache_policy mode)
+{
+    struct evict *e = &c->evict;
+    const bool heap = mode == VV_CACHE_GDSF || mode == VV_CACHE_GDSF_BYTES;
+    if (mode == e->mode) {
+        return true;
+    }
+    if (heap && !heap_room(c, c->entries + 1)) {
+        return false;
+    }
+    if (is_gdsf(c) && !heap) {
+        heap_to_queue(e);
+    }
+    e->mode = mode;
+    if (heap) {
+        e->floor = 0;
+        weigh_again(e);
+        queues_to_heap(e, &e->small);
+        queues_to_heap(e, &e->main);
+    }
+    return true;
+}
 
 static void decide(struct vv_cache *c)
 {
@@ -253,16 +314,17 @@ static void decide(struct vv_cache *c)
     const double mean = e->log_sum / n;
     const double variance = e->log_square_sum / n - mean * mean;
     e->mode = VV_CACHE_S3FIFO;
-    if (variance < SPREAD_MIN * SPREAD_MIN || !heap_room(c, c->entries + 1)) {
-        return;
+    if (variance >= SPREAD_MIN * SPREAD_MIN) {
+        (void)set_mode(c, VV_CACHE_GDSF);
     }
-    e->mode = VV_CACHE_GDSF;
-    while (!vv_list_empty(&e->small)) {
-        struct vv_cache_object *o = queue_first(&e->small);
-        queue_take(e, o);
-        o->seen = take_hits(o);
-        heap_push(e, o);
+}
+
+enum vv_err vv_cache_evict_policy(struct vv_cache *c, enum vv_cache_policy policy)
+{
+    if (policy == VV_CACHE_AUTO && c->evict.mode != VV_CACHE_AUTO) {
+        return VV_OK; /* it stays with what was decided */
     }
+    return set_mode(c, policy) ? VV_OK : VV_ENOMEM;
 }
 
 enum vv_err vv_cache_evict_room(struct vv_cache *c)
@@ -462,19 +524,52 @@ enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash, const struct w
     return VV_OK;
 }
 
-void vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, uint64_t now_ns)
+void vv_cache_evict_fit(struct vv_cache *c, uint64_t now_ns)
 {
-    while (c->evict.small_bytes + c->evict.main_bytes + c->evict.heap_n > 0) {
-        const uint64_t used = atomic_load_explicit(&c->used, memory_order_relaxed);
-        const uint64_t held = atomic_load_explicit(&c->held, memory_order_relaxed);
-        if (used <= held + bytes) {
-            return;
-        }
+    const struct want none = {0, 0, 0, 0};
+    while (!fits(c, &none, &none)) {
         struct vv_cache_object *o = victim(c, now_ns);
         if (o == NULL) {
             return;
         }
         evict(c, o, now_ns);
+    }
+}
+
+bool vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, size_t victims_max, uint64_t now_ns)
+{
+    for (;;) {
+        const uint64_t used = atomic_load_explicit(&c->used, memory_order_relaxed);
+        const uint64_t held = atomic_load_explicit(&c->held, memory_order_relaxed);
+        if (used <= held + bytes || c->entries == 0) {
+            return true;
+        }
+        struct vv_cache_object *o = victims_max-- > 0 ? victim(c, now_ns) : NULL;
+        if (o == NULL) {
+            return false;
+        }
+        evict(c, o, now_ns);
+    }
+}
+
+/* What was made for more objects than there are now. Ghosts come back by themselves. */
+void vv_cache_evict_shrink(struct vv_cache *c)
+{
+    struct evict *e = &c->evict;
+    if (e->ghost.buckets * GHOST_WAYS > e->main_n * 16 + 1024) {
+        vv_cache_mem_free(c, e->ghost.slots, vv_cache_usable(e->ghost.slots));
+        e->ghost = (struct ghost){.slots = NULL};
+    }
+    if (e->heap_room > e->heap_n * 8 + 1024) {
+        uint64_t charged;
+        const size_t room = e->heap_n * 2 + 64;
+        struct vv_cache_object **heap = vv_cache_mem(c, room * sizeof(*heap), &charged);
+        if (heap != NULL) {
+            memcpy(heap, e->heap, e->heap_n * sizeof(*heap));
+            vv_cache_mem_free(c, e->heap, vv_cache_usable(e->heap));
+            e->heap = heap;
+            e->heap_room = room;
+        }
     }
 }
 
@@ -485,7 +580,7 @@ bool vv_cache_mem_room(struct vv_cache *c, size_t bytes)
         return false;
     }
     if (atomic_load(&c->used) + need > budget) {
-        vv_cache_evict_down(c, budget - need, 0);
+        (void)vv_cache_evict_down(c, budget - need, SIZE_MAX, 0);
         vv_epoch_reclaim(c->epoch);
     }
     return atomic_load(&c->used) + need <= budget;

@@ -33,6 +33,7 @@ static struct table *table_new(struct vv_cache *c, size_t slots)
 static void table_retired(struct vv_epoch_item *item)
 {
     struct table *t = VV_CONTAINER(item, struct table, retired);
+    atomic_fetch_sub_explicit(&t->cache->held, t->charged, memory_order_relaxed);
     vv_cache_mem_free(t->cache, t, t->charged);
 }
 
@@ -89,6 +90,7 @@ static void table_put(struct table *t, uint64_t hash, uint64_t slot)
     atomic_store_explicit(&t->slots[i], slot, memory_order_release);
 }
 
+/* A table that gets smaller is worth a moment over the budget. */
 static enum vv_err rebuild(struct vv_cache *c, struct segment *s)
 {
     struct table *old = atomic_load_explicit(&s->table, memory_order_relaxed);
@@ -97,7 +99,7 @@ static enum vv_err rebuild(struct vv_cache *c, struct segment *s)
         slots *= 2;
     }
     struct table *t = NULL;
-    if (vv_cache_mem_room(c, sizeof(*t) + slots * sizeof(t->slots[0]))) {
+    if (slots <= old->mask / 2 || vv_cache_mem_room(c, sizeof(*t) + slots * sizeof(t->slots[0]))) {
         t = table_new(c, slots);
     }
     if (t == NULL) {
@@ -112,6 +114,7 @@ static enum vv_err rebuild(struct vv_cache *c, struct segment *s)
     s->filled = s->live;
     s->rebuilt++;
     atomic_store_explicit(&s->table, t, memory_order_release);
+    atomic_fetch_add_explicit(&c->held, old->charged, memory_order_relaxed);
     vv_epoch_retire(c->epoch, &old->retired, table_retired);
     return VV_OK;
 }
@@ -121,6 +124,17 @@ enum vv_err vv_cache_index_room(struct vv_cache *c, uint64_t hash)
     struct segment *s = segment_of(c, hash);
     const struct table *t = atomic_load_explicit(&s->table, memory_order_relaxed);
     return (s->filled + 1) * 4 > (t->mask + 1) * 3 ? rebuild(c, s) : VV_OK;
+}
+
+void vv_cache_index_shrink(struct vv_cache *c)
+{
+    for (size_t i = 0; i < SEGMENTS; i++) {
+        struct segment *s = &c->segments[i];
+        const struct table *t = atomic_load_explicit(&s->table, memory_order_relaxed);
+        if (t->mask >= s->live * 16 + FIRST_SLOTS && rebuild(c, s) != VV_OK) {
+            return; /* it stays large for now */
+        }
+    }
 }
 
 void vv_cache_index_add(struct vv_cache *c, struct vv_cache_object *o)

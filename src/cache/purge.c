@@ -119,6 +119,7 @@ enum judgement vv_cache_judge_now(struct vv_cache *c, struct vv_cache_object *o)
 static void set_retired(struct vv_epoch_item *item)
 {
     struct purge_set *set = VV_CONTAINER(item, struct purge_set, retired);
+    atomic_fetch_sub_explicit(&set->cache->held, set->charged, memory_order_relaxed);
     vv_cache_mem_free(set->cache, set, set->charged);
 }
 
@@ -183,6 +184,7 @@ static enum vv_err replace_set(struct vv_cache *c, uint64_t after, const struct 
     }
     atomic_store_explicit(&c->purges, set, memory_order_release);
     if (old != NULL) {
+        atomic_fetch_add_explicit(&c->held, old->charged, memory_order_relaxed);
         vv_epoch_retire(c->epoch, &old->retired, set_retired);
     }
     return VV_OK;

@@ -23,6 +23,29 @@ bool vv_cache_sketch_init(struct vv_cache *c, struct sketch *s, size_t counters)
     return true;
 }
 
+/* A place of the smaller one stands for all places of the larger one that end in the same bits, so
+ * counts survive: growing copies them, shrinking takes the highest. */
+bool vv_cache_sketch_fit(struct vv_cache *c, struct sketch *s, size_t counters)
+{
+    struct sketch old = *s;
+    if (s->mask + 1 >= counters && s->mask + 1 < counters * 4) {
+        return true;
+    }
+    if (!vv_cache_sketch_init(c, s, counters)) {
+        *s = old;
+        return false;
+    }
+    const size_t most = old.mask > s->mask ? old.mask : s->mask;
+    for (size_t i = 0; i <= most; i++) {
+        uint8_t *to = &s->counters[i & s->mask];
+        const uint8_t from = old.counters[i & old.mask];
+        *to = from > *to ? from : *to;
+    }
+    s->adds = 0;
+    vv_cache_mem_free(c, old.counters, vv_cache_usable(old.counters));
+    return true;
+}
+
 static size_t probe(const struct sketch *s, uint64_t hash, unsigned i)
 {
     return (size_t)((hash >> (i * 13)) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & s->mask;

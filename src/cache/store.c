@@ -6,7 +6,10 @@
 #include "cache/store_int.h"
 #include <stdlib.h>
 
-#define HITS_MAX 15
+#define HITS_MAX 250      /* a hot object is written to no more often */
+#define STEP_BYTES VV_MIB /* evicted at a time when limits get lower: about a millisecond */
+#define STEP_OBJECTS 2048
+#define WALK_SLOTS 4096
 #define BUDGET_MIN (64 * VV_KIB)
 #define KEY_MAX 65536
 
@@ -20,17 +23,27 @@ static uint64_t object_max_of(const struct vv_cache_conf *conf)
     return conf->object_bytes_max > 0 ? conf->object_bytes_max : conf->budget_bytes / 4;
 }
 
+static uint64_t variants_max_of(const struct vv_cache_conf *conf)
+{
+    return conf->variants_max > 0 ? conf->variants_max : 64;
+}
+
+/* 0.4 %; about four per 1 KiB object. */
+static size_t counters_of(const struct vv_cache_conf *conf)
+{
+    const uint64_t most = conf->budget_bytes <= VV_MIB ? 4096 : UINT64_C(1) << 24;
+    return (size_t)vv_min_u64(conf->budget_bytes / 256, most);
+}
+
 static enum vv_err fill_in(struct vv_cache *c)
 {
     atomic_init(&c->used, sizeof(*c));
     atomic_init(&c->serial, 1);
     atomic_init(&c->budget, c->conf.budget_bytes);
     atomic_init(&c->object_max, object_max_of(&c->conf));
-    c->conf.variants_max = c->conf.variants_max > 0 ? c->conf.variants_max : 64;
+    c->conf.variants_max = variants_max_of(&c->conf);
     vv_cache_evict_init(c);
-    const uint64_t counters = c->conf.budget_bytes / 256; /* 0.4 %; about four per 1 KiB object */
-    const uint64_t counters_max = c->conf.budget_bytes <= VV_MIB ? 4096 : UINT64_C(1) << 24;
-    if (!vv_cache_sketch_init(c, &c->evict.sketch, vv_min_u64(counters, counters_max))) {
+    if (!vv_cache_sketch_init(c, &c->evict.sketch, counters_of(&c->conf))) {
         return VV_ENOMEM;
     }
     const enum vv_err err = vv_cache_index_init(c);
@@ -278,31 +291,101 @@ enum vv_err vv_cache_refresh(struct vv_cache *c, const struct vv_cache_object *o
 
 void vv_cache_trim(struct vv_cache *c, uint64_t bytes, uint64_t now_ns)
 {
-    pthread_mutex_lock(&c->lock);
-    if (c->evict.mode == VV_CACHE_AUTO && c->entries == 0) {
-        bytes = UINT64_MAX; /* nothing to decide on and nothing to evict */
+    bool done = false;
+    while (!done) {
+        pthread_mutex_lock(&c->lock);
+        done = vv_cache_evict_down(c, bytes, STEP_OBJECTS, now_ns);
+        pthread_mutex_unlock(&c->lock);
+        vv_epoch_reclaim(c->epoch);
     }
-    vv_cache_evict_down(c, bytes, now_ns);
+}
+
+/* Towards `target` in steps, from what is there; 0 is no limit. */
+static uint64_t step_down(uint64_t limit, uint64_t there, uint64_t target, uint64_t step)
+{
+    const uint64_t from = limit == 0 || limit > there ? there : limit;
+    return target == 0 || from <= target + step ? target : from - step;
+}
+
+/* True: the limits are those of `to`. */
+static bool resize_step(struct vv_cache *c, const struct vv_cache_conf *to, uint64_t now_ns)
+{
+    const uint64_t used = atomic_load(&c->used), held = atomic_load(&c->held);
+    const uint64_t there = used > held ? used - held : 0;
+    const uint64_t needed = there + there / 32; /* fits() keeps 1/64 for what is held */
+    c->conf.budget_bytes = step_down(vv_cache_budget(c), needed, to->budget_bytes, STEP_BYTES);
+    c->conf.entries_max = step_down(c->conf.entries_max, c->entries, to->entries_max, STEP_OBJECTS);
+    c->conf.body_bytes_max =
+        step_down(c->conf.body_bytes_max, c->bodies, to->body_bytes_max, STEP_BYTES);
+    atomic_store_explicit(&c->budget, c->conf.budget_bytes, memory_order_relaxed);
+    vv_cache_evict_fit(c, now_ns);
+    vv_cache_evict_shrink(c);
+    vv_cache_index_shrink(c);
+    return c->conf.budget_bytes == to->budget_bytes && c->conf.entries_max == to->entries_max &&
+           c->conf.body_bytes_max == to->body_bytes_max;
+}
+
+enum vv_err vv_cache_resize(struct vv_cache *c, const struct vv_cache_conf *conf, uint64_t now_ns)
+{
+    bool done = false;
+    if (conf->budget_bytes < BUDGET_MIN) {
+        return VV_ERANGE;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->conf.object_bytes_max = conf->object_bytes_max;
+    c->conf.variants_max = variants_max_of(conf);
+    atomic_store_explicit(&c->object_max, object_max_of(conf), memory_order_relaxed);
+    /* A sketch that cannot grow now is coarser than it might be, and no more. */
+    (void)vv_cache_sketch_fit(c, &c->evict.sketch, counters_of(conf));
     pthread_mutex_unlock(&c->lock);
-    vv_epoch_reclaim(c->epoch);
+    while (!done) {
+        pthread_mutex_lock(&c->lock);
+        done = resize_step(c, conf, now_ns);
+        pthread_mutex_unlock(&c->lock);
+        vv_epoch_reclaim(c->epoch);
+    }
+    pthread_mutex_lock(&c->lock);
+    const enum vv_err err = vv_cache_evict_policy(c, conf->policy);
+    c->conf.policy = err == VV_OK ? conf->policy : c->conf.policy;
+    pthread_mutex_unlock(&c->lock);
+    return err;
+}
+
+bool vv_cache_walk(struct vv_cache *c, struct vv_cache_cursor *cursor, size_t slots_max,
+                   uint64_t now_ns,
+                   void (*fn)(void *ctx, const struct vv_cache_object *o, bool soft), void *ctx)
+{
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < slots_max && cursor->segment < SEGMENTS; i++) {
+        const struct segment *s = &c->segments[cursor->segment];
+        const struct table *t = atomic_load_explicit(&s->table, memory_order_relaxed);
+        if (s->rebuilt != cursor->rebuilt) { /* everything moved: this segment again */
+            cursor->rebuilt = s->rebuilt;
+            cursor->slot = 0;
+        }
+        const uint64_t slot = atomic_load_explicit(&t->slots[cursor->slot], memory_order_relaxed);
+        struct vv_cache_object *o = slot > 1 ? slot_object(slot) : NULL;
+        const enum judgement j = o != NULL ? vv_cache_judge_now(c, o) : JUDGE_HARD;
+        if (j != JUDGE_HARD && o->keep_until_ns > now_ns) {
+            fn(ctx, o, j == JUDGE_SOFT);
+        }
+        if (++cursor->slot > t->mask) {
+            cursor->slot = 0;
+            cursor->segment++;
+            cursor->rebuilt = cursor->segment < SEGMENTS ? c->segments[cursor->segment].rebuilt : 0;
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
+    return cursor->segment == SEGMENTS;
 }
 
 void vv_cache_each(struct vv_cache *c, uint64_t now_ns,
                    void (*fn)(void *ctx, const struct vv_cache_object *o, bool soft), void *ctx)
 {
-    pthread_mutex_lock(&c->lock);
-    for (size_t i = 0; i < SEGMENTS; i++) {
-        const struct table *t = atomic_load(&c->segments[i].table);
-        for (size_t k = 0; k <= t->mask; k++) {
-            const uint64_t slot = atomic_load(&t->slots[k]);
-            struct vv_cache_object *o = slot > 1 ? slot_object(slot) : NULL;
-            const enum judgement j = o != NULL ? vv_cache_judge_now(c, o) : JUDGE_HARD;
-            if (j != JUDGE_HARD && o->keep_until_ns > now_ns) {
-                fn(ctx, o, j == JUDGE_SOFT);
-            }
-        }
+    struct vv_cache_cursor cursor = {0, 0, 0};
+    while (!vv_cache_walk(c, &cursor, WALK_SLOTS, now_ns, fn, ctx)) {
+        /* between two steps others have the lock */
     }
-    pthread_mutex_unlock(&c->lock);
 }
 
 void vv_cache_stats(struct vv_cache *c, struct vv_cache_stats *ret)

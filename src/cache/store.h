@@ -68,8 +68,8 @@ struct vv_cache_object { /* read through the functions below */
     uint64_t body_n;
     struct vv_cache_body *body; /* NULL: the body is inside */
     uint16_t meta_n;
-    uint8_t place, seen; /* PRIVATE to eviction: which queue, frequency so far */
-    _Atomic uint8_t hits;
+    uint8_t place, seen;          /* PRIVATE to eviction: which queue, frequency so far */
+    _Atomic uint8_t hits, folded; /* PRIVATE: hits to be looked at by eviction, and looked at */
     _Atomic bool soft, unlinked;
     _Atomic uint32_t refs;
     uint64_t born, charged;
@@ -90,6 +90,11 @@ VV_MUST_CHECK enum vv_err vv_cache_new(const struct vv_cache_conf *conf, struct 
 /* Nobody looks anything up in it any more, no fill runs, no object of it is referenced. Its memory
  * goes when every reader has been quiet, at some later vv_epoch_reclaim(). */
 void vv_cache_free(struct vv_cache *c);
+/* New limits and policy on a living cache; the seed stays. What is too much is evicted here, in
+ * short steps between which others get the lock. Bytes still being sent come back later. VV_ERANGE:
+ * the budget is too small; VV_ENOMEM: the limits hold, the policy stays as it was. */
+VV_MUST_CHECK enum vv_err vv_cache_resize(struct vv_cache *c, const struct vv_cache_conf *conf,
+                                          uint64_t now_ns);
 uint64_t vv_cache_hash(const struct vv_cache *c, struct vv_str key);
 
 /* --- objects --- */
@@ -112,6 +117,12 @@ static inline struct vv_str vv_cache_second(const struct vv_cache_object *o)
 static inline struct vv_str vv_cache_head(const struct vv_cache_object *o)
 {
     return (struct vv_str){vv_cache_second(o).p + o->second_n, o->head_n};
+}
+/* How often it was found since it was stored or refreshed; stops counting at 250 or more. */
+static inline uint32_t vv_cache_hits(const struct vv_cache_object *o)
+{
+    return (uint32_t)atomic_load_explicit(&o->hits, memory_order_relaxed) +
+           atomic_load_explicit(&o->folded, memory_order_relaxed);
 }
 /* The bytes of the body from `offset` that lie together; {.n = 0} at the end. */
 struct vv_str vv_cache_body_at(const struct vv_cache_object *o, uint64_t offset);
@@ -172,7 +183,18 @@ bool vv_cache_glob(struct vv_str glob, struct vv_str text);
 bool vv_cache_sweep(struct vv_cache *c, uint64_t now_ns, size_t slots_max);
 /* Evicts until at most `bytes` are used by objects. */
 void vv_cache_trim(struct vv_cache *c, uint64_t bytes, uint64_t now_ns);
-/* Calls fn for every object that is neither purged nor past its time; the lock is held. */
+/* Calls fn for every object that is neither purged nor past its time, under the lock: fn takes
+ * references or copies. A step looks at up to slots_max places (about a microsecond each when all
+ * are taken) and says true when the walk has ended; start with a zeroed cursor. What is there during
+ * the whole walk is met at least once; after growth of the index some of it is met again. */
+struct vv_cache_cursor {
+    size_t segment, slot; /* PRIVATE */
+    uint64_t rebuilt;
+};
+bool vv_cache_walk(struct vv_cache *c, struct vv_cache_cursor *cursor, size_t slots_max,
+                   uint64_t now_ns,
+                   void (*fn)(void *ctx, const struct vv_cache_object *o, bool soft), void *ctx);
+/* The whole walk, in steps between which others get the lock. */
 void vv_cache_each(struct vv_cache *c, uint64_t now_ns,
                    void (*fn)(void *ctx, const struct vv_cache_object *o, bool soft), void *ctx);
 

@@ -147,6 +147,7 @@ void vv_cache_index_fini(struct vv_cache *c);
 struct vv_cache_object *vv_cache_index_next(struct vv_cache *c, struct vv_str key, uint64_t hash,
                                             size_t *at);
 VV_MUST_CHECK enum vv_err vv_cache_index_room(struct vv_cache *c, uint64_t hash); /* for one */
+void vv_cache_index_shrink(struct vv_cache *c);
 void vv_cache_index_add(struct vv_cache *c, struct vv_cache_object *o);
 void vv_cache_index_remove(struct vv_cache *c, struct vv_cache_object *o);
 static inline struct segment *segment_of(struct vv_cache *c, uint64_t hash)
@@ -160,6 +161,7 @@ static inline struct vv_cache_object *slot_object(uint64_t slot)
 
 /* sketch.c */
 bool vv_cache_sketch_init(struct vv_cache *c, struct sketch *s, size_t counters);
+bool vv_cache_sketch_fit(struct vv_cache *c, struct sketch *s, size_t counters);
 void vv_cache_sketch_add(struct sketch *s, uint64_t hash);
 uint32_t vv_cache_sketch_count(const struct sketch *s, uint64_t hash);
 
@@ -175,7 +177,12 @@ void vv_cache_evict_remove(struct vv_cache *c, struct vv_cache_object *o);
 /* Makes room for the bytes and objects, or refuses the candidate. */
 VV_MUST_CHECK enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash,
                                              const struct want *w, uint64_t now_ns);
-void vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, uint64_t now_ns);
+/* Evicts until at most `bytes` are used or nothing is left; false: victims_max came first. */
+bool vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, size_t victims_max, uint64_t now_ns);
+void vv_cache_evict_fit(struct vv_cache *c, uint64_t now_ns); /* evicts until the limits hold */
+void vv_cache_evict_shrink(struct vv_cache *c);
+/* VV_ENOMEM: the policy stays as it was. */
+VV_MUST_CHECK enum vv_err vv_cache_evict_policy(struct vv_cache *c, enum vv_cache_policy policy);
 
 /* purge.c */
 enum judgement { JUDGE_FINE, JUDGE_SOFT, JUDGE_HARD };

@@ -191,3 +191,110 @@ VV_TEST(a_budget_too_small_is_refused)
     struct vv_cache *c = NULL;
     VV_CHECK_INT(vv_cache_new(&conf, &epoch, &c), VV_ERANGE);
 }
+
+static void put_many(struct vv_cache *c, size_t from, size_t to, size_t body_n)
+{
+    static char body[65536];
+    for (size_t i = from; i < to; i++) {
+        char key[32];
+        snprintf(key, sizeof(key), "/n/%zu", i);
+        struct vv_cache_spec s = spec_of(c, key, (struct vv_str){body, body_n});
+        const enum vv_err err = vv_cache_insert(c, &s, 1);
+        VV_CHECK(err == VV_OK || err == VV_ELIMIT);
+        vv_epoch_quiet(&epoch, reader);
+    }
+}
+
+static void resize(struct vv_cache *c, uint64_t budget, uint64_t entries,
+                   enum vv_cache_policy policy)
+{
+    const struct vv_cache_conf conf = {
+        .budget_bytes = budget, .entries_max = entries, .policy = policy};
+    vv_epoch_quiet(&epoch, reader);
+    VV_CHECK_INT(vv_cache_resize(c, &conf, 2), VV_OK);
+    vv_epoch_quiet(&epoch, reader);
+    vv_epoch_reclaim(&epoch);
+    vv_cache_check(c); /* also: no more is used than the budget */
+}
+
+VV_TEST(a_cache_resized_holds_its_new_limits_and_keeps_what_fits)
+{
+    static const enum vv_cache_policy policies[] = {VV_CACHE_S3FIFO, VV_CACHE_GDSF,
+                                                    VV_CACHE_GDSF_BYTES, VV_CACHE_AUTO};
+    struct vv_cache *c = start(16 * VV_MIB);
+    struct vv_cache_stats st;
+    put_many(c, 0, 8000, 1000);
+    vv_cache_stats(c, &st);
+    VV_CHECK_INT(st.entries, 8000); /* 8000 objects of about 1.3 KB */
+    for (size_t i = 0; i < VV_COUNT(policies); i++) {
+        resize(c, 16 * VV_MIB, 0, policies[i]);
+        vv_cache_stats(c, &st);
+        VV_CHECK_INT(st.entries, 8000);
+    }
+    VV_CHECK_INT(st.policy, VV_CACHE_GDSF_BYTES); /* AUTO keeps what is in force */
+    resize(c, 16 * VV_MIB, 5000, VV_CACHE_AUTO);
+    vv_cache_stats(c, &st);
+    VV_CHECK_INT(st.entries, 5000);
+    resize(c, 4 * VV_MIB, 0, VV_CACHE_S3FIFO);
+    vv_cache_stats(c, &st);
+    VV_CHECK(st.entries > 2000 && st.entries < 4000); /* 4 MiB less tables over 1.3 KB */
+    VV_CHECK_INT(st.budget_bytes, 4 * VV_MIB);
+    resize(c, 128 * VV_KIB, 0, VV_CACHE_GDSF);
+    vv_cache_stats(c, &st);
+    VV_CHECK(st.entries > 5); /* what its tables took has come back */
+    resize(c, 16 * VV_MIB, 0, VV_CACHE_GDSF);
+    put_many(c, 8000, 16000, 1000);
+    vv_cache_stats(c, &st);
+    VV_CHECK(st.entries >= 8000);
+    const struct vv_cache_conf small = {.budget_bytes = 1000};
+    VV_CHECK_INT(vv_cache_resize(c, &small, 2), VV_ERANGE);
+    stop(c);
+}
+
+struct seen {
+    uint32_t count, hits;
+    unsigned char at[20000];
+};
+
+static void see(void *ctx, const struct vv_cache_object *o, bool soft)
+{
+    struct seen *s = ctx;
+    s->count++;
+    s->hits += vv_cache_hits(o);
+    s->at[atoi(vv_cache_key(o).p + 3)]++;
+    (void)soft;
+}
+
+VV_TEST(a_walk_in_steps_misses_nothing_though_the_index_grows)
+{
+    static struct seen seen;
+    struct vv_cache *c = start(64 * VV_MIB);
+    struct vv_cache_cursor cursor = {0, 0, 0};
+    size_t more = 2000;
+    put_many(c, 0, 2000, 10);
+    while (!vv_cache_walk(c, &cursor, 100, 1, see, &seen)) {
+        put_many(c, more, more + 100, 10);
+        more += 100;
+    }
+    for (int i = 0; i < 2000; i++) {
+        VV_CHECK(seen.at[i] >= 1);
+    }
+    stop(c);
+}
+
+VV_TEST(an_object_says_how_often_it_was_found)
+{
+    static struct seen seen;
+    struct vv_cache *c = start(VV_MIB);
+    bool soft;
+    put_many(c, 7, 8, 10);
+    for (int i = 0; i < 100; i++) {
+        VV_CHECK(find(c, "/n/7", "", &soft) != NULL);
+    }
+    vv_cache_each(c, 1, see, &seen);
+    VV_CHECK_INT(seen.hits, 100);
+    resize(c, VV_MIB, 0, VV_CACHE_GDSF); /* eviction takes the marks, the sum stays */
+    vv_cache_each(c, 1, see, &seen);
+    VV_CHECK_INT(seen.hits, 200);
+    stop(c);
+}
