@@ -11,7 +11,7 @@
 #ifndef VV_GATEWAY_CACHES_H
 #define VV_GATEWAY_CACHES_H
 #include "base/json.h"
-#include "cache/store.h"
+#include "cache/snapshot.h"
 #include "gateway/settings.h"
 #include "observe/metrics.h"
 
@@ -21,25 +21,36 @@ struct vv_named_cache {
     char *name;
     struct vv_cache *memory;
     struct vv_list node;
-    _Atomic uint32_t refs;
-    char *snapshot; /* file; NULL: none */
+    _Atomic uint32_t refs; /* 0: the control thread frees it at its next tick */
+    char *snapshot;        /* file; NULL: none */
+    /* PRIVATE: what is in force, what a reload under way asks for */
+    struct vv_cache_conf conf, wanted;
+    char *snapshot_wanted;
+    bool fresh; /* made by the reload under way */
 };
 
 VV_MUST_CHECK enum vv_err vv_caches_new(struct vv_metrics *metrics, struct vv_caches **ret);
-/* Every runtime and worker is gone. */
+/* Every runtime and worker is gone; NULL is fine. */
 void vv_caches_free(struct vv_caches *cs);
 struct vv_epoch *vv_caches_epoch(struct vv_caches *cs);
-/* A counted reference to the cache of this name; made when it is not there, resized when its level
- * says something else than before. */
+/* A counted reference to the cache of this name; made when it is not there. When it is there and
+ * the level says something else than before, that counts from vv_caches_settle() on. */
 VV_MUST_CHECK enum vv_err vv_caches_take(struct vv_caches *cs, const char *name,
                                          const struct vv_level_settings *level,
                                          const char *snapshot, struct vv_named_cache **ret);
 void vv_named_cache_unref(struct vv_named_cache *c);
-/* 1 Hz and more often: sweeps a little, brings gauges up to date. */
+/* Ends a start or reload. kept: new sizes come into force, new caches read their snapshot; else
+ * everything stays as it was. */
+void vv_caches_settle(struct vv_caches *cs, bool kept, struct vv_cache_clock clock);
+/* The workers have ended: writes the snapshots. Failures are logged; the process ends anyway. */
+void vv_caches_save(struct vv_caches *cs, struct vv_cache_clock clock);
+/* 10 Hz: sweeps a little, frees what nobody can see any more, gives memory back to the machine. */
 void vv_caches_tick(struct vv_caches *cs, uint64_t now_ns);
 struct vv_named_cache *vv_caches_find(struct vv_caches *cs, struct vv_str name); /* NULL: none */
+/* The first (c NULL) or next one; NULL: the end. */
+struct vv_named_cache *vv_caches_next(struct vv_caches *cs, const struct vv_named_cache *c);
 
-/* One array value: name, policy, bytes, budget, entries, hits, misses, evictions ... of each. */
+/* One array value: name, policy, bytes, budget, entries, requests by result ... of each. */
 void vv_caches_json(struct vv_caches *cs, struct vv_json *j);
 
 struct vv_purge {

@@ -4,6 +4,7 @@
 #include "gateway/gateway_int.h"
 #include "gateway/session.h"
 #include "observe/log.h"
+#include "os/clock.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -329,7 +330,10 @@ static enum vv_err make_workers(struct vv_gateway *g, unsigned count)
         return VV_ENOMEM;
     }
     for (unsigned i = 0; i < count; i++) {
-        const struct vv_worker_options o = {.index = i, .metrics = g->metrics, .pool = g->pool};
+        const struct vv_worker_options o = {.index = i,
+                                            .metrics = g->metrics,
+                                            .pool = g->pool,
+                                            .epoch = vv_caches_epoch(g->caches)};
         const enum vv_err err = vv_worker_new(g, &o, &g->worker[i]);
         if (err != VV_OK) {
             return err;
@@ -337,6 +341,11 @@ static enum vv_err make_workers(struct vv_gateway *g, unsigned count)
         g->worker_count++;
     }
     return VV_OK;
+}
+
+static struct vv_cache_clock clock_now(void)
+{
+    return (struct vv_cache_clock){vv_clock_now(), vv_clock_wall()};
 }
 
 static enum vv_err open_log(struct vv_gateway *g, const struct vv_settings *settings)
@@ -377,6 +386,9 @@ enum vv_err vv_gateway_new(const struct vv_gateway_options *o, struct vv_setting
         err = use_labels(g, settings);
     }
     if (err == VV_OK) {
+        err = vv_caches_new(g->metrics, &g->caches);
+    }
+    if (err == VV_OK) {
         err = vv_runtime_new(settings, NULL, &g->rt, why);
     }
     if (err != VV_OK) {
@@ -406,6 +418,7 @@ enum vv_err vv_gateway_new(const struct vv_gateway_options *o, struct vv_setting
         return err;
     }
     settle_sockets(g, true);
+    vv_caches_settle(g->caches, true, clock_now());
     vv_runtime_commit(g->rt);
     *ret = g;
     return VV_OK;
@@ -489,6 +502,7 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
     }
     vv_loop_timer_at(loop, t, now + TICK_NS);
     vv_checks_tick(g->checks, g->rt, now);
+    vv_caches_tick(g->caches, now);
     if (g->draining) {
         drain_step(g, now); /* last: its callback may free the gateway */
     }
@@ -508,6 +522,7 @@ enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings
     }
     if (err != VV_OK) {
         settle_sockets(g, false);
+        vv_caches_settle(g->caches, false, clock_now());
         say(why);
         vv_settings_free(settings);
         return err;
@@ -525,10 +540,12 @@ enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings
         (void)!use_labels(g, g->rt->settings);
         (void)!vv_names_apply(g->names, g->rt);
         settle_sockets(g, false);
+        vv_caches_settle(g->caches, false, clock_now());
         vv_runtime_unref(rt);
         return err;
     }
     settle_sockets(g, true);
+    vv_caches_settle(g->caches, true, clock_now());
     vv_runtime_commit(rt);
     vv_runtime_unref(g->rt);
     g->rt = rt;
@@ -596,6 +613,11 @@ void vv_gateway_stop(struct vv_gateway *g)
     g->running = 0;
 }
 
+void vv_gateway_save_caches(struct vv_gateway *g)
+{
+    vv_caches_save(g->caches, clock_now());
+}
+
 void vv_gateway_free(struct vv_gateway *g)
 {
     if (g == NULL) {
@@ -613,6 +635,7 @@ void vv_gateway_free(struct vv_gateway *g)
     vv_log_tail_free(g);
     vv_access_log_free(g->log);
     vv_runtime_unref(g->rt);
+    vv_caches_free(g->caches); /* last: workers and runtimes held references */
     VV_LIST_EACH (it, &g->sockets) {
         sockets_free(VV_LIST_ENTRY(it, struct sockets, node));
     }

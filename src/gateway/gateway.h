@@ -58,6 +58,8 @@ void vv_gateway_drain(struct vv_gateway *g, uint64_t deadline_ns, void (*done)(v
                       void *user);
 bool vv_gateway_draining(const struct vv_gateway *g);
 void vv_gateway_stop(struct vv_gateway *g); /* joins the threads; then vv_gateway_free() */
+/* After vv_gateway_stop(): writes the snapshots of the caches that have one. */
+void vv_gateway_save_caches(struct vv_gateway *g);
 void vv_gateway_free(struct vv_gateway *g);
 
 void vv_gateway_tick(struct vv_gateway *g, uint64_t now_ns); /* 1 Hz */

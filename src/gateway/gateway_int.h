@@ -1,6 +1,7 @@
 /* src/gateway/gateway_int.h - the gateway's own fields, for the files of this folder that describe it. */
 #ifndef VV_GATEWAY_GATEWAY_INT_H
 #define VV_GATEWAY_GATEWAY_INT_H
+#include "gateway/caches.h"
 #include "gateway/checks.h"
 #include "gateway/gateway.h"
 #include "gateway/names.h"
@@ -11,6 +12,7 @@
 struct vv_gateway {
     struct vv_loop *control;
     struct vv_metrics *metrics;
+    struct vv_caches *caches; /* outlives runtimes and workers */
     struct vv_runtime *rt;
     struct vv_names *names;
     struct vv_checks *checks;

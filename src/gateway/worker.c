@@ -135,6 +135,41 @@ struct vv_route_stat *vv_worker_stat(struct vv_worker *w, struct vv_runtime_use 
     return use->stat[i];
 }
 
+/* Between two turns the worker holds no pointer into a cache that it has no reference on; asleep it
+ * holds none at all and must not keep others from freeing memory. */
+static void on_turned(void *user)
+{
+    struct vv_worker *w = user;
+    vv_epoch_quiet(w->epoch, w->reader);
+}
+
+static void on_sleep(void *user)
+{
+    struct vv_worker *w = user;
+    vv_epoch_offline(w->reader);
+}
+
+static void on_awake(void *user)
+{
+    struct vv_worker *w = user;
+    vv_epoch_online(w->epoch, w->reader);
+}
+
+static enum vv_err join_epoch(struct vv_worker *w, struct vv_epoch *epoch)
+{
+    if (epoch == NULL) {
+        return VV_OK;
+    }
+    const struct vv_loop_hooks hooks = {
+        .turned = on_turned, .before = on_sleep, .after = on_awake, .user = w};
+    const enum vv_err err = vv_epoch_join(epoch, &w->reader);
+    if (err == VV_OK) {
+        w->epoch = epoch;
+        vv_loop_on_wait(w->loop, &hooks);
+    }
+    return err;
+}
+
 enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *o,
                           struct vv_worker **ret)
 {
@@ -159,6 +194,9 @@ enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *
     }
     if (err == VV_OK) {
         err = vv_upstreams_new(w, &w->upstreams);
+    }
+    if (err == VV_OK) {
+        err = join_epoch(w, o->epoch);
     }
     if (err != VV_OK) {
         vv_worker_free(w);
@@ -201,6 +239,9 @@ void vv_worker_free(struct vv_worker *w)
         vv_metrics_shard_return(w->metrics, w->shard);
     }
     vv_bufs_fini(&w->bufs);
+    if (w->reader != NULL) {
+        vv_epoch_leave(w->epoch, w->reader);
+    }
     if (w->loop != NULL) {
         vv_loop_free(w->loop);
     }

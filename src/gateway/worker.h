@@ -9,6 +9,7 @@
 #ifndef VV_GATEWAY_WORKER_H
 #define VV_GATEWAY_WORKER_H
 #include "base/rng.h"
+#include "cache/epoch.h"
 #include "gateway/buf.h"
 #include "gateway/runtime.h"
 #include "observe/access_log.h"
@@ -77,8 +78,10 @@ struct vv_worker {
     struct vv_runtime_use *use; /* the current runtime */
     struct vv_list listeners, sessions;
     struct vv_upstreams *upstreams;
-    struct vv_pool *pool;      /* shared blocking pool */
-    struct vv_exchange *spare; /* free exchanges */
+    struct vv_epoch *epoch;         /* of all caches; NULL: a worker that never looks into one */
+    struct vv_epoch_reader *reader; /* online while the loop works, offline while it sleeps */
+    struct vv_pool *pool;           /* shared blocking pool */
+    struct vv_exchange *spare;      /* free exchanges */
     unsigned spare_count;
     struct vv_corpse *corpses;
     struct vv_defer bury;
@@ -98,6 +101,7 @@ struct vv_worker_options {
     unsigned index;
     struct vv_metrics *metrics;
     struct vv_pool *pool;
+    struct vv_epoch *epoch; /* outlives the worker; NULL: no caches */
 };
 VV_MUST_CHECK enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *o,
                                         struct vv_worker **ret);

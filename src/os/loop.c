@@ -24,6 +24,7 @@ struct vv_loop {
     uint64_t wall_read_ns; /* monotonic time of the last reading of the wall clock */
     uint64_t busy_since_ns;
     struct vv_list deferred;
+    struct vv_loop_hooks hooks;
     struct vv_loop_stats stats;
     struct vv_io wake;
     struct epoll_event event[EVENTS_MAX];
@@ -195,6 +196,11 @@ void vv_loop_stop(struct vv_loop *loop)
     wake_up(loop);
 }
 
+void vv_loop_on_wait(struct vv_loop *loop, const struct vv_loop_hooks *hooks)
+{
+    loop->hooks = hooks != NULL ? *hooks : (struct vv_loop_hooks){0};
+}
+
 struct vv_loop *vv_loop_current(void)
 {
     return current;
@@ -260,7 +266,14 @@ static void wait_for_events(struct vv_loop *loop, uint64_t max_wait_ns)
             timeout_ms = 0;
         }
     }
+    const bool sleeps = timeout_ms > 0;
+    if (sleeps && loop->hooks.before != NULL) {
+        loop->hooks.before(loop->hooks.user);
+    }
     const int n = epoll_wait(loop->epoll_fd, loop->event, EVENTS_MAX, timeout_ms);
+    if (sleeps && loop->hooks.after != NULL) {
+        loop->hooks.after(loop->hooks.user);
+    }
     atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
     const uint64_t now_ns = vv_clock_now();
     if (timeout_ms == 0) {
@@ -340,6 +353,9 @@ void vv_loop_turn(struct vv_loop *loop, uint64_t max_wait_ns)
     dispatch(loop);
     run_mail(loop);
     run_deferred(loop);
+    if (loop->hooks.turned != NULL) {
+        loop->hooks.turned(loop->hooks.user);
+    }
     current = outer;
 }
 

@@ -48,7 +48,18 @@ void vv_loop_run(struct vv_loop *loop);
 /* One turn, waiting at most max_wait_ns; for tests and tools. */
 void vv_loop_turn(struct vv_loop *loop, uint64_t max_wait_ns);
 void vv_loop_stop(struct vv_loop *loop); /* any thread */
-struct vv_loop *vv_loop_current(void);   /* this thread's running loop or NULL */
+
+/* Callbacks around the turns, for one owner per loop. `turned` runs at the end of each turn, when
+ * no callback of the turn is on the stack any more; `before` and `after` run around a wait that
+ * may really sleep, and only around that one. Each may be NULL. None of them may use the loop. */
+struct vv_loop_hooks {
+    void (*turned)(void *user);
+    void (*before)(void *user);
+    void (*after)(void *user);
+    void *user;
+};
+void vv_loop_on_wait(struct vv_loop *loop, const struct vv_loop_hooks *hooks); /* NULL: none */
+struct vv_loop *vv_loop_current(void); /* this thread's running loop or NULL */
 
 /* Registers for reading, writing and hang-up at once, edge-triggered; there is no re-arming and
  * no modification afterwards: a caller that is not interested ignores the event and asks later
