@@ -1,6 +1,6 @@
 /* src/gateway/answer.c - builds answer heads straight into the batch that will be written: one pass over
  * the fields, one copy of each byte. */
-#include "gateway/head_writer.h"
+#include "gateway/answer.h"
 #include "gateway/session.h"
 
 #define ANSWER_ROOM 512    /* status line and the fields added here */
@@ -50,7 +50,7 @@ static void choose_framing(struct vv_exchange *x, int status, uint64_t length)
     }
 }
 
-static void put_connection(struct vv_writer *w, const struct vv_exchange *x)
+void vv_answer_put_connection(struct vv_writer *w, const struct vv_exchange *x)
 {
     if (x->status == 101) {
         vv_put(w, VV_STR("Connection: upgrade\r\n"));
@@ -66,6 +66,17 @@ static const struct vv_edits no_edits;
 static const struct vv_edits *answer_edits(const struct vv_exchange *x)
 {
     return x->route != NULL ? &x->route->answer_edits : &no_edits;
+}
+
+static void put_length(struct vv_writer *w, const struct vv_exchange *x, uint64_t length)
+{
+    if (x->framing == VV_ANSWER_CHUNKED) {
+        vv_put(w, VV_STR("Transfer-Encoding: chunked\r\n"));
+    } else if (length != VV_LENGTH_UNKNOWN && x->status != 204 && x->status >= 200) {
+        vv_put(w, VV_STR("Content-Length: "));
+        vv_put_u64(w, length);
+        vv_put(w, VV_STR("\r\n"));
+    }
 }
 
 static void put_common(struct vv_writer *w, struct vv_exchange *x, bool has_date, bool has_id,
@@ -84,14 +95,8 @@ static void put_common(struct vv_writer *w, struct vv_exchange *x, bool has_date
     if (x->set_cookie.n > 0) {
         vv_put_field(w, VV_STR("Set-Cookie"), x->set_cookie);
     }
-    if (x->framing == VV_ANSWER_CHUNKED) {
-        vv_put(w, VV_STR("Transfer-Encoding: chunked\r\n"));
-    } else if (length != VV_LENGTH_UNKNOWN && x->status != 204 && x->status >= 200) {
-        vv_put(w, VV_STR("Content-Length: "));
-        vv_put_u64(w, length);
-        vv_put(w, VV_STR("\r\n"));
-    }
-    put_connection(w, x);
+    put_length(w, x, length);
+    vv_answer_put_connection(w, x);
 }
 
 static void head_begins(struct vv_exchange *x, int status)
@@ -145,6 +150,32 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
     vv_edits_put(&w, edits, value);
     put_common(&w, x, vv_edits_have(edits, VV_STR("Date")),
                vv_edits_have(edits, VV_STR("X-Request-Id")), has_cache_control, length);
+    vv_put(&w, VV_STR("\r\n"));
+    vv_out_commit(&s->out, (size_t)(w.at - start));
+    return true;
+}
+
+void vv_answer_begin(struct vv_exchange *x, int status, uint64_t length)
+{
+    choose_framing(x, status, length);
+    head_begins(x, status);
+}
+
+bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str block, uint64_t length)
+{
+    vv_answer_begin(x, status, length);
+    struct vv_session *s = x->session;
+    struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, ANSWER_ROOM + block.n + x->id.n)};
+    const char *start = w.at;
+    if (start == NULL) {
+        return no_room(x);
+    }
+    vv_put(&w, block);
+    vv_put(&w, VV_STR("Via: " VIA "\r\nX-Request-Id: "));
+    vv_put(&w, x->id);
+    vv_put(&w, VV_STR("\r\n"));
+    put_length(&w, x, length);
+    vv_answer_put_connection(&w, x);
     vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
     return true;
