@@ -112,6 +112,11 @@ static struct vv_cache_fill *fill_new(struct vv_cache *c, struct vv_str key, uin
     return f;
 }
 
+void vv_cache_fill_ref(struct vv_cache_fill *f)
+{
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+}
+
 void vv_cache_fill_unref(struct vv_cache_fill *f)
 {
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) {

@@ -36,6 +36,7 @@ struct vv_cache_waiter {
 VV_MUST_CHECK enum vv_err vv_cache_fill_begin(struct vv_cache *c, struct vv_str key,
                                               uint64_t now_ns, enum vv_cache_role *ret_role,
                                               struct vv_cache_fill **ret_fill);
+void vv_cache_fill_ref(struct vv_cache_fill *f);
 void vv_cache_fill_unref(struct vv_cache_fill *f);
 
 /* --- the leader --- */
