@@ -40,6 +40,9 @@ static void on_second(struct vv_loop *loop, struct vv_timer *t)
     const uint64_t now = vv_loop_now(loop);
     vv_upstreams_second(w->upstreams, now);
     vv_bufs_trim(&w->bufs);
+    if (w->encoders.in_use == 0 && w->encoders.bytes > VV_WORKER_ENCODERS_IDLE) {
+        vv_encoders_trim(&w->encoders);
+    }
     const struct vv_loop_stats *stats = vv_loop_stats(loop);
     __atomic_store_n(&w->turns, stats->turns, __ATOMIC_RELAXED);
     __atomic_store_n(&w->busy_ns, stats->busy_ns, __ATOMIC_RELAXED);
@@ -186,6 +189,7 @@ enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *
     vv_list_init(&w->listeners);
     vv_list_init(&w->sessions);
     vv_timer_init(&w->second, on_second);
+    vv_encoders_init(&w->encoders, VV_WORKER_ENCODERS_BYTES);
     vv_rng_init(&w->rng, vv_entropy_u64());
     w->scratch = malloc(VV_WORKER_SCRATCH);
     enum vv_err err = w->scratch != NULL ? vv_loop_new(&w->loop) : VV_ENOMEM;
@@ -238,6 +242,7 @@ void vv_worker_free(struct vv_worker *w)
     if (w->shard != NULL) {
         vv_metrics_shard_return(w->metrics, w->shard);
     }
+    vv_encoders_fini(&w->encoders);
     vv_bufs_fini(&w->bufs);
     if (w->reader != NULL) {
         vv_epoch_leave(w->epoch, w->reader);

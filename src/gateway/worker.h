@@ -17,6 +17,7 @@
 #include "os/loop.h"
 #include "os/pool.h"
 #include "wire/date.h"
+#include "wire/encoder.h"
 #include "wire/http1.h"
 
 struct vv_gateway;
@@ -75,6 +76,7 @@ struct vv_worker {
     struct vv_access_appender *log; /* NULL: off */
     struct vv_rng rng;
     struct vv_bufs bufs;
+    struct vv_encoders encoders; /* of answers that are compressed on their way */
     struct vv_runtime_use *use; /* the current runtime */
     struct vv_list listeners, sessions;
     struct vv_upstreams *upstreams;
@@ -96,6 +98,8 @@ struct vv_worker {
     char *scratch; /* VV_WORKER_SCRATCH bytes for building heads */
 };
 #define VV_WORKER_SCRATCH (128 * 1024)
+#define VV_WORKER_ENCODERS_BYTES (64u << 20) /* beyond that, answers go out as they are */
+#define VV_WORKER_ENCODERS_IDLE (4u << 20)   /* kept while nothing is compressed */
 
 struct vv_worker_options {
     unsigned index;
