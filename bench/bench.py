@@ -24,11 +24,12 @@ import tomllib
 
 from harness import machine, report
 from harness.measure import measure
-from harness.scenarios import SCENARIOS
+from harness.scenarios import SCENARIOS, USUAL
 from harness.server import HERE, Bench, Server
 
 ROOT = os.path.dirname(HERE)
-DEFAULT_SERVERS = "floor-proxy,floor-epoll-defer,floor-epoll,vivace,nginx,haproxy"
+DEFAULT_SERVERS = ("floor-proxy,floor-epoll-defer,floor-epoll,vivace,nginx,haproxy,varnish,"
+                   "trafficserver,h2o")
 
 
 def cpu_set(text):
@@ -50,7 +51,8 @@ def arguments():
         run = sub.add_parser(name, help=text)
         run.add_argument("--servers", default=DEFAULT_SERVERS if name == "default" else None,
                          required=name == "run", help="names, comma-separated, or 'all'")
-        run.add_argument("--scenarios", default="all", help="names, comma-separated, or 'all'")
+        run.add_argument("--scenarios", default="usual",
+                         help="names, comma-separated, or 'usual' or 'all'")
         run.add_argument("--rounds", type=int, default=3)
         run.add_argument("--seconds", type=int, default=5)
         run.add_argument("--warm", type=int, default=1)
@@ -78,7 +80,7 @@ def show_list():
             print("%-20s %s" % (name, ", ".join(peer.get("kinds", []) + peer.get("scenarios", []))))
     print()
     for name, scenario in SCENARIOS.items():
-        print("%-20s %s" % (name, scenario["what"]))
+        print("%-20s %s%s" % (name, scenario["what"], "" if name in USUAL else " (not usual)"))
 
 
 def raise_descriptor_limit():
@@ -88,14 +90,15 @@ def raise_descriptor_limit():
             return
 
 
-def session_of(args, bench):
+def session_of(args, bench, names):
     commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return dict(session=bench.session, time=int(time.time()), machine=machine.describe(),
                 commit=commit.stdout.strip() or "unknown",
                 command="./dev bench " + shlex.join(sys.argv[1:]), workers=args.workers,
                 server_cpus=sorted(args.server_cpus), loader_cpus=sorted(args.loader_cpus),
-                origin_cpus=sorted(args.origin_cpus))
+                origin_cpus=sorted(args.origin_cpus),
+                missing=[name for name in names if not bench.installed(name)])
 
 
 def check_one(bench, name, scenario):
@@ -124,14 +127,18 @@ def best_of(bench, args, name, scenario, turn):
     return best
 
 
-def run_all(bench, args, sink):
+def chosen(text, known, sets):
+    """The names that text gives: a set of its own, or names that are known."""
+    names = list(sets[text]) if text in sets else text.split(",")
+    for name in names:
+        if name not in known:
+            sys.exit("bench.py: there is no %s; see bench.py list" % name)
+    return names
+
+
+def run_all(bench, args, names, sink):
     """Returns (rows, number of failures)."""
-    names = list(bench.peers) if args.servers == "all" else args.servers.split(",")
-    scenarios = list(SCENARIOS) if args.scenarios == "all" else args.scenarios.split(",")
-    for what, known in ((names, bench.peers), (scenarios, SCENARIOS)):
-        for name in what:
-            if name not in known:
-                sys.exit("bench.py: there is no %s; see bench.py list" % name)
+    scenarios = chosen(args.scenarios, SCENARIOS, {"usual": USUAL, "all": SCENARIOS})
     rows, bad = [], 0
     for scenario in scenarios:
         group = [n for n in names if bench.supports(n, scenario)]
@@ -159,14 +166,17 @@ def run(args):
         args.out = os.path.join(ROOT, "results", time.strftime("bench-%Y%m%d-%H%M%S.jsonl"))
     bench, sink = Bench(args), None
     bench.session = "%d-%d" % (int(time.time()), os.getpid())
-    session = session_of(args, bench)
     try:
+        names = chosen(args.servers, bench.peers, {"all": bench.peers})
+        session = session_of(args, bench, names)
+        if session["missing"]:
+            print("not installed, left out: " + ", ".join(session["missing"]), file=sys.stderr)
         if args.out:
             os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
             sink = open(args.out, "a")
             sink.write(json.dumps(session) + "\n")
         bench.start_origin()
-        rows, bad = run_all(bench, args, sink)
+        rows, bad = run_all(bench, args, names, sink)
     finally:
         bench.close()
         if sink:

@@ -1,4 +1,13 @@
 -- bench/wrk.lua - prints one JSON line at the end of a wrk run.
+-- An argument N sends N requests at once.
+function init(args)
+  local depth = tonumber(args[1]) or 1
+  if depth > 1 then
+    local batch = string.rep(wrk.format(), depth)
+    request = function() return batch end
+  end
+end
+
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(

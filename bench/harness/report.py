@@ -8,7 +8,11 @@ import time
 from .scenarios import PROMISES, SCENARIOS
 
 COLUMNS = ["server", "runs", "req/s", "CPU ms/1,000", "(min-max)", "CPU ratio", "rate ratio",
-           "p50 us", "p99 us", "p99.9 us", "util", "loader", "others", "peak RSS MiB"]
+           "p50 us", "p99 us", "p99.9 us", "util", "loader", "others", "peak RSS MiB", "errors"]
+
+# Only in the tables that have them: head, key of a row, format.
+MORE_COLUMNS = [("bytes/connection", "conn_bytes", "%.0f"), ("scaling", "scaling", "%.2f"),
+                ("body bytes", "body_bytes", "%.0f"), ("bytes/answer", "wire_bytes", "%.0f")]
 
 
 def disturbance(row):
@@ -36,7 +40,8 @@ def show(row, out=sys.stderr):
           % (row["round"], row["req_s"], row["cpu_ms_per_1k"], row["server_util"],
              row["loader_util"], row["origin_util"], disturbance(row), fmt(row["p50_us"]),
              fmt(row["p99_us"]),
-             "  %d bytes/connection" % row["conn_bytes"] if "conn_bytes" in row else ""),
+             "".join("  %s " % head + spec % row[key] for head, key, spec in MORE_COLUMNS
+                     if key in row)),
           file=out, flush=True)
 
 
@@ -56,22 +61,39 @@ def medians(rows):
     """{column: median} of one server in one scenario; errors are summed."""
     out = {key: middle([r.get(key) for r in rows])
            for key in ("req_s", "cpu_ms_per_1k", "p50_us", "p99_us", "p999_us", "server_util",
-                       "loader_util", "rss_peak_kib", "conn_bytes")}
+                       "loader_util", "rss_peak_kib", "conn_bytes", "body_bytes", "wire_bytes",
+                       "scaling")}
     out["errors"] = sum(r["errors"] for r in rows)
     return out
 
 
+def add_scaling(groups):
+    """Gives each row of a scenario with a base its figure `scaling`: the work for one CPU second,
+    against that of the base in the same session and round, times how many more workers it has.
+    Two workers that cost no more CPU for a request than one have 2.00."""
+    for scenario, servers in groups.items():
+        for name, rows in servers.items():
+            base = {(r["session"], r["round"]): r
+                    for r in groups.get(SCENARIOS[scenario].get("base"), {}).get(name, [])}
+            for r in rows:
+                one = base.get((r["session"], r["round"]))
+                if one and r["cpu_ms_per_1k"]:
+                    r["scaling"] = (one["cpu_ms_per_1k"] / r["cpu_ms_per_1k"]
+                                    * r["workers"] / one["workers"])
+
+
 def ratio(servers, name, reference, column):
     """Median of the ratios between neighbours: the same session and round. None without any."""
-    base = {(r["session"], r["round"]): r[column] for r in servers.get(reference, [])}
-    pairs = [(r[column], base.get((r["session"], r["round"]))) for r in servers.get(name, [])]
+    base = {(r["session"], r["round"]): r.get(column) for r in servers.get(reference, [])}
+    pairs = [(r.get(column), base.get((r["session"], r["round"]))) for r in servers.get(name, [])]
     return middle([ours / theirs for ours, theirs in pairs if ours is not None and theirs])
 
 
 def scenario_table(servers, reference):
     """(head, rows of text) for {server: [row]}; ratios are paired within a round."""
-    head, table = list(COLUMNS), []
-    with_memory = any("conn_bytes" in r for rows in servers.values() for r in rows)
+    table = []
+    more = [(head, key, spec) for head, key, spec in MORE_COLUMNS
+            if any(key in r for rows in servers.values() for r in rows)]
     for name, rows in servers.items():
         m = medians(rows)
         cpu = [r["cpu_ms_per_1k"] for r in rows]
@@ -82,10 +104,9 @@ def scenario_table(servers, reference):
             fmt(ratio(servers, name, reference, "req_s"), "%.2f"),
             fmt(m["p50_us"]), fmt(m["p99_us"]), fmt(m["p999_us"]), fmt(m["server_util"], "%.2f"),
             fmt(m["loader_util"], "%.2f"), fmt(middle([disturbance(r) for r in rows]), "%.2f"),
-            fmt(m["rss_peak_kib"] / 1024, "%.1f")])
-        if with_memory:
-            table[-1] += [fmt(m["conn_bytes"]), str(m["errors"])]
-    return head + (["bytes/connection", "errors"] if with_memory else []), table
+            fmt(m["rss_peak_kib"] / 1024, "%.1f"), str(m["errors"])])
+        table[-1] += [fmt(m[key], spec) for _, key, spec in more]
+    return COLUMNS + [head for head, _, _ in more], table
 
 
 def print_table(head, table, markdown, left=1):
@@ -103,14 +124,21 @@ def print_table(head, table, markdown, left=1):
 
 def judge(servers, column, word, limit, reference):
     """(figure as text, kept) of a promise, or None when it was not measured."""
-    if reference:
-        value = ratio(servers, "vivace", reference, column)
+    if reference == "best peer":
+        found = [(ratio(servers, "vivace", name, column), name) for name in servers
+                 if name != "vivace" and not name.startswith("floor")]
+        found = [pair for pair in found if pair[0] is not None]
+        # The peer that makes it hardest: of "at least" the smallest ratio, else the largest.
+        value, name = (min if word == "at least" else max)(found, default=(None, ""))
+    elif reference:
+        value, name = ratio(servers, "vivace", reference, column), ""
     else:
-        value = medians(servers["vivace"])[column] if "vivace" in servers else None
+        value, name = medians(servers["vivace"])[column] if "vivace" in servers else None, ""
     if value is None:
         return None
     kept = {"at most": value <= limit, "at least": value >= limit, "below": value < limit}[word]
-    return fmt(value, "%.2f" if reference else "%.0f"), kept
+    digits = "%.2f" if reference or isinstance(limit, float) else "%.0f"
+    return fmt(value, digits) + (" (%s)" % name if name else ""), kept
 
 
 def print_promises(groups, markdown):
@@ -140,6 +168,8 @@ def print_page_head(sessions, rows):
               % (s["server_cpus"] or "any", s["loader_cpus"] or "any", s["origin_cpus"] or "any",
                  s["workers"]))
         print("- Versions: " + ", ".join(versions))
+        if s.get("missing"):
+            print("- Not installed, left out: " + ", ".join(s["missing"]))
 
 
 def report(sessions, rows, markdown=False):
@@ -148,13 +178,15 @@ def report(sessions, rows, markdown=False):
     for r in rows:
         if r["ok"] and r["scenario"] in groups:
             groups[r["scenario"]].setdefault(r["server"], []).append(r)
+    add_scaling(groups)
     if markdown:
         print_page_head(sessions, rows)
     print_promises(groups, markdown)
     for scenario, servers in groups.items():
         if not servers:
             continue
-        reference = next((s for s in servers if s.startswith("floor")), None)
+        reference = next((s for s in servers if s.startswith("floor")),
+                         SCENARIOS[scenario].get("against"))
         print("\n%s%s (`%s`%s)" % ("## " if markdown else "", SCENARIOS[scenario]["what"], scenario,
                                    ", ratios to %s" % reference if reference else ""))
         print_table(*scenario_table(servers, reference), markdown)

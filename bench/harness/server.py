@@ -1,11 +1,13 @@
 """One run's folder and origin (Bench), and one server started for one scenario (Server)."""
 import contextlib
+import gzip
 import http.client
 import json
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -76,10 +78,21 @@ class Bench:
         v.update(more)
         return re.sub(r"\{(\w+)\}", lambda m: str(v.get(m.group(1), m.group(0))), text)
 
+    def cpus(self, sc):
+        """(cores of the server, cores of the loader); both share all where workers are counted."""
+        server, loader = self.args.server_cpus, self.args.loader_cpus
+        if "workers" not in sc:
+            return server, loader
+        both = server | loader if server and loader else set()
+        return both, both
+
+    def installed(self, name):
+        return bool(shutil.which(shlex.split(self.fill(self.peers[name]["command"], {}))[0]))
+
     def supports(self, name, scenario):
         peer = self.peers[name]
-        if not shutil.which(shlex.split(self.fill(peer["command"], {}))[0]):
-            return False  # not installed
+        if not self.installed(name):
+            return False
         return scenario in peer.get("scenarios", []) or \
             SCENARIOS[scenario]["kind"] in peer.get("kinds", [])
 
@@ -95,6 +108,7 @@ class Server:
         self.run = tempfile.mkdtemp(prefix=name + ".", dir=bench.tmp)
         os.chmod(self.run, 0o755)
         self.proc = self.log = None
+        self.body_bytes = 0
 
     def _choose(self, table):
         table = self.peer.get(table, {})
@@ -102,8 +116,10 @@ class Server:
 
     def _words(self):
         b, conf = self.bench, os.path.join(self.run, "conf")
+        tsbin = os.path.dirname(shutil.which("traffic_server") or "")
         return dict(port=self.port, origin_port=b.origin_port, run=self.run, docroot=b.docroot,
-                    workers=b.args.workers, body1k=BODIES["/c/1k"].decode(),
+                    tsbin=tsbin, tslib=os.path.join(os.path.dirname(tsbin), "lib", "trafficserver"),
+                    workers=self.sc.get("workers", b.args.workers), body1k=BODIES["/c/1k"].decode(),
                     size=len(BODIES[self.sc["path"]]), confdir=conf,
                     config=os.path.join(conf, self._choose("config")), args=self._choose("args"))
 
@@ -119,6 +135,8 @@ class Server:
     def __enter__(self):
         words = self._words()
         self._write_config(words)
+        for folder in self.peer.get("prepare", []):
+            os.makedirs(os.path.join(self.run, folder))
         env = dict(os.environ)
         for key, value in self.peer.get("env", {}).items():
             env[key] = self.bench.fill(str(value), words)
@@ -127,7 +145,7 @@ class Server:
         try:
             self.proc = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env,
-                cwd=self.run, preexec_fn=pinner(self.bench.args.server_cpus))
+                cwd=self.run, preexec_fn=pinner(self.bench.cpus(self.sc)[0]))
             wait_port(self.port, self.proc)
         except (OSError, Failed) as e:
             tail = self.tail()
@@ -150,31 +168,70 @@ class Server:
         return "http://127.0.0.1:%d%s" % (self.port, self.sc["path"])
 
     def _get(self):
+        """(status, head as text, body as it came) of one request."""
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         c.putrequest("GET", self.sc["path"], skip_accept_encoding=True)
         if self.sc.get("close"):
             c.putheader("Connection", "close")
+        if self.sc.get("gzip"):
+            c.putheader("Accept-Encoding", "gzip")
         c.endheaders()
         r = c.getresponse()
         body = r.read()
         c.close()
-        return r.status, body
+        return r.status, "".join("%s: %s\n" % pair for pair in r.getheaders()), body
 
     def check(self):
-        """Raises Failed unless four answers in a row have the right status and body."""
+        """Raises Failed unless four answers in a row are right, the later ones from the cache where
+        that is asked. Then body_bytes is the size of a body as it came."""
         end = time.time() + 10
         while True:  # some open their port before they can serve
             try:
-                status, body = self._get()
+                status, head, body = self._get()
             except (OSError, http.client.HTTPException) as e:
-                status, body = 0, str(e).encode()
+                status, head, body = 0, "", str(e).encode()
             if status == 200 or time.time() > end:
                 break
             time.sleep(0.2)
+        self._judge(status, head, body, first=True)
         for _ in range(3):
-            if status == 200:
-                status, body = self._get()
+            time.sleep(0.05)  # some answer before what they answered is in their cache
+            status, head, body = self._get()
+            self._judge(status, head, body)
+        if self.sc.get("pipeline"):
+            self._check_pipeline()
+        self.body_bytes = len(body)
+
+    def _judge(self, status, head, body, first=False):
         if status != 200:
             raise Failed("status %d: %s; %s" % (status, body[:200], self.tail()))
+        came = len(body)
+        if self.sc.get("gzip"):
+            if not re.search(r"^content-encoding: gzip$", head, re.I | re.M):
+                raise Failed("not compressed: " + head)
+            try:
+                body = gzip.decompress(body)
+            except (OSError, EOFError) as e:
+                raise Failed("wrong gzip: %s" % e)
         if body != BODIES[self.sc["path"]]:
-            raise Failed("wrong body: %d bytes" % len(body))
+            raise Failed("wrong body: %d bytes" % came)
+        hit = self.peer.get("hit")
+        if hit and self.sc["kind"] == "cache" and not first and not re.search(hit, head, re.I):
+            raise Failed("no cache hit (%s) in: %s" % (hit, head))
+
+    def _check_pipeline(self):
+        """Raises Failed unless requests sent at once are all answered, in full."""
+        count, body = self.sc["pipeline"], BODIES[self.sc["path"]]
+        one = "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % (self.sc["path"], self.port)
+        text = (one + "\r\n") * (count - 1) + one + "Connection: close\r\n\r\n"
+        got = b""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as s:
+            s.sendall(text.encode())
+            # A floor does not read Connection: close, so the end may also be the last body.
+            while got.count(body) < count:
+                piece = s.recv(65536)
+                if not piece:
+                    break
+                got += piece
+        if got.count(body) != count or got.count(b"HTTP/1.1 200 ") != count:
+            raise Failed("%d of %d pipelined answers" % (got.count(body), count))

@@ -1,8 +1,8 @@
 /* bench/src/origin.c - a small, fast HTTP/1.1 origin for the benchmarks.
  *
  * Loads every file below DIR at start and serves each from memory with one send. Files below /c/
- * are cacheable for a day, all others are no-store. /stats answers {"requests":N,"connections":N}
- * and does not count itself.
+ * are cacheable for a day, all others are no-store; *.json is JSON. /stats answers
+ * {"requests":N,"connections":N} and does not count itself.
  *
  *   origin -p PORT -d DIR
  */
@@ -51,14 +51,15 @@ static void add_file(const char *full, const char *path)
     if (f->answer == NULL) {
         die("malloc");
     }
+    const bool is_json = strstr(path, ".json") != NULL;
     const char *head = "HTTP/1.1 200 OK\r\nDate: ";
     f->date_at = strlen(head);
     const int n = snprintf(f->answer, 512,
                            "%sThu, 01 Jan 1970 00:00:00 GMT\r\nServer: origin\r\n"
-                           "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n"
+                           "Content-Type: application/%s\r\nContent-Length: %zu\r\n"
                            "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nETag: \"b%zu\"\r\n"
                            "Cache-Control: %s\r\n\r\n",
-                           head, body, body,
+                           head, is_json ? "json" : "octet-stream", body, body,
                            strncmp(path, "/c/", 3) == 0 ? "public, max-age=86400" : "no-store");
     if (fread(f->answer + n, 1, body, in) != body) {
         die(full);
