@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import tomllib
+import zlib
 
 from .machine import Failed, free_port, pinner, stop, wait_port
 from .scenarios import BODIES, SCENARIOS
@@ -211,7 +212,7 @@ class Server:
                 raise Failed("not compressed: " + head)
             try:
                 body = gzip.decompress(body)
-            except (OSError, EOFError) as e:
+            except (OSError, EOFError, zlib.error) as e:
                 raise Failed("wrong gzip: %s" % e)
         if body != BODIES[self.sc["path"]]:
             raise Failed("wrong body: %d bytes" % came)

@@ -69,3 +69,105 @@ def test_the_page_says_machine_command_and_what_failed(report):
 def test_disturbed_runs_can_be_left_out(report):
     rows = [row("vivace", 0, 12, 900), row("vivace", 1, 40, 300, others_util=0.9)]
     assert cells(report(rows, "--markdown", "--max-disturbance", "0.2"), "vivace")[1] == "1"
+
+
+def test_scaling_is_work_for_one_cpu_second_against_one_worker_times_the_workers(report):
+    # 4.0 ms against 4.4 ms: 2 x 4.0 / 4.4 = 1.82; with 5.0 ms it is 2 x 4.0 / 5.0 = 1.60.
+    rows = [row("vivace", 0, 4.0, 1000, scenario="hit1kw1"),
+            row("vivace", 0, 4.4, 1900, scenario="hit1kw2", workers=2),
+            row("nginx", 0, 4.0, 1000, scenario="hit1kw1"),
+            row("nginx", 0, 5.0, 1500, scenario="hit1kw2", workers=2)]
+    page = report(rows, "--markdown")
+    assert [x.split(" | ")[2:] for x in page.splitlines() if x.startswith("| hit1kw2 | ")] \
+        == [["1.82", "kept |"]]
+    two = page[page.index("(`hit1kw2`"):]
+    assert (cells(two, "vivace")[-1], cells(two, "nginx")[-1]) == ("1.82", "1.60")
+    assert "scaling" not in page[:page.index("(`hit1kw2`")].split("## Cache hit")[-1]
+
+
+def test_the_best_peer_is_the_one_that_makes_a_promise_hardest_to_keep(report):
+    # CPU: 20 / 22 = 0.91 against nginx, 20 / 19 = 1.05 against varnish. Rate: 1000 / 900 and
+    # 1000 / 1100, so 0.91. The floor is no peer, however cheap.
+    rows = [row("floor-epoll", 0, 10, 2000, scenario="hit100k"),
+            row("vivace", 0, 20, 1000, scenario="hit100k"),
+            row("nginx", 0, 22, 1100, scenario="hit100k"),
+            row("varnish", 0, 19, 900, scenario="hit100k")]
+    page = report(rows, "--markdown")
+    assert [x.split(" | ")[2:] for x in page.splitlines() if x.startswith("| hit100k | ")] \
+        == [["1.05 (varnish)", "NOT kept |"], ["0.91 (nginx)", "NOT kept |"]]
+
+
+def test_gzip_has_no_floor_and_shows_sizes(report):
+    rows = [row("vivace", 0, 150, 1000, scenario="gzip64k", body_bytes=17000, wire_bytes=17300),
+            row("haproxy", 0, 200, 900, scenario="gzip64k", body_bytes=23000, wire_bytes=23400),
+            row("nginx", 0, 400, 500, scenario="gzip64k", body_bytes=17100, wire_bytes=17400)]
+    page = report(rows, "--markdown")
+    assert "ratios to haproxy" in page
+    assert cells(page, "vivace")[5] == "0.75"                      # 150 / 200
+    assert cells(page, "vivace")[-2:] == ["17000", "17300"]
+    assert [x.split(" | ")[2:] for x in page.splitlines() if x.startswith("| gzip64k | ")] \
+        == [["0.75", "kept |"], ["0.99", "kept |"]]                # 17000 / 17100
+
+
+PROBE = """
+import gzip, socket, sys, threading
+sys.path.insert(0, sys.argv[1])
+from harness.machine import Failed
+from harness.scenarios import BODIES, SCENARIOS
+from harness.server import Server
+
+def server(scenario, **peer):
+    s = object.__new__(Server)
+    s.run, s.sc, s.peer = "/nonexistent", SCENARIOS[scenario], peer
+    return s
+
+def said(what, *words):
+    try:
+        what(*words)
+        return "right"
+    except Failed as e:
+        return str(e).split(":")[0]
+"""
+
+
+def probe(text):
+    return subprocess.run([harness.PYTHON, "-c", PROBE + text, f"{harness.ROOT}/bench"], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.splitlines()
+
+
+def test_a_wrong_answer_is_never_timed():
+    assert probe("""
+one, doc = BODIES["/c/1k"], BODIES["/p/64k.json"]
+s = server("hit1k", hit="X-Cache-Status: HIT")
+print(said(s._judge, 200, "X-Cache-Status: HIT\\n", one))
+print(said(s._judge, 200, "X-Cache-Status: MISS\\n", one, True))
+print(said(s._judge, 200, "X-Cache-Status: MISS\\n", one))
+print(said(s._judge, 200, "X-Cache-Status: HIT\\n", one[:-1]))
+print(said(s._judge, 404, "X-Cache-Status: HIT\\n", one))
+s = server("gzip64k")
+print(said(s._judge, 200, "Content-Encoding: gzip\\n", gzip.compress(doc)))
+print(said(s._judge, 200, "Content-Type: application/json\\n", doc))
+print(said(s._judge, 200, "Content-Encoding: gzip\\n", gzip.compress(doc)[:-9]))
+print(said(s._judge, 200, "Content-Encoding: gzip\\n", gzip.compress(doc[1:])))
+""") == ["right", "right", "no cache hit (X-Cache-Status", "wrong body", "status 404",
+         "right", "not compressed", "wrong gzip", "wrong body"]
+
+
+@pytest.mark.parametrize("answers", [16, 15])
+def test_pipelined_answers_are_counted(answers):
+    # The server here reads all sixteen requests, so that closing sends no reset.
+    got = probe(f"answers = {answers}" + """
+listener = socket.create_server(("127.0.0.1", 0))
+def serve():
+    conn, _ = listener.accept()
+    asked = b""
+    while asked.count(b"\\r\\n\\r\\n") < 16:
+        asked += conn.recv(65536)
+    conn.sendall((b"HTTP/1.1 200 OK\\r\\nContent-Length: 1024\\r\\n\\r\\n" + BODIES["/c/1k"]) * answers)
+    conn.close()
+threading.Thread(target=serve, daemon=True).start()
+s = server("hitpipe16")
+s.port = listener.getsockname()[1]
+print(said(s._check_pipeline))
+""")
+    assert got == ["right" if answers == 16 else "15 of 16 pipelined answers"]
