@@ -80,6 +80,7 @@ struct vv_conf_row {
     bool inherit;        /* SECTION: left-out values are VV_CONF_ABSENT, filled by the owner */
     bool optional;       /* SECTION: nothing of it is in force unless its key is given */
     bool reload;         /* a change takes effect without a restart */
+    bool bare;           /* SIZE: a number without a unit is bytes */
     bool secret;         /* never printed */
     const char *doc;     /* a sentence */
     const char *example; /* a value for the sample file and the reference page */
@@ -88,7 +89,12 @@ struct vv_conf_row {
 #define VV_CONF_ABSENT UINT64_MAX
 #define VV_CONF_FIELD(type, member) .offset = offsetof(type, member)
 
-enum vv_conf_form { VV_CONF_FORM_NUMBER, VV_CONF_FORM_SCALAR, VV_CONF_FORM_LIST };
+enum vv_conf_form {
+    VV_CONF_FORM_BOOL, /* true, false without quotes: `cache: false` */
+    VV_CONF_FORM_NUMBER,
+    VV_CONF_FORM_SCALAR,
+    VV_CONF_FORM_LIST,
+};
 struct vv_conf_short { /* a value of this form stands for {key: value} */
     enum vv_conf_form form;
     const char *key;

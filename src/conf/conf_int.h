@@ -97,6 +97,7 @@ struct node *node_new(struct vv_conf_doc *doc, enum kind kind, struct mark at, u
 /* A key or text that the engine writes itself, standing where `like` stands. */
 struct node *node_text(struct vv_conf_doc *doc, const char *text, const struct node *like);
 bool node_is_number(const struct node *n);
+bool node_is_bool(const struct node *n); /* true or false, without quotes */
 
 /* expand.c: replaces ${...} in all scalars below. quiet: a profile that is not in use. */
 void expand(struct vv_conf_doc *doc, struct node *n, bool quiet);

@@ -44,7 +44,7 @@ static enum vv_err number_parse(const struct vv_conf_row *row, const char *text,
     case VV_CONF_DURATION:
         return vv_parse_duration(s, ret);
     case VV_CONF_SIZE:
-        return vv_parse_size(s, ret);
+        return row->bare && vv_str_to_u64(s, ret) == VV_OK ? VV_OK : vv_parse_size(s, ret);
     case VV_CONF_PPM:
         return vv_parse_ppm(s, ret);
     case VV_CONF_ENUM:

@@ -130,6 +130,7 @@ static void add_shorts(struct page *p, const struct vv_conf_section *section)
     for (size_t i = 0; i < section->short_count; i++) {
         const struct vv_conf_short *s = &section->shorts[i];
         static const char *const forms[] = {
+            [VV_CONF_FORM_BOOL] = "true or false",
             [VV_CONF_FORM_NUMBER] = "a number",
             [VV_CONF_FORM_SCALAR] = "a single value",
             [VV_CONF_FORM_LIST] = "a list",

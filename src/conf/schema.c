@@ -124,6 +124,9 @@ static void choices(struct schema *s, const struct vv_conf_row *row)
         break;
     case VV_CONF_SIZE:
         a_measure(s, "^(0|[0-9]+(\\.[0-9]+)?([Bb]|[KkMmGgTt][Ii]?[Bb]?))$");
+        if (row->bare) {
+            a_type(s, "integer", NULL);
+        }
         break;
     case VV_CONF_PPM:
         a_type(s, "string", "^[0-9]+(\\.[0-9]+)?%$");

@@ -45,6 +45,8 @@ static void unknown_key(struct vv_conf_doc *doc, const struct vv_conf_section *s
 static bool form_fits(enum vv_conf_form form, const struct node *n)
 {
     switch (form) {
+    case VV_CONF_FORM_BOOL:
+        return node_is_bool(n);
     case VV_CONF_FORM_NUMBER:
         return node_is_number(n);
     case VV_CONF_FORM_SCALAR:
@@ -93,8 +95,12 @@ static void no_fit(struct vv_conf_doc *doc, const struct vv_conf_section *sectio
     const char *or_list = "", *or_value = "";
     for (size_t i = 0; i < section->short_count; i++) {
         const struct vv_conf_short *s = &section->shorts[i];
-        *(s->form == VV_CONF_FORM_LIST ? &or_list : &or_value) = doc_fmt(
-            doc, s->form == VV_CONF_FORM_LIST ? ", or a list of %s" : ", or just the %s", s->key);
+        *(s->form == VV_CONF_FORM_LIST ? &or_list : &or_value) =
+            s->form == VV_CONF_FORM_BOOL
+                ? ", or true or false"
+                : doc_fmt(doc,
+                          s->form == VV_CONF_FORM_LIST ? ", or a list of %s" : ", or just the %s",
+                          s->key);
     }
     report(doc, &(struct report){.at = n->at}, "%s must be a map of keys%s%s, not %s",
            where[0] != '\0' ? where : "the file", or_value, or_list, kind_names[n->kind]);

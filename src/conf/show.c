@@ -27,6 +27,7 @@ static bool fits(enum vv_conf_form form, const struct node *n)
 {
     return form == VV_CONF_FORM_LIST     ? n->kind == NODE_LIST
            : form == VV_CONF_FORM_NUMBER ? node_is_number(n)
+           : form == VV_CONF_FORM_BOOL   ? node_is_bool(n)
                                          : n->kind == NODE_SCALAR || n->kind == NODE_NULL;
 }
 

@@ -59,6 +59,12 @@ bool node_is_number(const struct node *n)
     return true;
 }
 
+bool node_is_bool(const struct node *n)
+{
+    return n->kind == NODE_SCALAR && !n->quoted &&
+           (strcmp(n->text, "true") == 0 || strcmp(n->text, "false") == 0);
+}
+
 static void grow(struct vv_conf_doc *doc, struct node *n)
 {
     if (n->count == n->room) {

@@ -76,7 +76,8 @@ struct vv_ttl_settings { /* ttl: {default: 1h, 200: 5m, 404: 1m, 5xx: 10s}; also
     const char *name;    /* "default", a status, "2xx", "200-299"; in `ttls` a name */
     const char *value;   /* a duration or a name out of `ttls`, as written */
     uint64_t ttl_ns;     /* derived */
-    uint64_t low, high;  /* derived: statuses; 0, 0: default */
+    uint64_t low, high;  /* derived: statuses; 0, 0: default, what may be kept without being told */
+    uint64_t used;       /* derived, in `ttls`: bool, some lifetime refers to it */
 };
 struct vv_stale_settings {
     uint64_t while_revalidate_ns, if_error_ns; /* where the origin is silent; default 0 */
@@ -86,11 +87,13 @@ struct vv_level_settings { /* levels: [{memory: 256MB, entries: 10000}] */
     uint64_t entries;      /* 0: no limit */
     uint64_t object_bytes; /* largest object; 0: a quarter of memory */
     uint64_t policy;       /* enum vv_cache_policy */
+    const char *store;     /* not there yet: an error */
+    const char *ttl;       /* of a store: the same */
 };
 struct vv_cache_settings {
     const char *name;
     const char *like;            /* another cache: its settings and its memory, unless given here */
-    struct vv_conf_list *levels; /* struct vv_level_settings; one for now */
+    struct vv_conf_list *levels; /* struct vv_level_settings; one for now; NULL: see memory */
     const char *key;             /* template; NULL: the target URI */
     struct vv_conf_list
         *methods;             /* const char *; NULL: GET and HEAD; POST puts the body in the key */
@@ -112,17 +115,25 @@ struct vv_cache_settings {
     uint64_t wait_ns;             /* longest wait for another's fetch, default 30 s */
     uint64_t refresh;             /* bool, default true: renew hot objects before they expire */
     const char *snapshot;         /* file written at stop, read at start; NULL: none */
-    uint64_t unnamed;             /* derived: made for a route's `cache: 5m` */
+    const struct vv_cache_settings *memory; /* derived: the cache whose level holds the objects */
+    uint64_t unnamed;                       /* derived: made for routes that name no cache */
     struct vv_conf_pos at;
 };
+struct vv_route_cache_settings {  /* cache: 5m, cache: api, cache: false, cache: {use: api, ...} */
+    uint64_t enabled;             /* bool */
+    const char *use;              /* a name in caches, a name in ttls, or a duration */
+    struct vv_cache_settings own; /* finished: what is not given here comes from `use` */
+};
 struct vv_coalesce_settings { /* coalesce: {key: "user-{id}", keep: 30s, entries: 1000} */
+    uint64_t enabled;         /* bool: `coalesce: false` */
     const char *key;          /* template; NULL: URI, Authorization and Cookie */
     uint64_t keep_ns;         /* how long a good answer is given to later askers; default 0 */
     uint64_t entries;         /* default 1000 */
     uint64_t wait_ns;         /* default 30 s */
+    const char *memory;       /* derived: name of its memory level, "coalesce:ROUTE" */
 };
 struct vv_compress_settings {       /* compress: {min, types, encodings, level} */
-    uint64_t off;                   /* bool: `compress: false` */
+    uint64_t enabled;               /* bool: `compress: false` */
     uint64_t bytes_min;             /* default 1 KiB */
     struct vv_conf_list *types;     /* media types with one *, const char * */
     struct vv_conf_list *encodings; /* of br, zstd, gzip in order of preference */
@@ -178,10 +189,10 @@ struct vv_route_settings {
     struct vv_conf_list *headers; /* struct vv_header_edit on the answer */
     struct vv_conf_list *request_headers; /* struct vv_header_edit on the request sent upstream */
     const char *count_as;                 /* extra counter name */
-    const char *cache_text;               /* `cache: NAME`, `cache: 5m`; NULL: none or a section */
-    struct vv_cache_settings *cache;      /* derived: the cache in force; NULL: none */
+    struct vv_route_cache_settings caching;
+    struct vv_cache_settings *cache; /* derived: the cache in force, &caching.own; NULL: none */
     struct vv_coalesce_settings coalesce;
-    uint64_t coalesces; /* derived: bool */
+    uint64_t coalesces; /* derived: bool; `cache` may be there too and then takes its key */
     struct vv_compress_settings compress;
     uint64_t compresses;                  /* derived: bool */
     uint64_t body_bytes_max;              /* 413; UINT64_MAX: from the listener */

@@ -59,13 +59,13 @@ static bool listener_address(const struct vv_listen_settings *l, struct vv_addr 
     return l->port > 0 && vv_addr_parse(vv_str_from(text), ret) == VV_OK;
 }
 
-static void check_cidrs(struct check *c, const struct vv_conf_list *list)
+void vv_settings_check_cidrs(struct vv_conf_doc *doc, const struct vv_conf_list *list)
 {
     for (size_t i = 0; i < vv_list_count(list); i++) {
         const char *text = list->item[i];
         struct vv_cidr cidr;
         if (vv_cidr_parse(vv_str_from(text), &cidr) != VV_OK) {
-            vv_conf_report(c->doc,
+            vv_conf_report(doc,
                            &(struct vv_conf_report){
                                .field = &list->item[i],
                                .hint = "write 10.0.0.0/8, 2001:db8::/32, one address, or unix"},
@@ -138,7 +138,7 @@ static void check_listener(struct check *c, const struct vv_listen_settings *l, 
             &(struct vv_conf_report){.field = at, .other = &c->s->admin, .other_what = "admin"},
             "listener \"%s\" has the address of the admin listener, %s", l->name, c->s->admin);
     }
-    check_cidrs(c, l->trust);
+    vv_settings_check_cidrs(c->doc, l->trust);
 }
 
 static void check_listeners(struct check *c)
@@ -172,24 +172,24 @@ static bool is_word_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-static void bad_template(struct check *c, const void *field, const char *text,
+static void bad_template(struct vv_conf_doc *doc, const void *field, const char *text,
                          const struct vv_template_error *e)
 {
-    static const char *const variables[] = {"host",   "uri",    "path",      "query",
-                                            "scheme", "method", "client_ip", "request_id",
-                                            "rest",   "route",  "header",    "cookie"};
+    static const char *const variables[] = {"host",   "uri",       "path",       "query", "scheme",
+                                            "method", "client_ip", "request_id", "rest",  "route",
+                                            "header", "cookie",    "body"};
     struct vv_str word = {text + e->at + 1, 0};
     const bool dollar = e->at < strlen(text) && text[e->at] == '$';
     while (dollar && is_word_char(word.p[word.n])) {
         word.n++;
     }
-    const char *name = dollar ? vv_conf_dup(c->doc, word) : "";
+    const char *name = dollar ? vv_conf_dup(doc, word) : "";
     const char *near = vv_conf_nearest(name, variables, VV_COUNT(variables));
     vv_conf_report(
-        c->doc,
+        doc,
         &(struct vv_conf_report){
             .field = field,
-            .hint = near != NULL ? text_fmt(c->doc, "did you mean \"$", near, "\"?") : e->text},
+            .hint = near != NULL ? text_fmt(doc, "did you mean \"$", near, "\"?") : e->text},
         near != NULL ? "no variable \"$%s\" in a template" : "\"%s\" is no template",
         near != NULL ? name : text);
 }
@@ -204,7 +204,7 @@ static bool has_param(const struct vv_route_pattern *p, struct vv_str name)
     return false;
 }
 
-static void check_params(struct check *c, const void *field, const struct vv_template *t,
+static void check_params(struct vv_conf_doc *doc, const void *field, const struct vv_template *t,
                          const char *path)
 {
     struct vv_arena arena;
@@ -221,10 +221,10 @@ static void check_params(struct check *c, const void *field, const struct vv_tem
         if (!has_param(&pattern, name)) {
             const char *hint = NULL;
             if (pattern.param_count > 0) {
-                hint = text_fmt(c->doc, "the path has {", vv_conf_dup(c->doc, pattern.param[0]),
+                hint = text_fmt(doc, "the path has {", vv_conf_dup(doc, pattern.param[0]),
                                 pattern.param_count > 1 ? "} and more" : "}");
             }
-            vv_conf_report(c->doc, &(struct vv_conf_report){.field = field, .hint = hint},
+            vv_conf_report(doc, &(struct vv_conf_report){.field = field, .hint = hint},
                            path != NULL ? "\"{" VV_STR_FMT "}\" is no parameter of the path \"%s\""
                                         : "\"{" VV_STR_FMT "}\" is no parameter: no path is here%s",
                            VV_STR_ARG(name), path != NULL ? path : "");
@@ -233,8 +233,8 @@ static void check_params(struct check *c, const void *field, const struct vv_tem
     vv_arena_fini(&arena);
 }
 
-/* `path` NULL: there are no parameters here. */
-static void check_template(struct check *c, const void *field, const char *text, const char *path)
+void vv_settings_check_template(struct vv_conf_doc *doc, const void *field, const char *text,
+                                const char *path, unsigned what)
 {
     struct vv_template *t = NULL;
     struct vv_template_error e = {0};
@@ -242,15 +242,30 @@ static void check_template(struct check *c, const void *field, const char *text,
         return;
     }
     if (vv_template_new(text, &t, &e) != VV_OK) {
-        bad_template(c, field, text,
-                     e.text != NULL ? &e : &(struct vv_template_error){.text = "out of memory"});
+        if ((what & VV_CHECK_COMPILES) != 0) {
+            bad_template(doc, field, text,
+                         e.text != NULL ? &e
+                                        : &(struct vv_template_error){.text = "out of memory"});
+        }
         return;
     }
-    check_params(c, field, t, path);
+    if ((what & VV_CHECK_COMPILES) != 0 && (what & VV_CHECK_KEY) == 0 && vv_template_has_body(t)) {
+        vv_conf_report(doc, &(struct vv_conf_report){.field = field},
+                       "$body stands in the key of a cache only");
+    }
+    if ((what & VV_CHECK_PARAMS) != 0) {
+        check_params(doc, field, t, path);
+    }
     vv_template_free(t);
 }
 
-static bool is_token(const char *s) /* RFC 9110 section 5.6.2 */
+/* `path` NULL: there are no parameters here. */
+static void check_template(struct check *c, const void *field, const char *text, const char *path)
+{
+    vv_settings_check_template(c->doc, field, text, path, VV_CHECK_COMPILES | VV_CHECK_PARAMS);
+}
+
+bool vv_settings_is_token(const char *s)
 {
     const size_t n = strspn(s, "!#$%&'*+-.^_`|~0123456789"
                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
@@ -262,7 +277,7 @@ static void check_edits(struct check *c, const struct vv_conf_list *edits, const
 {
     for (size_t i = 0; i < vv_list_count(edits); i++) {
         const struct vv_header_edit *e = edits->item[i];
-        if (!is_token(e->name)) {
+        if (!vv_settings_is_token(e->name)) {
             vv_conf_report(c->doc, &(struct vv_conf_report){.field = &e->name},
                            "\"%s\" cannot be the name of a header", e->name);
         }
@@ -278,7 +293,7 @@ static void check_match_names(struct check *c, const struct vv_conf_list *matche
 {
     for (size_t i = 0; i < vv_list_count(matches); i++) {
         const struct vv_header_match *m = matches->item[i];
-        if (!is_token(m->name)) {
+        if (!vv_settings_is_token(m->name)) {
             vv_conf_report(c->doc, &(struct vv_conf_report){.field = &m->name},
                            "\"%s\" cannot be the name of a header", m->name);
         }
@@ -410,7 +425,7 @@ static void check_service(struct check *c, const struct vv_service_settings *s)
                            .field = &s->hash_key, .warning = true, .hint = "add balance: hash"},
                        "hash_key does nothing without balance: hash");
     }
-    if (s->sticky_cookie != NULL && !is_token(s->sticky_cookie)) {
+    if (s->sticky_cookie != NULL && !vv_settings_is_token(s->sticky_cookie)) {
         vv_conf_report(c->doc, &(struct vv_conf_report){.field = &s->sticky_cookie},
                        "\"%s\" cannot be the name of a cookie", s->sticky_cookie);
     }
@@ -469,7 +484,7 @@ static void check_targets(struct check *c, const struct vv_route_settings *r)
         }
     }
     for (size_t i = 0; i < vv_list_count(r->methods); i++) {
-        if (!is_token(r->methods->item[i])) {
+        if (!vv_settings_is_token(r->methods->item[i])) {
             vv_conf_report(c->doc, &(struct vv_conf_report){.field = &r->methods->item[i]},
                            "\"%s\" cannot be a method", (const char *)r->methods->item[i]);
         }
@@ -674,5 +689,6 @@ void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root)
     if (!vv_conf_has_errors(doc)) { /* with errors these would often be wrong */
         check_reach(&c);
         check_unused(&c);
+        vv_settings_warn_unused_caches(doc, root);
     }
 }

@@ -7,6 +7,9 @@ struct vv_defaults_settings { /* defaults: what routes begin with */
     struct vv_timeouts_settings timeouts;
     struct vv_conf_list *headers;         /* struct vv_header_edit */
     struct vv_conf_list *request_headers; /* struct vv_header_edit */
+    struct vv_route_cache_settings caching;
+    struct vv_coalesce_settings coalesce;
+    struct vv_compress_settings compress;
 };
 
 struct vv_settings_root { /* what the root section fills; the settings come first */
@@ -19,8 +22,28 @@ struct vv_settings_root { /* what the root section fills; the settings come firs
 extern const struct vv_conf_section vv_settings_root_section, vv_settings_service_section,
     vv_settings_server_section;
 
+/* settings_cache_rows.c */
+extern const struct vv_conf_section vv_settings_ttl_section, vv_settings_level_section,
+    vv_settings_cache_section, vv_settings_route_cache_section, vv_settings_coalesce_section,
+    vv_settings_compress_section;
+
+/* settings_cache.c: finishes and checks what is said about caching and compressing. The routes know
+ * their actions and services. */
+void vv_settings_derive_caches(struct vv_conf_doc *doc, struct vv_settings_root *root);
+void vv_settings_warn_unused_caches(struct vv_conf_doc *doc, const struct vv_settings_root *root);
+
 /* settings_check.c: what no single row can see. Reports through the document. */
 void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root);
+
+enum vv_template_check {
+    VV_CHECK_COMPILES = 1, /* it is a template */
+    VV_CHECK_PARAMS = 2,   /* its {params} are in the path; NULL: there are none here */
+    VV_CHECK_KEY = 4,      /* it is a key: $body may stand in it */
+};
+void vv_settings_check_template(struct vv_conf_doc *doc, const void *field, const char *text,
+                                const char *path, unsigned what);
+void vv_settings_check_cidrs(struct vv_conf_doc *doc, const struct vv_conf_list *list);
+bool vv_settings_is_token(const char *s); /* RFC 9110 section 5.6.2 */
 
 /* Names to items, for look-ups while loading: 10,000 routes must not cost 10,000 scans. */
 struct vv_name_slot {

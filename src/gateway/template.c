@@ -6,6 +6,9 @@
 #include "wire/uri.h"
 #include <stdlib.h>
 
+/* What frames a value in a key, and what stands for one that is not there: no value has them. */
+#define KEY_FRAME "\x1f"
+#define KEY_ABSENT "\x1e"
 #define TEMPLATE_BYTES_MAX (1024 * 1024) /* bodies of `respond` are templates */
 
 /* name in the text, id; HEADER, QUERY and COOKIE take a .NAME */
@@ -21,7 +24,8 @@
     X("rest", REST)                                                                                \
     X("route", ROUTE)                                                                              \
     X("header", HEADER)                                                                            \
-    X("cookie", COOKIE)
+    X("cookie", COOKIE)                                                                            \
+    X("body", BODY)
 
 enum part_kind {
     PART_TEXT,
@@ -210,6 +214,26 @@ bool vv_template_is_constant(const struct vv_template *t)
     return true;
 }
 
+bool vv_template_has_body(const struct vv_template *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->part[i].kind == PART_BODY) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool vv_template_names_header(const struct vv_template *t, struct vv_str name)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->part[i].kind == PART_HEADER && vv_str_eq_nocase(t->part[i].text, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct vv_str vv_template_param(const struct vv_template *t, size_t i)
 {
     for (size_t k = 0; k < t->count; k++) {
@@ -275,6 +299,8 @@ static struct vv_str value_of(const struct part *p, const struct vv_template_var
         return v->rest;
     case PART_ROUTE:
         return v->route;
+    case PART_BODY:
+        return nothing;
     }
     return nothing;
 }
@@ -345,9 +371,10 @@ static enum vv_err put_value(struct output *o, struct vv_str value, enum vv_temp
     if (mode == VV_TEMPLATE_URI) {
         return put_uri(o, value, guard);
     }
+    const bool strict = mode == VV_TEMPLATE_FIELD || mode == VV_TEMPLATE_KEY;
     for (size_t i = 0; i < value.n; i++) {
         const char c = value.p[i];
-        if (c == '\r' || c == '\n' || c == '\0' || (mode == VV_TEMPLATE_FIELD && is_control(c))) {
+        if (c == '\r' || c == '\n' || c == '\0' || (strict && is_control(c))) {
             return VV_EINVAL;
         }
     }
@@ -365,11 +392,25 @@ static enum vv_err render_part(struct output *o, const struct part *p,
     const enum guard guard = p->kind == PART_QUERY_VALUE                        ? GUARD_SEGMENT
                              : p->kind == PART_HEADER || p->kind == PART_COOKIE ? GUARD_RAW
                                                                                 : GUARD_NONE;
-    enum vv_err err = put_value(o, value_of(p, vars), mode, guard);
+    const bool framed = mode == VV_TEMPLATE_KEY;
+    struct vv_str value = value_of(p, vars);
+    if (p->kind == PART_BODY) {
+        return VV_OK;
+    }
+    if (framed && value.p == NULL) {
+        put_bytes(o, KEY_ABSENT, 1);
+        return VV_OK;
+    }
+    if (framed && p->kind == PART_METHOD && vv_str_eq(value, VV_STR("HEAD"))) {
+        value = VV_STR("GET"); /* they share an answer (RFC 9110 section 9.3.2) */
+    }
+    put_bytes(o, KEY_FRAME, framed);
+    enum vv_err err = put_value(o, value, mode, guard);
     if (err == VV_OK && p->kind == PART_URI && vars->query.p != NULL) {
         put_bytes(o, "?", 1);
         err = put_value(o, vars->query, mode, GUARD_NONE);
     }
+    put_bytes(o, KEY_FRAME, framed);
     return err;
 }
 

@@ -2,16 +2,17 @@
  *
  * Model:     literal text, `$name` variables, `{param}` of the route's path pattern, `$$` a dollar.
  *            Variables: $host $uri (path and query) $path $query $scheme $method $client_ip
- *            $request_id $rest $route, $header.NAME, $query.NAME, $cookie.NAME. A name ends where
- *            its letters end; braces that do not hold exactly a name are text.
- *            A value that the request does not have is empty.
+ *            $request_id $rest $route, $header.NAME, $query.NAME, $cookie.NAME, and $body in the
+ *            key of a cache. A name ends where its letters end; braces that do not hold exactly a
+ *            name are text. A value that the request does not have is empty.
  *            No value can break out of where it is put: no control byte of a value ever gets into
- * the output, and what that means is the mode's business. Source:    RFC 3986 sections 2 and 3.3
- * (URI bytes, dot segments), RFC 9110 5.5 (field values). Threads:   immutable after
- * vv_template_new(); rendering is pure. Ownership: the template owns a copy of its text; output
- * lives in the arena, or in the template when it has no variables. Errors:    VV_ESYNTAX at compile
- * with place and reason; VV_EINVAL at render when a value must not be put there; VV_ENOMEM when the
- * arena is full.
+ *            the output, and what that means is the mode's business.
+ * Source:    RFC 3986 sections 2 and 3.3 (URI bytes, dot segments), RFC 9110 5.5 (field values).
+ * Threads:   immutable after vv_template_new(); rendering is pure.
+ * Ownership: the template owns a copy of its text; output lives in the arena, or in the template
+ *            when it has no variables.
+ * Errors:    VV_ESYNTAX at compile with place and reason; VV_EINVAL at render when a value must not
+ *            be put there; VV_ENOMEM when the arena is full.
  */
 #ifndef VV_GATEWAY_TEMPLATE_H
 #define VV_GATEWAY_TEMPLATE_H
@@ -27,6 +28,8 @@ VV_MUST_CHECK enum vv_err vv_template_new(const char *text, struct vv_template *
                                           struct vv_template_error *reterr);
 void vv_template_free(struct vv_template *t);
 bool vv_template_is_constant(const struct vv_template *t);
+bool vv_template_has_body(const struct vv_template *t); /* $body, which only a key may have */
+bool vv_template_names_header(const struct vv_template *t, struct vv_str name);
 /* The i-th {param}, for checks against the path pattern; p NULL: there are no more. */
 struct vv_str vv_template_param(const struct vv_template *t, size_t i);
 
@@ -43,7 +46,10 @@ enum vv_template_mode {
                         * percent-encoded; values of headers, cookies and query parameters are one
                         * path segment (also / ? # & are encoded) and refused when "." or "..";
                         * values cannot make the target begin with "//" */
-    VV_TEMPLATE_TEXT,  /* a body or a key: values with CR, LF or NUL are refused */
+    VV_TEMPLATE_TEXT,  /* a body, or what is hashed: values with CR, LF or NUL are refused */
+    VV_TEMPLATE_KEY, /* a key of a cache: values stand between bytes that no value holds, an absent
+                        * one is another such byte, so that two values never run into each other;
+                        * $method of HEAD is GET, $body renders nothing: the caller appends it */
 };
 VV_MUST_CHECK enum vv_err vv_template_render(const struct vv_template *t,
                                              const struct vv_template_vars *vars,

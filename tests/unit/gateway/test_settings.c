@@ -380,7 +380,6 @@ VV_TEST(routes_are_checked)
     routes_say("- {to: a, headers: {X-A: \"b\\nc\"}}\n", "a header has one line only");
     routes_say("- {path: /x, name: nn, to: a}\n- {path: /y, name: nn, to: a}\n",
                "two routes are named \"nn\"");
-    routes_say("- {to: a, cache: 5m}\n", "unknown key \"cache\" in routes[0]");
     routes_say("- {files: {index: i.html}}\n", "routes[0].files needs \"root\"");
 }
 
