@@ -5,6 +5,7 @@
 #include "app/worker_int.h"
 #include "observe/log.h"
 #include "os/clock.h"
+#include "os/memory.h"
 #include "os/proc.h"
 
 #include <errno.h>
@@ -45,6 +46,7 @@ static void drain(struct worker *w, uint64_t ms, bool replaced)
     }
     w->draining = true;
     vv_info(WORKER, "worker %d drains", (int)getpid());
+    w->replaced = replaced;
     if (replaced) { /* the successor answers on the same sockets */
         vv_admin_unlisten(w->admin, false);
         vv_admin_unlisten(w->admin, true);
@@ -399,6 +401,9 @@ static enum vv_err go(struct worker *w)
     }
     vv_loop_run(w->loop);
     vv_gateway_stop(w->gateway);
+    if (!w->replaced) { /* purges went to the successor: what lies here may be gone there */
+        vv_gateway_save_caches(w->gateway);
+    }
     return VV_OK;
 }
 
@@ -433,6 +438,7 @@ int vv_worker_main(struct vv_worker_start *start)
     vv_log_setup((enum vv_log_level)start->settings->log_level,
                  (enum vv_log_format)start->settings->log_format, STDERR_FILENO);
     vv_proc_name_thread("vivace-control");
+    vv_memory_tune(w.threads);
     enum vv_err err = build(&w);
     if (err == VV_OK) {
         err = go(&w);

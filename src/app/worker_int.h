@@ -67,6 +67,7 @@ struct worker {
     bool last_reload_ok;
     char upgrade_failed[512];
     bool draining, ending_now;
+    bool replaced; /* drains because a successor serves already */
     int exit_code;
     struct vv_control_msg msg;
 };

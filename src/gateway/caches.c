@@ -252,11 +252,27 @@ void vv_caches_save(struct vv_caches *cs, struct vv_cache_clock clock)
     }
 }
 
+static void resize(struct vv_named_cache *c, uint64_t now_ns)
+{
+    const struct vv_cache_conf *a = &c->conf, *b = &c->wanted;
+    if (a->budget_bytes == b->budget_bytes && a->entries_max == b->entries_max &&
+        a->object_bytes_max == b->object_bytes_max && a->policy == b->policy) {
+        return;
+    }
+    const enum vv_err err = vv_cache_resize(c->memory, &c->wanted, now_ns);
+    if (err != VV_OK) {
+        vv_error("cache", "cannot take over all of the new sizes cache=%s: %s", c->name,
+                 vv_err_text(err));
+    }
+    c->conf = c->wanted;
+}
+
 static void settle_one(struct vv_named_cache *c, struct vv_cache_clock clock)
 {
     free(c->snapshot);
     c->snapshot = c->snapshot_wanted;
     c->snapshot_wanted = NULL;
+    resize(c, clock.now_ns);
     if (c->fresh && c->snapshot != NULL) {
         load(c, clock);
     }

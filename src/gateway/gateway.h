@@ -18,7 +18,9 @@
 #include "observe/metrics.h"
 #include "os/loop.h"
 
+struct vv_caches;
 struct vv_gateway;
+struct vv_purge;
 
 /* One listener of the settings with its bound, listening sockets: one per worker thread, or a
  * single one shared by all (unix sockets, socket activation). */
@@ -84,6 +86,21 @@ struct vv_server_change {
 };
 VV_MUST_CHECK enum vv_err vv_gateway_server_change(struct vv_gateway *g,
                                                    const struct vv_server_change *c);
+
+/* The caches by name: caches.h. */
+struct vv_caches *vv_gateway_caches(struct vv_gateway *g);
+/* vv_caches_purge(), and beyond it: a URL under every key that the present routes make of it (their
+ * own parameters, templates, bodies, identities); a pattern that begins with a slash on every host. */
+VV_MUST_CHECK enum vv_err vv_gateway_purge(struct vv_gateway *g, const struct vv_purge *p,
+                                           size_t *ret_count);
+/* One array: objects of a cache whose key begins so. VV_ENOENT: no such cache. */
+VV_MUST_CHECK enum vv_err vv_gateway_objects_json(struct vv_gateway *g, struct vv_str cache,
+                                                  struct vv_str prefix, size_t limit,
+                                                  struct vv_json *j);
+/* One array: the variants of a URL (or key) with their heads; *ret_count may be 0. */
+VV_MUST_CHECK enum vv_err vv_gateway_object_json(struct vv_gateway *g, struct vv_str cache,
+                                                 struct vv_str url, struct vv_json *j,
+                                                 size_t *ret_count);
 
 /* Why a request goes where it goes, without sending it: members of an open JSON object. */
 struct vv_explain_request {

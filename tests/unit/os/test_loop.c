@@ -303,3 +303,48 @@ VV_TEST(loop_refuses_what_epoll_cannot_watch)
     vv_loop_del(loop, &io, false); /* was never added: harmless */
     vv_loop_free(loop);
 }
+
+static void on_turned(void *user)
+{
+    VV_CHECK(user == &loop);
+    note('t');
+}
+
+static void on_before(void *user)
+{
+    VV_CHECK(user == &loop);
+    note('b');
+}
+
+static void on_after(void *user)
+{
+    VV_CHECK(user == &loop);
+    note('a');
+}
+
+static void on_note_mail(struct vv_loop *l, struct vv_mail *mail)
+{
+    (void)l;
+    (void)mail;
+    note('m');
+}
+
+VV_TEST(loop_tells_of_turns_and_of_sleep_that_is_real)
+{
+    const struct vv_loop_hooks hooks = {
+        .turned = on_turned, .before = on_before, .after = on_after, .user = &loop};
+    struct vv_mail mail = {.fn = on_note_mail};
+    start();
+    vv_loop_on_wait(loop, &hooks);
+    vv_loop_turn(loop, 0); /* may not wait: no sleep */
+    VV_CHECK_STR(order, "t");
+    vv_loop_post(loop, &mail);
+    vv_loop_turn(loop, VV_MS); /* has work: no sleep, and the turn ends after the work */
+    VV_CHECK_STR(order, "tmt");
+    vv_loop_turn(loop, VV_MS);
+    VV_CHECK_STR(order, "tmtbat");
+    vv_loop_on_wait(loop, NULL);
+    vv_loop_turn(loop, VV_MS);
+    VV_CHECK_STR(order, "tmtbat");
+    vv_loop_free(loop);
+}
