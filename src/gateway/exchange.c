@@ -1,7 +1,9 @@
 /* src/gateway/exchange.c - birth, record and end of an exchange. Every request whose head was received
  * passes vv_exchange_end() exactly once, so that the counters add up. */
 #include "gateway/exchange.h"
+#include "gateway/recall.h"
 #include "gateway/session.h"
+#include "gateway/shape.h"
 #include <stdlib.h>
 
 #define SPARE_MAX 128
@@ -195,15 +197,20 @@ void vv_exchange_end(struct vv_exchange *x, enum vv_reason aborted)
         x->action = NULL;
         action->cancel(x);
     }
-    record(x, aborted);
+    vv_recall_end(x);
+    vv_shape_end(x);
+    if (!s->detached) {
+        record(x, aborted);
+        vv_metric_sub(x->w->shard, x->w->s_in_flight, 1);
+    }
     const bool close_after = x->close;
     /* A cut answer must look cut: closing is all that tells the client (RFC 9112 8). */
     const bool cut = aborted != VV_REASON_NONE;
-    if (cut && x->head_sent && x->framing == VV_ANSWER_CLOSE && s->state != VV_SESSION_CLOSED) {
+    if (cut && x->head_sent && x->framing == VV_ANSWER_CLOSE && !s->detached &&
+        s->state != VV_SESSION_CLOSED) {
         vv_session_close_hard(s); /* nothing but a reset tells the client from a complete answer */
     }
     s->x = NULL;
-    vv_metric_sub(x->w->shard, x->w->s_in_flight, 1);
     vv_exchange_free(x);
     vv_session_exchange_ended(s, close_after, cut);
 }

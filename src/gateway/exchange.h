@@ -77,6 +77,8 @@ struct vv_exchange {
     struct vv_str service_name, server_name; /* for logs; empty when not proxied */
     struct vv_str set_cookie; /* added to the answer when not empty (sticky sessions) */
     unsigned attempts;
+    struct vv_str body_kept; /* a request body that was read whole before; p NULL: it was not */
+    size_t body_kept_at;
     struct vv_recall *recall; /* what the cache is doing for it; NULL: nothing */
     struct vv_shape *shape;   /* the encoder its body passes; NULL: none */
 
@@ -136,6 +138,10 @@ VV_MUST_CHECK enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret
 void vv_body_wait(struct vv_exchange *x);
 /* Starts the body over, for sending it again; false when its beginning is no longer there. */
 VV_MUST_CHECK bool vv_body_rewind(struct vv_exchange *x);
+/* Reads a small body of known length whole into body_kept, from where vv_body_next() then gives it; for
+ * RECALL, which goes on by itself when it is complete. True: it waits for that, or the exchange has
+ * ended. False: done, or (body_kept.p is NULL) it will not be kept. */
+VV_MUST_CHECK bool vv_body_keep(struct vv_exchange *x);
 /* Values for templates of this exchange. */
 void vv_exchange_vars(struct vv_exchange *x, struct vv_template_vars *ret);
 #endif

@@ -1,6 +1,7 @@
 /* src/gateway/forward.c - one pass over the client's fields, then ours: each byte is copied once. */
 #include "gateway/forward.h"
 #include "gateway/head_writer.h"
+#include "gateway/recall.h"
 #include "gateway/session.h"
 
 #define HOPS_MAX 8     /* gateways like this one in a row; more is a loop */
@@ -173,8 +174,9 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     if (host.n == 0) {
         host = vv_str_from(x->route->service->conf->name); /* HTTP/1.0 without Host */
     }
-    bytes += path.n + host.n + 2 * x->req.authority.n + x->forwarded.n + x->forwarded_for.n +
-             3 * sizeof x->session->client_ip + x->client_ip.n + x->id.n;
+    const struct vv_str conditions = vv_recall_conditions(x);
+    bytes += conditions.n + path.n + host.n + 2 * x->req.authority.n + x->forwarded.n +
+             x->forwarded_for.n + 3 * sizeof x->session->client_ip + x->client_ip.n + x->id.n;
     char *start = vv_arena_alloc(&x->arena, bytes);
     if (start == NULL) {
         return VV_ENOMEM;
@@ -186,7 +188,8 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     }
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];
-        if (!f->hop && !ours(x, f) && (edits->count == 0 || !vv_edits_have(edits, f->name))) {
+        if (!f->hop && !ours(x, f) && !vv_recall_drops_field(x, f) &&
+            (edits->count == 0 || !vv_edits_have(edits, f->name))) {
             vv_put_field(&o, f->name, f->value);
         }
     }
@@ -196,6 +199,7 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
         vv_put(&o, VV_STR("Via: 1.1 vivace\r\n"));
     }
     put_who(&o, x);
+    vv_put(&o, conditions);
     vv_edits_put(&o, edits, value);
     vv_put(&o, VV_STR("\r\n"));
     *ret = (struct vv_str){start, (size_t)(o.at - start)};

@@ -4,6 +4,7 @@
  * itself. Actions are the last phase; shaping, sending and recording happen as the answer is made
  * (answer.c) and when the exchange ends (exchange.c). */
 #include "gateway/identify.h"
+#include "gateway/recall.h"
 #include "wire/uri.h"
 
 enum result { CONTINUE, ANSWERED };
@@ -139,6 +140,12 @@ static enum result limits(struct vv_exchange *x)
     return CONTINUE;
 }
 
+/* RECALL: is the answer here, or is somebody fetching it? */
+static enum result recall(struct vv_exchange *x)
+{
+    return vv_recall(x) ? ANSWERED : CONTINUE;
+}
+
 /* ACT: one action answers. */
 static enum result act(struct vv_exchange *x)
 {
@@ -148,7 +155,7 @@ static enum result act(struct vv_exchange *x)
 }
 
 static enum result (*const phases[])(struct vv_exchange *x) = {
-    identify, normalise, server_wide, route, limits, act,
+    identify, normalise, server_wide, route, limits, recall, act,
 };
 
 void vv_exchange_run(struct vv_exchange *x)

@@ -1,6 +1,7 @@
 /* src/gateway/session.c - reads as long as the socket gives, answers before asking epoll: a short
  * connection is accepted, answered and closed without ever being registered. */
 #include "gateway/session.h"
+#include "gateway/fetch.h"
 #include "gateway/identify.h"
 #include "wire/proxy_header.h"
 #include <errno.h>
@@ -51,13 +52,15 @@ void vv_session_close(struct vv_session *s)
     if (s->registered) {
         vv_loop_del(w->loop, &s->io, true);
     }
-    close(s->io.fd);
+    if (!s->detached) {
+        close(s->io.fd);
+        vv_worker_count(&w->sessions_open, (uint64_t)-1);
+        vv_metric_sub(w->shard, s->listener->s_open, 1);
+    }
     vv_list_del(&s->node);
     vv_loop_defer_stop(&s->again);
     drop_buffers(s);
     vv_out_fini(&s->out, &w->bufs);
-    vv_worker_count(&w->sessions_open, (uint64_t)-1);
-    vv_metric_sub(w->shard, s->listener->s_open, 1);
     vv_listener_session_ended(s->listener);
     s->corpse.bury = bury;
     vv_worker_bury(w, &s->corpse);
@@ -338,6 +341,12 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
 {
     struct vv_session *s = x->session;
     s->body_wait_ns = 0;
+    if (x->body_kept_at < x->body_kept.n) {
+        *ret_data =
+            (struct vv_str){x->body_kept.p + x->body_kept_at, x->body_kept.n - x->body_kept_at};
+        x->body_kept_at = x->body_kept.n;
+        return VV_OK;
+    }
     for (;;) {
         if (s->body.done) {
             *ret_data = (struct vv_str){NULL, 0};
@@ -391,6 +400,11 @@ static void go_on(struct vv_loop *loop, struct vv_defer *d)
 
 enum vv_err vv_session_flush(struct vv_session *s)
 {
+    if (s->detached) {
+        vv_out_fini(&s->out, &s->w->bufs);
+        vv_out_init(&s->out);
+        return VV_OK;
+    }
     const enum vv_err err = vv_out_flush(&s->out, &s->w->bufs, s->io.fd);
     if (err == VV_EAGAIN) {
         s->blocked = true;
@@ -526,6 +540,10 @@ static void discard(struct vv_session *s)
 bool vv_body_rewind(struct vv_exchange *x)
 {
     struct vv_session *s = x->session;
+    if (x->body_kept.p != NULL) {
+        x->body_kept_at = 0;
+        return true;
+    }
     if (s->more != NULL || s->body.framing == VV_H1_BODY_TUNNEL) {
         return false;
     }
@@ -551,7 +569,7 @@ void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut)
     if (s->state == VV_SESSION_CLOSED) {
         return;
     }
-    if (cut || (s->hup && vv_out_empty(&s->out))) {
+    if (cut || s->detached || (s->hup && vv_out_empty(&s->out))) {
         vv_session_close(s);
         return;
     }
@@ -846,6 +864,38 @@ void vv_session_retire(struct vv_session *s)
     } else if (s->x != NULL && !s->x->head_sent) {
         s->x->close = true; /* a head that has left has promised a connection: see rest() */
     }
+}
+
+struct vv_session *vv_session_detached(struct vv_listener *l, const struct vv_session *like)
+{
+    struct vv_worker *w = l->worker;
+    struct vv_session *s = malloc(sizeof *s);
+    if (s == NULL) {
+        return NULL;
+    }
+    memset(s, 0, offsetof(struct vv_session, peer));
+    s->io.fd = -1;
+    s->w = w;
+    s->listener = l;
+    s->detached = true;
+    s->body.done = true;
+    s->state = VV_SESSION_EXCHANGE;
+    s->again.fn = go_on;
+    vv_list_init(&s->again.node);
+    vv_timer_init(&s->timer, on_timer);
+    vv_out_init(&s->out);
+    if (like != NULL) { /* the origin sees whose request it was */
+        s->peer = like->peer;
+        s->trusted = like->trusted;
+        s->client_ip_bytes = like->client_ip_bytes;
+        memcpy(s->client_ip, like->client_ip, sizeof s->client_ip);
+    } else {
+        memset(&s->peer, 0, sizeof s->peer);
+        s->peer.sa.sa_family = AF_UNIX; /* nobody's address */
+    }
+    vv_list_push_back(&w->sessions, &s->node);
+    l->sessions++;
+    return s;
 }
 
 void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer)

@@ -17,6 +17,8 @@
 struct vv_stored_meta {
     struct vv_cache_facts facts;
     uint64_t id;       /* of this answer's bytes: a variant made from it carries the same */
+    uint64_t length;   /* of a fill's body; UINT64_MAX: not known yet */
+    uint32_t second_n; /* of a fill: the secondary key stands before the head block */
     uint32_t fetch_us; /* what a miss costs */
     uint16_t status;
     uint8_t version;   /* VV_STORED_VERSION: others are not used */

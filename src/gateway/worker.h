@@ -60,6 +60,7 @@ struct vv_route_stat {
         uint32_t key; /* method << 16 | status; 0: free */
         vv_series series, counted;
     } slot[8];
+    vv_series cache[8], cache_saved; /* by enum vv_recall_count; interned when first counted */
 };
 
 struct vv_corpse { /* something to free at the end of the turn */
@@ -77,7 +78,7 @@ struct vv_worker {
     struct vv_rng rng;
     struct vv_bufs bufs;
     struct vv_encoders encoders; /* of answers that are compressed on their way */
-    struct vv_runtime_use *use; /* the current runtime */
+    struct vv_runtime_use *use;  /* the current runtime */
     struct vv_list listeners, sessions;
     struct vv_upstreams *upstreams;
     struct vv_epoch *epoch;         /* of all caches; NULL: a worker that never looks into one */
@@ -92,6 +93,7 @@ struct vv_worker {
         answer; /* scratch: an upstream's head is used up in the call that parsed it */
     bool draining;
     vv_series s_in_flight;
+    vv_series s_encoded_in[VV_ENCODING_COUNT], s_encoded_out[VV_ENCODING_COUNT]; /* 0: not yet */
     uint64_t sessions_open, requests, turns, busy_ns; /* vv_worker_count(): others read them */
     uint64_t date_s;
     char date[VV_HTTP_DATE_BYTES];

@@ -6,7 +6,9 @@
  *
  * Another attempt is made only when it is safe: nothing of the request was sent, or the method is
  * idempotent and the body can be sent again, and nothing of an answer was seen (RFC 9110 9.2.2). */
+#include "gateway/fetch.h"
 #include "gateway/forward.h"
+#include "gateway/recall.h"
 #include "gateway/session.h"
 #include "gateway/upstream.h"
 #include <sys/socket.h>
@@ -32,9 +34,14 @@ struct proxy {
     bool fresh;    /* the next attempt must not reuse a connection */
     bool sent_any; /* some byte of this request left in this attempt */
     bool request_done, send_failed, got_any, head_done, answer_done, keep, tunnel;
+    bool fetching;      /* the answer goes to a fill, not to a client */
+    bool paused;        /* the fill can hold no more: its client takes over, with `rest` first */
+    struct vv_str rest; /* taken out of the block, not yet passed on */
 };
 
 static void attempt(struct proxy *p);
+static void cancel(struct vv_exchange *x);
+static bool pass_body(struct proxy *p);
 static void pump_answer(struct proxy *p);
 static bool pump_request(struct proxy *p);
 
@@ -60,6 +67,19 @@ static void count_attempt(struct proxy *p, enum vv_outcome outcome)
         vv_upstream_count(p->u, (uint32_t)status, (struct vv_str){text, 3});
     } else {
         vv_upstream_count(p->u, 1000 + (uint32_t)outcome, vv_str_from(names[outcome]));
+    }
+}
+
+/* Nothing more is tried: a stale answer, or the reason. */
+static void answer_reason(struct proxy *p, enum vv_reason reason)
+{
+    struct vv_exchange *x = p->x;
+    if (x->recall != NULL && vv_fetch_failed(x)) {
+        cancel(x);
+        x->state = NULL;
+        vv_recall_serve(x);
+    } else {
+        vv_answer_error(x, reason);
     }
 }
 
@@ -144,7 +164,7 @@ static void fail(struct proxy *p, enum vv_reason reason, enum vv_outcome outcome
     }
     if (!again) {
         end_attempt(p, outcome);
-        vv_answer_error(x, reason);
+        answer_reason(p, reason);
         return;
     }
     if (stale) {
@@ -273,6 +293,11 @@ static void answer_complete(struct proxy *p)
     struct vv_exchange *x = p->x;
     struct vv_session *s = x->session;
     p->answer_done = true;
+    if (p->fetching) {
+        vv_fetch_done(x);
+        vv_exchange_end(x, VV_REASON_NONE); /* cancel() below lets go of the connection */
+        return;
+    }
     vv_answer_done(x);
     if (vv_answer_flush(x) == VV_EAGAIN) {
         /* The client is slow with the end: the server's connection need not wait for it. */
@@ -297,6 +322,76 @@ static bool begin_tunnel(struct proxy *p)
     return true;
 }
 
+/* The attempt goes on in another exchange: everything of it that has an address moves. */
+static struct proxy *move_to(struct proxy *p, struct vv_exchange *to)
+{
+    struct proxy *q = vv_arena_alloc(&to->arena, sizeof *q);
+    if (q == NULL) {
+        return NULL;
+    }
+    *q = *p;
+    q->x = to;
+    q->head = (struct vv_str){NULL, 0}; /* was sent */
+    if (q->u != NULL) {
+        q->u->user = q;
+    }
+    to->state = q;
+    to->action = &vv_action_proxy;
+    to->status = p->x->status;
+    to->attempts = p->x->attempts;
+    p->u = NULL;
+    p->server = NULL;
+    p->pick.tried_count = 0;
+    return q;
+}
+
+/* The answer is for the cache: it is received without regard to its client, who reads behind. */
+static bool fetch_on(struct proxy *p)
+{
+    struct vv_exchange *x = p->x;
+    struct vv_exchange *f = vv_fetch_exchange(x);
+    x->status = x->w->answer.status;
+    struct proxy *q = f != x ? move_to(p, f) : p;
+    if (q == NULL) {
+        vv_exchange_end(f, VV_REASON_NO_MEMORY);
+        vv_answer_error(x, VV_REASON_NO_MEMORY);
+        return false;
+    }
+    q->fetching = true;
+    f->head_sent = true;
+    struct vv_uconn *u = q->u;
+    if (pass_body(q)) {
+        pump_answer(u->user);
+    }
+    if (f != x) {
+        vv_cached_start(x);
+    }
+    return false;
+}
+
+/* The client is answered out of the cache: this answer has done its work. */
+static void drop_answer(struct proxy *p)
+{
+    p->answer_done =
+        p->framing == VV_H1_BODY_NONE || (p->framing == VV_H1_BODY_LENGTH && p->answer_left == 0);
+    p->answer_done &= p->u != NULL && p->u->in != NULL && vv_buf_len(p->u->in) == 0;
+    p->x->status = p->x->w->answer.status;
+    end_attempt(p, VV_OUTCOME_OK);
+}
+
+static bool ask_again(struct proxy *p)
+{
+    struct vv_exchange *x = p->x;
+    drop_answer(p);
+    p->head_done = p->answer_done = p->keep = false;
+    if (vv_forward_head(x, &p->head) != VV_OK) {
+        answer_reason(p, VV_REASON_NO_MEMORY);
+    } else {
+        attempt(p);
+    }
+    return false;
+}
+
 /* A final head has come. False: the exchange is gone. */
 static bool take_head(struct proxy *p)
 {
@@ -312,6 +407,20 @@ static bool take_head(struct proxy *p)
     if (h->framing == VV_H1_BODY_TUNNEL && (h->status != 101 || !vv_forward_upgrades(x))) {
         p->head_done = false;
         fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
+        return false;
+    }
+    switch (vv_fetch_head(x, h)) {
+    case VV_FETCH_PASS:
+        break;
+    case VV_FETCH_KEEP:
+        return fetch_on(p);
+    case VV_FETCH_REPEAT:
+        return ask_again(p);
+    case VV_FETCH_SERVE:
+        drop_answer(p);
+        cancel(x);
+        x->state = NULL;
+        vv_recall_serve(x);
         return false;
     }
     if (x->route->service->conf->sticky_cookie != NULL &&
@@ -411,10 +520,48 @@ static enum vv_err take_body(struct proxy *p, struct vv_str *ret)
     return VV_OK;
 }
 
+/* The fill takes no more: the client that reads behind it goes on from here when it is there. */
+static void pause_fetch(struct proxy *p, struct vv_str rest)
+{
+    p->paused = true;
+    p->rest = rest;
+    vv_uconn_wait(p->u, 0);
+    if (p->x->recall->fetch == NULL) {
+        vv_exchange_end(p->x, VV_REASON_NO_MEMORY);
+    }
+}
+
+/* The same for a fill. False: paused, or done. */
+static bool keep_body(struct proxy *p)
+{
+    struct vv_exchange *x = p->x;
+    for (;;) {
+        struct vv_str data;
+        if (take_body(p, &data) != VV_OK) {
+            fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
+            return false;
+        }
+        if (vv_fetch_body(x, data) != VV_OK) {
+            pause_fetch(p, data);
+            return false;
+        }
+        if (p->answer_done) {
+            answer_complete(p);
+            return false;
+        }
+        if (vv_buf_len(p->u->in) == 0 || data.n == 0) {
+            return true;
+        }
+    }
+}
+
 /* Passes on what the block holds. False: wait for the client, or the exchange is gone. */
 static bool pass_body(struct proxy *p)
 {
     struct vv_exchange *x = p->x;
+    if (p->fetching) {
+        return keep_body(p);
+    }
     for (;;) {
         struct vv_str data;
         if (take_body(p, &data) != VV_OK) {
@@ -567,7 +714,10 @@ static void on_connected(struct vv_uconn *u, enum vv_err err)
 
 static void on_readable(struct vv_uconn *u)
 {
-    pump_answer(u->user);
+    const struct proxy *p = u->user;
+    if (!p->paused) {
+        pump_answer(u->user);
+    }
 }
 
 static void on_writable(struct vv_uconn *u)
@@ -672,7 +822,7 @@ static void attempt(struct proxy *p)
         p->sent_any = p->request_done = p->send_failed = p->got_any = false;
         p->first_ns = p->scan = 0;
         if (vv_balance_pick(x->use->picker[service->index], &p->pick, &p->server) != VV_OK) {
-            vv_answer_error(x, x->attempts > 0 ? p->last_reason : VV_REASON_NO_SERVER);
+            answer_reason(p, x->attempts > 0 ? p->last_reason : VV_REASON_NO_SERVER);
             return;
         }
         VV_ASSERT(p->server != NULL);
@@ -692,7 +842,7 @@ static void attempt(struct proxy *p)
                            ? VV_OUTCOME_ABANDONED
                            : VV_OUTCOME_CONNECT);
         if (x->attempts >= ATTEMPTS_MAX) {
-            vv_answer_error(x, p->last_reason);
+            answer_reason(p, p->last_reason);
             return;
         }
     }
@@ -746,6 +896,28 @@ static void drained(struct vv_exchange *x)
         if (p->head_done && p->u->in != NULL && vv_buf_len(p->u->in) > 0 && !pass_body(p)) {
             return;
         }
+        pump_answer(p);
+    }
+}
+
+void vv_proxy_take_back(struct vv_exchange *x)
+{
+    struct vv_exchange *f = x->recall->fetch;
+    struct proxy *p = move_to(f->state, x);
+    if (p == NULL) {
+        vv_exchange_end(x, VV_REASON_NO_MEMORY);
+        return;
+    }
+    f->state = NULL;
+    vv_exchange_end(f, VV_REASON_NONE);
+    x->recall->role = VV_RECALL_PASS;
+    p->fetching = p->paused = false;
+    const struct vv_str rest = p->rest;
+    if (!vv_answer_body(x, rest)) {
+        vv_exchange_end(x, VV_REASON_NO_MEMORY);
+    } else if (p->answer_done) {
+        answer_complete(p);
+    } else if (vv_answer_flush(x) == VV_OK && pass_body(p)) {
         pump_answer(p);
     }
 }

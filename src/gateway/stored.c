@@ -1,0 +1,154 @@
+/* src/gateway/stored.c - writes head blocks at store time, so that a hit has nothing to decide. */
+#include "gateway/stored.h"
+#include "cache/validate.h"
+
+#define LIT(text)                                                                                  \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
+
+struct out {
+    char *at, *end;
+    bool full;
+};
+
+static void put(struct out *o, struct vv_str s)
+{
+    if (s.n > (size_t)(o->end - o->at)) {
+        o->full = true;
+    } else if (s.n > 0) {
+        memcpy(o->at, s.p, s.n);
+        o->at += s.n;
+    }
+}
+
+static void put_field(struct out *o, const struct vv_h1_field *f)
+{
+    put(o, f->name);
+    put(o, VV_STR(": "));
+    put(o, f->value);
+    put(o, VV_STR("\r\n"));
+}
+
+static void put_status(struct out *o, const struct vv_h1_head *h)
+{
+    const char digits[4] = {(char)('0' + h->status / 100 % 10), (char)('0' + h->status / 10 % 10),
+                            (char)('0' + h->status % 10), ' '};
+    put(o, VV_STR("HTTP/1.1 "));
+    put(o, (struct vv_str){digits, sizeof digits});
+    put(o, h->reason);
+    put(o, VV_STR("\r\n"));
+}
+
+/* Fields that are written anew with each answer. */
+static bool ours(const struct vv_h1_field *f)
+{
+    return f->hop || f->id == VV_FIELD_CONTENT_LENGTH || f->id == VV_FIELD_AGE ||
+           f->id == VV_FIELD_X_REQUEST_ID;
+}
+
+size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc *cc, char *out,
+                            size_t cap)
+{
+    struct out o = {out, out + cap, false};
+    put_status(&o, answer);
+    for (uint32_t i = 0; i < answer->fields_count; i++) {
+        const struct vv_h1_field *f = &answer->fields[i];
+        if (!ours(f) && vv_cache_keeps_field(f, cc)) {
+            put_field(&o, f);
+        }
+    }
+    return o.full ? 0 : (size_t)(o.at - out);
+}
+
+static bool updated(const struct vv_h1_head *not_modified, const struct vv_cc *cc,
+                    const struct vv_h1_field *stored)
+{
+    for (uint32_t i = 0; i < not_modified->fields_count; i++) {
+        const struct vv_h1_field *f = &not_modified->fields[i];
+        if (!ours(f) && vv_cache_updates_field(f, cc) && vv_str_eq_nocase(f->name, stored->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_head *not_modified,
+                            const struct vv_cc *cc, char *out, size_t cap)
+{
+    struct out o = {out, out + cap, false};
+    put_status(&o, stored);
+    for (uint32_t i = 0; i < stored->fields_count; i++) {
+        const struct vv_h1_field *f = &stored->fields[i];
+        if (!ours(f) && !updated(not_modified, cc, f)) {
+            put_field(&o, f);
+        }
+    }
+    for (uint32_t i = 0; i < not_modified->fields_count; i++) {
+        const struct vv_h1_field *f = &not_modified->fields[i];
+        if (!ours(f) && vv_cache_updates_field(f, cc)) {
+            put_field(&o, f);
+        }
+    }
+    return o.full ? 0 : (size_t)(o.at - out);
+}
+
+bool vv_stored_head_read(struct vv_str block, uint64_t body_bytes, struct vv_h1_head *ret)
+{
+    struct vv_str line = vv_str_cut(&block, '\n');
+    if (line.n < 13 || !vv_str_starts(line, VV_STR("HTTP/1.1 "))) {
+        return false;
+    }
+    vv_h1_head_init(ret);
+    ret->minor = 1;
+    ret->status = (line.p[9] - '0') * 100 + (line.p[10] - '0') * 10 + (line.p[11] - '0');
+    ret->reason = vv_str_trim((struct vv_str){line.p + 13, line.n - 13});
+    ret->framing = VV_H1_BODY_LENGTH;
+    ret->content_length = body_bytes;
+    ret->has_content_length = true;
+    ret->keep_alive = true;
+    ret->head_bytes = block.n + line.n;
+    while (block.n > 0) {
+        line = vv_str_cut(&block, '\n');
+        const struct vv_str name = vv_str_cut(&line, ':');
+        if (name.n == 0 || ret->fields_count == VV_H1_FIELDS_MAX) {
+            return false;
+        }
+        struct vv_h1_field *f = &ret->fields[ret->fields_count++];
+        *f = (struct vv_h1_field){
+            .name = name, .value = vv_str_trim(line), .id = vv_field_lookup(name)};
+        if (f->id != VV_FIELD_OTHER && ret->first[f->id] == 0) {
+            ret->first[f->id] = (uint8_t)ret->fields_count;
+        }
+    }
+    return true;
+}
+
+static uint32_t add_tags(struct vv_str list, uint64_t *tags, uint32_t n)
+{
+    size_t start = 0;
+    for (size_t i = 0; i <= list.n && n < VV_CACHE_TAGS_MAX; i++) {
+        if (i == list.n || list.p[i] == ' ' || list.p[i] == ',' || list.p[i] == '\t') {
+            if (i > start) {
+                tags[n++] = vv_cache_tag((struct vv_str){list.p + start, i - start});
+            }
+            start = i + 1;
+        }
+    }
+    return n;
+}
+
+uint32_t vv_stored_tags(const struct vv_h1_head *answer, uint64_t ret_tags[VV_CACHE_TAGS_MAX])
+{
+    static const struct vv_str names[] = {LIT("Surrogate-Key"), LIT("Cache-Tag"), LIT("xkey")};
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < answer->fields_count; i++) {
+        const struct vv_h1_field *f = &answer->fields[i];
+        for (size_t k = 0; f->id == VV_FIELD_OTHER && k < VV_COUNT(names); k++) {
+            if (vv_str_eq_nocase(f->name, names[k])) {
+                n = add_tags(f->value, ret_tags, n);
+            }
+        }
+    }
+    return n;
+}
