@@ -209,7 +209,7 @@ class Server:
         came = len(body)
         if self.sc.get("gzip"):
             if not re.search(r"^content-encoding: gzip$", head, re.I | re.M):
-                raise Failed("not compressed: " + head)
+                raise Failed("not compressed: " + head.replace("\n", "; "))
             try:
                 body = gzip.decompress(body)
             except (OSError, EOFError, zlib.error) as e:
@@ -218,7 +218,7 @@ class Server:
             raise Failed("wrong body: %d bytes" % came)
         hit = self.peer.get("hit")
         if hit and self.sc["kind"] == "cache" and not first and not re.search(hit, head, re.I):
-            raise Failed("no cache hit (%s) in: %s" % (hit, head))
+            raise Failed("no cache hit (%s) in: %s" % (hit, head.replace("\n", "; ")))
 
     def _check_pipeline(self):
         """Raises Failed unless requests sent at once are all answered, in full."""
