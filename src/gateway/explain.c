@@ -497,7 +497,7 @@ enum vv_err vv_settings_explain(const struct vv_settings *s, const struct vv_exp
     char why[256] = "";
     struct vv_runtime *rt = NULL;
     /* The runtime only reads the settings; it is made to forget them before it goes. */
-    enum vv_err err = vv_runtime_new((struct vv_settings *)(uintptr_t)s, NULL, &rt, why);
+    enum vv_err err = vv_runtime_new((struct vv_settings *)(uintptr_t)s, NULL, NULL, &rt, why);
     if (err != VV_OK) {
         vv_json_kcstr(j, "error", why);
         return err;

@@ -389,7 +389,7 @@ enum vv_err vv_gateway_new(const struct vv_gateway_options *o, struct vv_setting
         err = vv_caches_new(g->metrics, &g->caches);
     }
     if (err == VV_OK) {
-        err = vv_runtime_new(settings, NULL, &g->rt, why);
+        err = vv_runtime_new(settings, NULL, g->caches, &g->rt, why);
     }
     if (err != VV_OK) {
         say(why);
@@ -518,7 +518,7 @@ enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings
         err = all_have_sockets(g, settings);
     }
     if (err == VV_OK) {
-        err = vv_runtime_new(settings, g->rt, &rt, why);
+        err = vv_runtime_new(settings, g->rt, g->caches, &rt, why);
     }
     if (err != VV_OK) {
         settle_sockets(g, false);

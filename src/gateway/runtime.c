@@ -1,6 +1,7 @@
 /* src/gateway/runtime.c - compiles every text of the settings that requests would otherwise parse. */
 #include "gateway/runtime.h"
 #include "gateway/exchange.h"
+#include "gateway/plans.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -146,7 +147,13 @@ static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char 
     return VV_EINVAL;
 }
 
-static enum vv_err build_routes(struct vv_runtime *rt, char *reterr_text)
+static enum vv_err build_plans(struct vv_route *r, struct vv_caches *caches, char *reterr_text)
+{
+    const enum vv_err err = vv_cache_plan_new(r->conf, caches, &r->cache, reterr_text);
+    return err == VV_OK ? vv_compress_plan_new(r->conf, &r->compress) : err;
+}
+
+static enum vv_err build_routes(struct vv_runtime *rt, struct vv_caches *caches, char *reterr_text)
 {
     const struct vv_conf_list *list = rt->settings->routes;
     const size_t count = list != NULL ? list->count : 0;
@@ -166,6 +173,9 @@ static enum vv_err build_routes(struct vv_runtime *rt, char *reterr_text)
         }
         if (err == VV_OK) {
             err = compile_edits(r->conf->request_headers, &r->request_edits, reterr_text);
+        }
+        if (err == VV_OK) {
+            err = build_plans(r, caches, reterr_text);
         }
         if (err == VV_OK && r->conf->expires_ns != UINT64_MAX) {
             char *text = malloc(40);
@@ -192,6 +202,8 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
         vv_template_free(r->respond);
         edits_free(&r->answer_edits);
         edits_free(&r->request_edits);
+        vv_cache_plan_free(r->cache);
+        vv_compress_plan_free(r->compress);
         free((char *)(uintptr_t)r->cache_control.p);
         if (r->root_fd >= 0) {
             close(r->root_fd);
@@ -213,7 +225,7 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
 }
 
 enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime *former,
-                           struct vv_runtime **ret, char *reterr_text)
+                           struct vv_caches *caches, struct vv_runtime **ret, char *reterr_text)
 {
     struct vv_runtime *rt = calloc(1, sizeof *rt);
     reterr_text[0] = '\0';
@@ -225,7 +237,7 @@ enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime
     rt->generation = former != NULL ? former->generation + 1 : 1;
     enum vv_err err = build_services(rt, former, reterr_text);
     if (err == VV_OK) {
-        err = build_routes(rt, reterr_text);
+        err = build_routes(rt, caches, reterr_text);
     }
     if (err != VV_OK) {
         if (reterr_text[0] == '\0') {

@@ -42,8 +42,8 @@ struct vv_service {
 
 /* How a route's answers are kept: the settings of its cache, compiled. */
 struct vv_cache_plan {
-    const struct vv_cache_settings *conf;
-    struct vv_named_cache *cache;    /* counted: lives as long as this runtime */
+    const struct vv_cache_settings *conf; /* NULL: coalesce_only */
+    struct vv_named_cache *cache;    /* counted: lives as long as this runtime; NULL: see below */
     struct vv_cache_options options; /* rules of RFC 9111 with our settings */
     struct vv_key_rules key_rules;
     struct vv_vary_rules vary_rules;
@@ -91,10 +91,11 @@ struct vv_runtime {
     uint64_t generation; /* 1, 2, ... one per reload */
 };
 
-/* `former` may be NULL. Takes the settings only on VV_OK. reterr_text (256 bytes) says what failed. */
+/* `former` may be NULL. `caches` gives the routes their memories and outlives the runtime; NULL: the
+ * runtime is only looked at, its plans have no memory. Takes the settings only on VV_OK. reterr_text (256 bytes) says what failed. */
 VV_MUST_CHECK enum vv_err vv_runtime_new(struct vv_settings *settings,
-                                         const struct vv_runtime *former, struct vv_runtime **ret,
-                                         char *reterr_text);
+                                         const struct vv_runtime *former, struct vv_caches *caches,
+                                         struct vv_runtime **ret, char *reterr_text);
 /* Gives the services their new rules: the last step of a reload, which cannot fail. */
 void vv_runtime_commit(struct vv_runtime *rt);
 void vv_runtime_ref(struct vv_runtime *rt);

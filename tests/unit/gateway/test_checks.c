@@ -36,7 +36,7 @@ static struct vv_runtime *runtime(const char *check, const struct vv_runtime *fo
     struct vv_runtime *rt = NULL;
     VV_CHECK_INT(vv_settings_load(&source, problems, &settings), VV_OK);
     vv_conf_problems_free(problems);
-    VV_CHECK_INT(vv_runtime_new(settings, former, &rt, why), VV_OK);
+    VV_CHECK_INT(vv_runtime_new(settings, former, NULL, &rt, why), VV_OK);
     vv_runtime_commit(rt);
     return rt;
 }
