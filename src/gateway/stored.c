@@ -93,23 +93,31 @@ size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_
     return o.full ? 0 : (size_t)(o.at - out);
 }
 
+/* One line of a block, without its line end. */
+static struct vv_str next_line(struct vv_str *block)
+{
+    struct vv_str line = vv_str_cut(block, '\n');
+    line.n -= line.n > 0 && line.p[line.n - 1] == '\r';
+    return line;
+}
+
 bool vv_stored_head_read(struct vv_str block, uint64_t body_bytes, struct vv_h1_head *ret)
 {
-    struct vv_str line = vv_str_cut(&block, '\n');
+    struct vv_str line = next_line(&block);
     if (line.n < 13 || !vv_str_starts(line, VV_STR("HTTP/1.1 "))) {
         return false;
     }
     vv_h1_head_init(ret);
     ret->minor = 1;
     ret->status = (line.p[9] - '0') * 100 + (line.p[10] - '0') * 10 + (line.p[11] - '0');
-    ret->reason = vv_str_trim((struct vv_str){line.p + 13, line.n - 13});
+    ret->reason = (struct vv_str){line.p + 13, line.n - 13};
     ret->framing = VV_H1_BODY_LENGTH;
     ret->content_length = body_bytes;
     ret->has_content_length = true;
     ret->keep_alive = true;
-    ret->head_bytes = block.n + line.n;
+    ret->head_bytes = block.n + line.n + 4;
     while (block.n > 0) {
-        line = vv_str_cut(&block, '\n');
+        line = next_line(&block);
         const struct vv_str name = vv_str_cut(&line, ':');
         if (name.n == 0 || ret->fields_count == VV_H1_FIELDS_MAX) {
             return false;

@@ -1,0 +1,117 @@
+/* tests/unit/gateway/test_stored.c - head blocks of stored answers, and their tags. */
+#include "../vv_test.h"
+#include "gateway/stored.h"
+
+static struct vv_h1_head parsed(const char *text)
+{
+    struct vv_h1_head h;
+    static const struct vv_h1_limits limits = {
+        .line_bytes = 8192, .head_bytes = 65536, .fields = VV_H1_FIELDS_MAX};
+    vv_h1_head_init(&h);
+    assert_int_equal(vv_h1_parse_answer(&h, vv_str_from(text), VV_METHOD_GET, &limits), VV_OK);
+    return h;
+}
+
+static struct vv_str written(const char *answer, char out[1024])
+{
+    const struct vv_h1_head h = parsed(answer);
+    struct vv_cc cc;
+    vv_cc_of_answer(&h, NULL, 0, false, &cc);
+    return (struct vv_str){out, vv_stored_head_write(&h, &cc, out, 1024)};
+}
+
+VV_TEST(a_block_keeps_what_describes_the_answer)
+{
+    char room[1024];
+    const struct vv_str block = written("HTTP/1.1 200 OK\r\n"
+                                        "Date: Sat, 21 Nov 2026 10:00:00 GMT\r\n"
+                                        "Content-Length: 3\r\n"
+                                        "Age: 7\r\n"
+                                        "Connection: close, X-Hop\r\n"
+                                        "X-Hop: 1\r\n"
+                                        "ETag: \"a\"\r\n\r\n",
+                                        room);
+    /* Length, age and hop-by-hop fields belong to one message, not to what is kept (RFC 9111 3.1). */
+    assert_true(vv_str_eq(block, VV_STR("HTTP/1.1 200 OK\r\n"
+                                        "Date: Sat, 21 Nov 2026 10:00:00 GMT\r\n"
+                                        "ETag: \"a\"\r\n")));
+}
+
+VV_TEST(fields_that_no_cache_names_are_not_kept)
+{
+    char room[1024];
+    const struct vv_str block = written("HTTP/1.1 200 OK\r\n"
+                                        "Cache-Control: max-age=9, no-cache=\"x-a\"\r\n"
+                                        "X-A: 1\r\nX-B: 2\r\n\r\n",
+                                        room);
+    assert_true(vv_str_eq(block, VV_STR("HTTP/1.1 200 OK\r\n"
+                                        "Cache-Control: max-age=9, no-cache=\"x-a\"\r\n"
+                                        "X-B: 2\r\n")));
+}
+
+VV_TEST(a_block_that_does_not_fit_is_none)
+{
+    const struct vv_h1_head h = parsed("HTTP/1.1 200 OK\r\nETag: \"abcdef\"\r\n\r\n");
+    struct vv_cc cc;
+    char room[24]; /* the status line alone has 17 bytes */
+    vv_cc_init(&cc);
+    assert_int_equal(vv_stored_head_write(&h, &cc, room, sizeof room), 0);
+}
+
+VV_TEST(a_block_reads_back_as_a_head)
+{
+    struct vv_h1_head h;
+    assert_true(vv_stored_head_read(
+        VV_STR("HTTP/1.1 404 Not Found\r\nETag: W/\"1\"\r\nX-A: b\r\nX-A: c\r\n"), 12, &h));
+    assert_int_equal(h.status, 404);
+    assert_true(vv_str_eq(h.reason, VV_STR("Not Found")));
+    assert_int_equal(h.fields_count, 3);
+    assert_int_equal(h.content_length, 12);
+    assert_true(vv_str_eq(vv_h1_find(&h, VV_FIELD_ETAG)->value, VV_STR("W/\"1\"")));
+    assert_null(vv_h1_find(&h, VV_FIELD_DATE));
+}
+
+VV_TEST(what_is_no_block_is_refused)
+{
+    struct vv_h1_head h;
+    assert_false(vv_stored_head_read(VV_STR(""), 0, &h));
+    assert_false(vv_stored_head_read(VV_STR("HTTP/2 200\r\n"), 0, &h));
+    assert_false(vv_stored_head_read(VV_STR("HTTP/1.1 200 OK\r\n: x\r\n"), 0, &h));
+}
+
+VV_TEST(a_304_replaces_fields_but_not_what_describes_the_bytes)
+{
+    struct vv_h1_head stored;
+    assert_true(vv_stored_head_read(VV_STR("HTTP/1.1 200 OK\r\n"
+                                           "Date: Sat, 21 Nov 2026 10:00:00 GMT\r\n"
+                                           "Content-Type: text/plain\r\n"
+                                           "Content-Encoding: gzip\r\n"
+                                           "X-A: old\r\n"),
+                                    3, &stored));
+    const struct vv_h1_head fresh = parsed("HTTP/1.1 304 Not Modified\r\n"
+                                           "Date: Sat, 21 Nov 2026 11:00:00 GMT\r\n"
+                                           "Content-Encoding: br\r\n"
+                                           "X-A: new\r\n\r\n");
+    struct vv_cc cc;
+    char room[512];
+    vv_cc_init(&cc);
+    const size_t n = vv_stored_head_merge(&stored, &fresh, &cc, room, sizeof room);
+    assert_true(vv_str_eq((struct vv_str){room, n}, VV_STR("HTTP/1.1 200 OK\r\n"
+                                                           "Content-Type: text/plain\r\n"
+                                                           "Content-Encoding: gzip\r\n"
+                                                           "Date: Sat, 21 Nov 2026 11:00:00 GMT\r\n"
+                                                           "X-A: new\r\n")));
+}
+
+VV_TEST(tags_come_from_three_fields_and_two_separators)
+{
+    const struct vv_h1_head h = parsed("HTTP/1.1 200 OK\r\n"
+                                       "Surrogate-Key: one two\r\n"
+                                       "Cache-Tag: three,  four\r\n"
+                                       "xkey: five\r\n\r\n");
+    uint64_t tags[VV_CACHE_TAGS_MAX];
+    assert_int_equal(vv_stored_tags(&h, tags), 5);
+    assert_int_equal(tags[0], vv_cache_tag(VV_STR("one")));
+    assert_int_equal(tags[3], vv_cache_tag(VV_STR("four")));
+    assert_int_equal(tags[4], vv_cache_tag(VV_STR("five")));
+}
