@@ -77,8 +77,7 @@ class Plan:
         self.delay = made.pop("delay", 0)
         self.ranges = made.pop("ranges", False)
         self.drop = made.pop("drop", False)
-        if made.pop("date", "") != "none" and not self.has("Date"):
-            self.fields.append(("Date", http_date(time.time())))
+        self.dated = made.pop("date", "") != "none" and not self.has("Date")
         assert not made, f"unknown keys of an answer: {sorted(made)}"
 
     def has(self, name):
@@ -165,6 +164,8 @@ class CacheOrigin:
         for status in plan.interim:
             conn.send(b"HTTP/1.1 %d Hint\r\nLink: </a.css>; rel=preload\r\n\r\n" % status)
         status, fields, body = plan.status, list(plan.fields), seen.body
+        if plan.dated:
+            fields.append(("Date", http_date(time.time())))
         if plan.ranges and req.method == "GET":
             status, fields, body = cut_range(req, plan, fields, body)
         seen.status = status
