@@ -103,6 +103,10 @@ VV_MUST_CHECK enum vv_err client_stream(const char *socket, const char *target,
  * Returns an exit code. */
 int client_json(const struct cli_args *a, const char *file, const char *method, const char *target,
                 json_t **ret);
+/* The same with a body; the same for a question to which 404 is an answer. */
+int client_json_send(const struct cli_args *a, const char *file, const char *method,
+                     const char *target, struct vv_str body, json_t **ret);
+int client_json_quiet(const struct cli_args *a, const char *file, const char *target, json_t **ret);
 bool client_alive(const char *socket);
 
 /* The `socket:` key of a file, when the file can be read and somebody listens there (target.c). */

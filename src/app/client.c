@@ -298,15 +298,16 @@ bool client_find_quietly(const struct cli_args *a, const char *file, char *buf, 
     return find(a, file, buf, buf_bytes, why, sizeof why);
 }
 
-int client_json(const struct cli_args *a, const char *file, const char *method, const char *target,
-                json_t **ret)
+/* `quiet`: a 404 is an answer, not a failure. */
+static int call_json(const struct cli_args *a, const char *file, const char *method,
+                     const char *target, struct vv_str body, bool quiet, json_t **ret)
 {
     char socket[VV_SOCKET_PATH + 8];
     struct client_answer answer = {0};
     if (!client_find(a, file, socket, sizeof socket)) {
         return EXIT_FAILED;
     }
-    const enum vv_err err = client_call(socket, method, target, VV_STR(""), &answer);
+    const enum vv_err err = client_call(socket, method, target, body, &answer);
     if (err != VV_OK) {
         return cli_fail(EXIT_FAILED, "the gateway does not answer: %s", vv_err_text(err));
     }
@@ -315,11 +316,29 @@ int client_json(const struct cli_args *a, const char *file, const char *method, 
     if (o == NULL) {
         return cli_fail(EXIT_FAILED, "the gateway's answer is not JSON (status %d)", answer.status);
     }
-    if (answer.status >= 400 && json_object_get(o, "problems") == NULL && answer.status != 503) {
+    if (answer.status >= 400 && json_object_get(o, "problems") == NULL && answer.status != 503 &&
+        !(quiet && answer.status == 404)) {
         (void)cli_fail(EXIT_FAILED, "%s", json_text(o, "error"));
         json_decref(o);
         return EXIT_FAILED;
     }
     *ret = o;
     return EXIT_FINE;
+}
+
+int client_json(const struct cli_args *a, const char *file, const char *method, const char *target,
+                json_t **ret)
+{
+    return call_json(a, file, method, target, VV_STR(""), false, ret);
+}
+
+int client_json_send(const struct cli_args *a, const char *file, const char *method,
+                     const char *target, struct vv_str body, json_t **ret)
+{
+    return call_json(a, file, method, target, body, false, ret);
+}
+
+int client_json_quiet(const struct cli_args *a, const char *file, const char *target, json_t **ret)
+{
+    return call_json(a, file, "GET", target, VV_STR(""), true, ret);
 }

@@ -19,7 +19,7 @@ struct target { /* a URL as a request would name it */
 typedef enum vv_err key_fn(void *ctx, struct vv_named_cache *c, struct vv_str key, bool prefix);
 
 /* The part between "://" and the path, with its port, without a user. */
-static struct vv_str authority_of(struct vv_str url)
+struct vv_str vv_url_authority(struct vv_str url)
 {
     struct vv_str rest = url;
     for (size_t i = 0; i + 2 < url.n; i++) {
@@ -53,7 +53,7 @@ static enum vv_err read_target(struct target *t, struct vv_str url)
     }
     err = vv_uri_normalise_path(path, out, path.n + 1, &n);
     t->scheme = uri.scheme;
-    t->authority = authority_of(url);
+    t->authority = vv_url_authority(url);
     t->path = (struct vv_str){out, n};
     t->query = uri.query;
     return err;

@@ -503,6 +503,7 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
     vv_loop_timer_at(loop, t, now + TICK_NS);
     vv_checks_tick(g->checks, g->rt, now);
     vv_caches_tick(g->caches, now);
+    vv_warm_tick(g, now);
     if (g->draining) {
         drain_step(g, now); /* last: its callback may free the gateway */
     }
@@ -633,6 +634,7 @@ void vv_gateway_free(struct vv_gateway *g)
     vv_checks_free(g->checks);
     vv_names_free(g->names);
     vv_log_tail_free(g);
+    vv_warm_free(g);
     vv_access_log_free(g->log);
     vv_runtime_unref(g->rt);
     vv_caches_free(g->caches); /* last: workers and runtimes held references */

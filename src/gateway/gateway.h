@@ -102,6 +102,23 @@ VV_MUST_CHECK enum vv_err vv_gateway_object_json(struct vv_gateway *g, struct vv
                                                  struct vv_str url, struct vv_json *j,
                                                  size_t *ret_count);
 
+/* Asks the origins for URLs, and anew for what is stored and matches a pattern, in the order given,
+ * spread over the workers. A second call joins the queue and sets its rate. */
+#define VV_WARM_WAITING_MAX 100000
+#define VV_WARM_RATE_MAX 10000
+struct vv_warm {
+    const struct vv_str *url; /* absolute */
+    size_t count;
+    struct vv_str cache;   /* for the pattern; n 0: every cache */
+    struct vv_str pattern; /* n 0: none */
+    uint32_t per_second;   /* 0: 50 */
+};
+/* VV_EINVAL: url[*reterr_bad] is no absolute URL; VV_ELIMIT: too many would wait; VV_ERANGE: the rate;
+ * VV_ENOENT: no such cache. Nothing is queued then. */
+VV_MUST_CHECK enum vv_err vv_gateway_warm(struct vv_gateway *g, const struct vv_warm *w,
+                                          size_t *ret_queued, size_t *reterr_bad);
+size_t vv_gateway_warming(const struct vv_gateway *g); /* how many still wait */
+
 /* Why a request goes where it goes, without sending it: members of an open JSON object. */
 struct vv_explain_request {
     const char *method, *url;   /* absolute, or a path */

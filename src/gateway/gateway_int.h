@@ -31,7 +31,12 @@ struct vv_gateway {
     uint64_t start_deadline_ns;
     struct vv_timer timer; /* 100 ms: checks, drain, start */
     struct vv_log_tail *tail;
+    struct vv_warming *warming; /* NULL: nothing was ever warmed */
 };
 
 void vv_log_tail_free(struct vv_gateway *g); /* log_tail.c */
+/* cache_ask.c: the host and port of "scheme://host:port/path". */
+struct vv_str vv_url_authority(struct vv_str url);
+void vv_warm_tick(struct vv_gateway *g, uint64_t now_ns); /* warm.c */
+void vv_warm_free(struct vv_gateway *g);
 #endif
