@@ -1,7 +1,9 @@
 /* src/gateway/answer.c - builds answer heads straight into the batch that will be written: one pass over
  * the fields, one copy of each byte. */
 #include "gateway/answer.h"
+#include "gateway/recall.h"
 #include "gateway/session.h"
+#include "gateway/shape.h"
 
 #define ANSWER_ROOM 512    /* status line and the fields added here */
 #define COPY_BODY_MAX 8192 /* a small body is copied, so that its exchange can end at once */
@@ -79,6 +81,45 @@ static void put_length(struct vv_writer *w, const struct vv_exchange *x, uint64_
     }
 }
 
+/* Vary with one more member: in a line of its own where the route writes the others. */
+static void put_vary(struct vv_writer *w, const struct vv_exchange *x,
+                     const struct vv_h1_head *head, const struct vv_str *edit_value)
+{
+    static const struct vv_str name = {"Accept-Encoding", 15};
+    const struct vv_edits *edits = answer_edits(x);
+    bool has = false;
+    bool edited = false;
+    for (size_t i = 0; i < edits->count; i++) {
+        if (edits->edit[i].id == VV_FIELD_VARY) {
+            edited = true;
+            has |= edits->edit[i].value != NULL && (vv_h1_list_has(edit_value[i], name) ||
+                                                    vv_h1_list_has(edit_value[i], VV_STR("*")));
+        }
+    }
+    if (has) {
+        return;
+    }
+    vv_put(w, VV_STR("Vary: "));
+    if (edited || head == NULL) {
+        vv_put(w, name);
+    } else {
+        w->at += vv_vary_merge(head, name, w->at, SIZE_MAX / 2);
+    }
+    vv_put(w, VV_STR("\r\n"));
+}
+
+static void put_shaping(struct vv_writer *w, const struct vv_exchange *x,
+                        const struct vv_shaping *shaping, const struct vv_h1_head *head,
+                        const struct vv_str *edit_value)
+{
+    if (shaping->encoding != VV_ENCODING_IDENTITY) {
+        vv_put_field(w, VV_STR("Content-Encoding"), vv_encodings[shaping->encoding].name);
+    }
+    if (shaping->vary) {
+        put_vary(w, x, head, edit_value);
+    }
+}
+
 static void put_common(struct vv_writer *w, struct vv_exchange *x, bool has_date, bool has_id,
                        bool has_cache_control, uint64_t length)
 {
@@ -96,6 +137,7 @@ static void put_common(struct vv_writer *w, struct vv_exchange *x, bool has_date
         vv_put_field(w, VV_STR("Set-Cookie"), x->set_cookie);
     }
     put_length(w, x, length);
+    vv_recall_put_fields(w, x);
     vv_answer_put_connection(w, x);
 }
 
@@ -130,6 +172,11 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
     if (x->route != NULL) {
         bytes += x->route->cache_control.n + 20;
     }
+    const struct vv_shaping shaping = vv_shape_begin_own(x, status, field, count, value, length);
+    if (shaping.encoding != VV_ENCODING_IDENTITY) {
+        length = VV_LENGTH_UNKNOWN;
+    }
+    bytes += shaping.bytes + vv_recall_fields_bytes(x);
     choose_framing(x, status, length);
     struct vv_session *s = x->session;
     struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
@@ -148,6 +195,7 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
         vv_put_field(&w, field[i].name, field[i].value);
     }
     vv_edits_put(&w, edits, value);
+    put_shaping(&w, x, &shaping, NULL, value);
     put_common(&w, x, vv_edits_have(edits, VV_STR("Date")),
                vv_edits_have(edits, VV_STR("X-Request-Id")), has_cache_control, length);
     vv_put(&w, VV_STR("\r\n"));
@@ -161,20 +209,33 @@ void vv_answer_begin(struct vv_exchange *x, int status, uint64_t length)
     head_begins(x, status);
 }
 
+/* Could the object of this block have been sent compressed to another client? */
+static bool stored_varies(const struct vv_exchange *x, struct vv_str block)
+{
+    const struct vv_recall *r = x->recall;
+    return r != NULL && r->role == VV_RECALL_HIT && x->route->compress != NULL &&
+           vv_stored_meta(r->object)->compressible && vv_cache_head(r->object).p == block.p;
+}
+
 bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str block, uint64_t length)
 {
     vv_answer_begin(x, status, length);
     struct vv_session *s = x->session;
-    struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, ANSWER_ROOM + block.n + x->id.n)};
+    const size_t bytes = ANSWER_ROOM + block.n + x->id.n + vv_recall_fields_bytes(x);
+    struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
     const char *start = w.at;
     if (start == NULL) {
         return no_room(x);
     }
     vv_put(&w, block);
+    if (stored_varies(x, block)) {
+        vv_put(&w, VV_STR("Vary: Accept-Encoding\r\n"));
+    }
     vv_put(&w, VV_STR("Via: " VIA "\r\nX-Request-Id: "));
     vv_put(&w, x->id);
     vv_put(&w, VV_STR("\r\n"));
     put_length(&w, x, length);
+    vv_recall_put_fields(&w, x);
     vv_answer_put_connection(&w, x);
     vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
@@ -190,58 +251,95 @@ static size_t fields_bytes(const struct vv_h1_head *head)
     return bytes;
 }
 
+struct written { /* fields that need not be added */
+    bool date, id, cache_control;
+};
+
+/* Is this field of an upstream's left out, or written in another way below? */
+static bool replaced(const struct vv_exchange *x, const struct vv_h1_field *f,
+                     const struct vv_shaping *shaping)
+{
+    switch (f->id) {
+    case VV_FIELD_CONTENT_LENGTH:
+        return true;
+    case VV_FIELD_AGE:
+        return vv_recall_writes_age(x);
+    case VV_FIELD_VARY:
+        return shaping->vary;
+    case VV_FIELD_ACCEPT_RANGES:
+        return shaping->encoding != VV_ENCODING_IDENTITY;
+    default:
+        return f->hop;
+    }
+}
+
+static void put_fields(struct vv_writer *w, const struct vv_exchange *x,
+                       const struct vv_h1_head *head, const struct vv_shaping *shaping,
+                       struct written *ret)
+{
+    const struct vv_edits *edits = answer_edits(x);
+    for (uint32_t i = 0; i < head->fields_count; i++) {
+        const struct vv_h1_field *f = &head->fields[i];
+        if (replaced(x, f, shaping) || (edits->count > 0 && vv_edits_have(edits, f->name))) {
+            if (head->status == 101 && f->id == VV_FIELD_UPGRADE) {
+                vv_put_field(w, f->name, f->value);
+            }
+            continue;
+        }
+        ret->date |= f->id == VV_FIELD_DATE;
+        ret->id |= f->id == VV_FIELD_X_REQUEST_ID;
+        ret->cache_control |= f->id == VV_FIELD_CACHE_CONTROL;
+        if (f->id == VV_FIELD_ETAG && shaping->weak) {
+            vv_put(w, VV_STR("ETag: "));
+            vv_put(w, vv_encoding_etag_prefix(f->value));
+            vv_put(w, f->value);
+            vv_put(w, VV_STR("\r\n"));
+            continue;
+        }
+        vv_put_field(w, f->name, f->value);
+    }
+}
+
 bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
 {
     const struct vv_edits *edits = answer_edits(x);
     struct vv_str *value = NULL;
     /* Head and fields lie in one block of head_bytes, so that bounds them without a walk. */
-    size_t bytes =
-        ANSWER_ROOM + x->id.n + x->set_cookie.n + head->head_bytes + head->fields_count * 2;
+    size_t bytes = ANSWER_ROOM + x->id.n + x->set_cookie.n + head->head_bytes +
+                   head->fields_count * 2 + vv_recall_fields_bytes(x);
     if (vv_edits_render(x, edits, &value, &bytes) != VV_OK) {
         return no_room(x);
     }
     const bool length_known =
         head->framing == VV_H1_BODY_LENGTH || head->framing == VV_H1_BODY_NONE;
     uint64_t length = length_known ? head->content_length : VV_LENGTH_UNKNOWN;
-    choose_framing(x, head->status, length);
-    if (x->framing == VV_ANSWER_NONE && !head->has_content_length) {
+    const struct vv_shaping shaping = vv_shape_begin(x, head, value);
+    const bool encoded = shaping.encoding != VV_ENCODING_IDENTITY;
+    choose_framing(x, head->status, encoded ? VV_LENGTH_UNKNOWN : length);
+    if (encoded || (x->framing == VV_ANSWER_NONE && !head->has_content_length)) {
         length = VV_LENGTH_UNKNOWN; /* HEAD and 304 repeat a length only when the server gave one */
     }
     struct vv_session *s = x->session;
-    struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
+    struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes + shaping.bytes)};
     const char *start = w.at;
     if (start == NULL) {
         return no_room(x);
     }
     head_begins(x, head->status);
-    bool has_date = false;
-    bool has_id = false;
-    bool has_cache_control = false;
+    struct written has = {false, false, false};
     put_status(&w, head->status, head->reason);
-    for (uint32_t i = 0; i < head->fields_count; i++) {
-        const struct vv_h1_field *f = &head->fields[i];
-        if (f->hop || f->id == VV_FIELD_CONTENT_LENGTH ||
-            (edits->count > 0 && vv_edits_have(edits, f->name))) {
-            if (head->status == 101 && f->id == VV_FIELD_UPGRADE) {
-                vv_put_field(&w, f->name, f->value);
-            }
-            continue;
-        }
-        has_date |= f->id == VV_FIELD_DATE;
-        has_id |= f->id == VV_FIELD_X_REQUEST_ID;
-        has_cache_control |= f->id == VV_FIELD_CACHE_CONTROL;
-        vv_put_field(&w, f->name, f->value);
-    }
+    put_fields(&w, x, head, &shaping, &has);
     if (edits->count == 0 || !vv_edits_have(edits, VV_STR("Via"))) {
         vv_put(&w, VV_STR("Via: " VIA "\r\n"));
     }
     if (edits->count > 0) {
-        has_date |= vv_edits_have(edits, VV_STR("Date"));
-        has_id |= vv_edits_have(edits, VV_STR("X-Request-Id"));
-        has_cache_control |= vv_edits_have(edits, VV_STR("Cache-Control"));
+        has.date |= vv_edits_have(edits, VV_STR("Date"));
+        has.id |= vv_edits_have(edits, VV_STR("X-Request-Id"));
+        has.cache_control |= vv_edits_have(edits, VV_STR("Cache-Control"));
         vv_edits_put(&w, edits, value);
     }
-    put_common(&w, x, has_date, has_id, has_cache_control, length);
+    put_shaping(&w, x, &shaping, head, value);
+    put_common(&w, x, has.date, has.id, has.cache_control, length);
     vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
     return true;
@@ -275,6 +373,9 @@ bool vv_answer_body(struct vv_exchange *x, struct vv_str bytes)
     struct vv_out *o = &x->session->out;
     if (bytes.n == 0 || x->framing == VV_ANSWER_NONE) {
         return true;
+    }
+    if (x->shape != NULL) {
+        return vv_shape_take(x, bytes);
     }
     if (x->framing == VV_ANSWER_CHUNKED) {
         if (o->count + 4 > VV_OUT_PIECES) {
@@ -312,7 +413,9 @@ void vv_answer_file(struct vv_exchange *x, int fd, off_t at, uint64_t bytes)
 
 void vv_answer_done(struct vv_exchange *x)
 {
-    if (x->framing == VV_ANSWER_CHUNKED && !x->body_done) {
+    if (x->shape != NULL && !x->body_done && !vv_shape_finish(x)) {
+        x->close = true; /* the stream is not complete, nor will the body look so */
+    } else if (x->framing == VV_ANSWER_CHUNKED && !x->body_done) {
         if (!vv_out_copy(&x->session->out, &x->w->bufs, VV_STR("0\r\n\r\n"))) {
             x->close =
                 true; /* no room for five bytes: the client sees a cut body, never a short one */
@@ -321,7 +424,26 @@ void vv_answer_done(struct vv_exchange *x)
     x->body_done = true;
 }
 
+/* The worker's other clients have their turn; then drained() goes on. */
+static enum vv_err yield(struct vv_exchange *x)
+{
+    x->session->blocked = true;
+    vv_loop_defer(x->w->loop, &x->session->again);
+    return VV_EAGAIN;
+}
+
 enum vv_err vv_answer_flush(struct vv_exchange *x)
+{
+    bool hold = false;
+    if (x->shape == NULL || x->body_done) {
+        return vv_answer_send(x);
+    }
+    vv_shape_pause(x, &hold);
+    const enum vv_err err = hold ? VV_OK : vv_answer_send(x);
+    return err == VV_OK && vv_shape_tired(x) ? yield(x) : err;
+}
+
+enum vv_err vv_answer_send(struct vv_exchange *x)
 {
     const enum vv_err err = vv_session_flush(x->session);
     if (err == VV_OK && x->body_done) {
@@ -339,7 +461,7 @@ void vv_answer_simple(struct vv_exchange *x, int status, const struct vv_field *
         return;
     }
     struct vv_session *s = x->session;
-    if (body.n <= COPY_BODY_MAX) {
+    if (body.n <= COPY_BODY_MAX && x->shape == NULL) {
         if (x->framing == VV_ANSWER_LENGTH) {
             if (!vv_out_copy(&s->out, &x->w->bufs, body)) {
                 vv_exchange_end(x, VV_REASON_NO_MEMORY);

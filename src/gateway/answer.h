@@ -18,4 +18,12 @@ void vv_answer_put_connection(struct vv_writer *w, const struct vv_exchange *x);
  * route could have sent the stored object compressed, Vary says so. */
 VV_MUST_CHECK bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str block,
                                          uint64_t length);
+/* vv_answer_flush() without waiting for more to compress. */
+enum vv_err vv_answer_send(struct vv_exchange *x);
+/* Nothing is to be changed in the fields of this exchange's answers: vv_answer_head_stored() may be used. */
+static inline bool vv_answer_is_plain(const struct vv_exchange *x)
+{
+    return x->route != NULL && x->route->answer_edits.count == 0 &&
+           x->route->cache_control.p == NULL && x->set_cookie.n == 0;
+}
 #endif

@@ -198,6 +198,16 @@ void vv_out_hold(struct vv_out *o, struct vv_buf *b)
     o->held = b;
 }
 
+bool vv_out_give(struct vv_out *o, struct vv_buf *b)
+{
+    if (!vv_out_borrow(o, (struct vv_str){b->data + b->start, vv_buf_len(b)})) {
+        return false;
+    }
+    b->next = o->copied; /* what is copied next goes behind it, into its free end */
+    o->copied = b;
+    return true;
+}
+
 static enum vv_err send_error(void)
 {
     return errno == EAGAIN || errno == EWOULDBLOCK ? VV_EAGAIN : vv_err_from_errno(errno);

@@ -77,6 +77,9 @@ VV_MUST_CHECK bool vv_out_copy(struct vv_out *o, struct vv_bufs *bufs, struct vv
 VV_MUST_CHECK bool vv_out_borrow(struct vv_out *o, struct vv_str s);
 void vv_out_file(struct vv_out *o, int fd, off_t at, uint64_t bytes); /* last in a batch */
 void vv_out_hold(struct vv_out *o, struct vv_buf *b);
+/* The filled part of `b` as a piece; the block goes back when the batch has left. False: the batch has
+ * all its pieces, the block is still the caller's. */
+VV_MUST_CHECK bool vv_out_give(struct vv_out *o, struct vv_buf *b);
 /* VV_OK: all has left, the batch is empty again, blocks are returned. VV_EAGAIN: wait for the socket.
  * Otherwise the connection is gone. */
 VV_MUST_CHECK enum vv_err vv_out_flush(struct vv_out *o, struct vv_bufs *bufs, int fd);

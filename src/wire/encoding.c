@@ -121,6 +121,30 @@ static bool is_digest(struct vv_str name)
            vv_str_eq_nocase(name, VV_STR("Content-MD5"));
 }
 
+void vv_encoding_facts_add(struct vv_encoding_facts *facts, enum vv_field_id id, struct vv_str name,
+                           struct vv_str value)
+{
+    switch (id) {
+    case VV_FIELD_CONTENT_TYPE:
+        facts->type = value;
+        break;
+    case VV_FIELD_CONTENT_ENCODING:
+        facts->encoded = true;
+        break;
+    case VV_FIELD_CONTENT_RANGE:
+        facts->part = true;
+        break;
+    case VV_FIELD_CACHE_CONTROL:
+        facts->no_transform = facts->no_transform || vv_h1_list_has(value, VV_STR("no-transform"));
+        break;
+    case VV_FIELD_OTHER:
+        facts->has_body_digest = facts->has_body_digest || is_digest(name);
+        break;
+    default:
+        break;
+    }
+}
+
 struct vv_encoding_facts vv_encoding_facts_of(const struct vv_h1_head *answer)
 {
     struct vv_encoding_facts facts = {.status = answer->status,
@@ -128,26 +152,7 @@ struct vv_encoding_facts vv_encoding_facts_of(const struct vv_h1_head *answer)
                                                                            : UINT64_MAX};
     for (uint32_t i = 0; i < answer->fields_count; i++) {
         const struct vv_h1_field *f = &answer->fields[i];
-        switch (f->id) {
-        case VV_FIELD_CONTENT_TYPE:
-            facts.type = f->value;
-            break;
-        case VV_FIELD_CONTENT_ENCODING:
-            facts.encoded = true;
-            break;
-        case VV_FIELD_CONTENT_RANGE:
-            facts.part = true;
-            break;
-        case VV_FIELD_CACHE_CONTROL:
-            facts.no_transform =
-                facts.no_transform || vv_h1_list_has(f->value, VV_STR("no-transform"));
-            break;
-        case VV_FIELD_OTHER:
-            facts.has_body_digest = facts.has_body_digest || is_digest(f->name);
-            break;
-        default:
-            break;
-        }
+        vv_encoding_facts_add(&facts, (enum vv_field_id)f->id, f->name, f->value);
     }
     return facts;
 }
@@ -170,7 +175,7 @@ static bool type_matches(struct vv_str type, struct vv_str pattern, bool *ret_wi
 }
 
 /* Whoever names a type in full wants it; a star does not mean images and archives. */
-static bool type_listed(const struct vv_encoding_rules *rules, struct vv_str content_type)
+bool vv_encoding_type_fits(const struct vv_encoding_rules *rules, struct vv_str content_type)
 {
     const struct vv_str type = vv_str_trim(vv_str_cut(&content_type, ';'));
     bool by_star = false;
@@ -218,7 +223,24 @@ static enum vv_encoding_why reason_against(const struct vv_encoding_rules *rules
     if (facts->length < rules->bytes_min || facts->length == 0) {
         return VV_ENCODING_WHY_SMALL;
     }
-    return type_listed(rules, facts->type) ? VV_ENCODING_WHY_CHOSEN : VV_ENCODING_WHY_TYPE;
+    return vv_encoding_type_fits(rules, facts->type) ? VV_ENCODING_WHY_CHOSEN
+                                                     : VV_ENCODING_WHY_TYPE;
+}
+
+enum vv_encoding vv_encoding_choose(const struct vv_encoding_rules *rules,
+                                    const struct vv_h1_head *req)
+{
+    enum vv_encoding chosen = VV_ENCODING_IDENTITY;
+    int weight[VV_ENCODING_COUNT];
+    int best = 0;
+    weigh(req, weight);
+    for (size_t i = 0; i < rules->prefer_count; i++) {
+        if (weight[rules->prefer[i]] > best) {
+            best = weight[rules->prefer[i]];
+            chosen = rules->prefer[i];
+        }
+    }
+    return weight[VV_ENCODING_IDENTITY] > best ? VV_ENCODING_IDENTITY : chosen;
 }
 
 struct vv_encoding_verdict vv_encoding_decide(const struct vv_encoding_rules *rules,
@@ -230,19 +252,8 @@ struct vv_encoding_verdict vv_encoding_decide(const struct vv_encoding_rules *ru
     if (verdict.why != VV_ENCODING_WHY_CHOSEN) {
         return verdict;
     }
-    int weight[VV_ENCODING_COUNT];
-    weigh(req, weight);
-    int best = 0;
-    for (size_t i = 0; i < rules->prefer_count; i++) {
-        if (weight[rules->prefer[i]] > best) {
-            best = weight[rules->prefer[i]];
-            verdict.encoding = rules->prefer[i];
-        }
-    }
     verdict.vary = rules->prefer_count > 0;
-    if (weight[VV_ENCODING_IDENTITY] > best) {
-        verdict.encoding = VV_ENCODING_IDENTITY;
-    }
+    verdict.encoding = vv_encoding_choose(rules, req);
     if (verdict.encoding == VV_ENCODING_IDENTITY) {
         verdict.why = VV_ENCODING_WHY_CLIENT;
     }

@@ -52,6 +52,11 @@ struct vv_encoding_facts { /* about an answer */
 };
 /* The facts of a parsed head; its slices are borrowed. */
 struct vv_encoding_facts vv_encoding_facts_of(const struct vv_h1_head *answer);
+/* What one more field says. For heads that are made field by field. */
+void vv_encoding_facts_add(struct vv_encoding_facts *facts, enum vv_field_id id, struct vv_str name,
+                           struct vv_str value);
+/* Is this Content-Type among the rules' types? */
+bool vv_encoding_type_fits(const struct vv_encoding_rules *rules, struct vv_str content_type);
 
 /* VV_ENCODING_WHY(id, name, text): what decided. */
 #define VV_ENCODING_WHYS(X)                                                                        \
@@ -85,6 +90,10 @@ struct vv_encoding_verdict {
 struct vv_encoding_verdict vv_encoding_decide(const struct vv_encoding_rules *rules,
                                               const struct vv_h1_head *req,
                                               const struct vv_encoding_facts *facts);
+
+/* The coding of an answer that may have one, by what the client says alone. */
+enum vv_encoding vv_encoding_choose(const struct vv_encoding_rules *rules,
+                                    const struct vv_h1_head *req);
 
 /* What must stand before the entity tag of an encoded answer: "W/" before a strong one, for the bytes
  * are others now (RFC 9110 8.8.3), nothing before a weak one. Weak comparison (If-None-Match) still
