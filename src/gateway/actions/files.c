@@ -1,28 +1,33 @@
 /* src/gateway/actions/files.c - the `files` action: a folder as a site.
  *
- * Which file it is decides files_find.c; here it is sent: conditions first, then ranges, then bytes.
+ * What a path stands for says files_cache.c; here it is sent: conditions first, then ranges, then bytes.
  * A small file is copied behind its head, so that both leave in one write and the answers to
  * pipelined requests collect; a larger one goes by sendfile. Opening and reading may wait for the
  * disk, and the worker waits with it: names and pages that are asked for are nearly always in the
  * kernel's cache, and handing every open to another thread would cost each request two wake-ups. */
-#include "gateway/actions/files_find.h"
+#include "gateway/actions/files_ahead.h"
+#include "gateway/actions/files_cache.h"
 #include "gateway/actions/files_parts.h"
 #include "gateway/session.h"
 #include "wire/conditional.h"
 #include <inttypes.h>
-#include <unistd.h>
+#include <pthread.h>
+#include <stdlib.h>
 
 #define SMALL_MAX 8192                     /* vv_answer_simple() copies as much */
 #define TURN_BYTES (UINT64_C(1024) * 1024) /* of several ranges, before others have their turn */
 #define FIELDS_MAX 8
-#define ETAG_BYTES (3 * 16 + 2 + 2 + 5) /* three numbers, dashes, quotes, "-zstd" */
+
+/* Of one worker. A busy site of more files than that is served well by opening them. */
+static const struct vv_files_limits limits = {.entries = 1024, .fds = 1024, .bytes = 64 * VV_MIB};
 
 struct files { /* x->state */
     struct vv_exchange *x;
-    struct vv_files_found file;
-    uint64_t size;
+    struct vv_files_entry *entry;     /* counted */
+    const struct vv_files_copy *copy; /* of the entry: what is sent */
+    enum vv_encoding encoding;
+    bool varies; /* the answer depends on Accept-Encoding */
     struct vv_validators validators;
-    char etag[ETAG_BYTES];
     char modified[VV_HTTP_DATE_BYTES];
     struct vv_field field[FIELDS_MAX];
     size_t field_count;
@@ -37,50 +42,14 @@ static void add_field(struct files *s, struct vv_str name, struct vv_str value)
     s->field[s->field_count++] = (struct vv_field){name, value};
 }
 
-static char *put_hex(char *to, uint64_t v)
-{
-    int shift = 60;
-    while (shift > 0 && v >> shift == 0) {
-        shift -= 4;
-    }
-    for (; shift >= 0; shift -= 4) {
-        *to++ = "0123456789abcdef"[v >> shift & 15];
-    }
-    return to;
-}
-
-/* The inode tells apart files of one size and one date, as reproducible builds leave them when one
- * replaces the other. The coding is in it because each coding is a representation of its own. */
 static void set_validators(struct files *s, int64_t now_s)
 {
-    const struct stat *st = &s->file.stat;
-    char *p = s->etag;
-    *p++ = '"';
-    p = put_hex(p, (uint64_t)st->st_ino);
-    *p++ = '-';
-    p = put_hex(p, s->size);
-    *p++ = '-';
-    p = put_hex(p, (uint64_t)st->st_mtim.tv_sec * VV_SEC + (uint64_t)st->st_mtim.tv_nsec);
-    if (s->file.encoding != VV_ENCODING_IDENTITY) {
-        const struct vv_str name = vv_encodings[s->file.encoding].name;
-        *p++ = '-';
-        memcpy(p, name.p, name.n);
-        p += name.n;
-    }
-    *p++ = '"';
-    s->validators.etag = (struct vv_str){s->etag, (size_t)(p - s->etag)};
+    const struct vv_files_copy *copy = s->copy;
+    s->validators.etag = (struct vv_str){copy->etag, copy->etag_bytes};
     /* Never later than the answer itself (RFC 9110 section 8.8.2.1), and not before there were dates. */
-    const int64_t modified_s = st->st_mtim.tv_sec < now_s ? st->st_mtim.tv_sec : now_s;
+    const int64_t modified_s = copy->modified_s < now_s ? copy->modified_s : now_s;
     s->validators.modified_s = modified_s > 0 ? modified_s : 0;
     vv_http_date_format(s->validators.modified_s, s->modified);
-}
-
-static void close_file(struct files *s)
-{
-    if (s->file.fd >= 0) {
-        close(s->file.fd);
-        s->file.fd = -1;
-    }
 }
 
 /* An answer without a body of its own. */
@@ -106,9 +75,15 @@ static void answer_span(struct vv_exchange *x, struct files *s, int status, stru
         }
         return;
     }
+    const struct vv_str content = vv_files_content(s->entry, s->copy, x->began_wall_ns);
+    if (content.p != NULL) {
+        vv_answer_simple(x, status, s->field, s->field_count,
+                         (struct vv_str){content.p + span.first, (size_t)span.bytes});
+        return;
+    }
     if (span.bytes <= SMALL_MAX) {
         char *scratch = x->w->scratch;
-        if (vv_files_read_all(s->file.fd, scratch, span.bytes, span.first) != VV_OK) {
+        if (vv_files_read_all(s->copy->fd, scratch, span.bytes, span.first) != VV_OK) {
             vv_answer_error(x, VV_REASON_INTERNAL);
             return;
         }
@@ -119,7 +94,7 @@ static void answer_span(struct vv_exchange *x, struct files *s, int status, stru
     if (!vv_answer_head(x, status, s->field, s->field_count, span.bytes)) {
         return;
     }
-    vv_answer_file(x, s->file.fd, (off_t)span.first, span.bytes);
+    vv_answer_file(x, s->copy->fd, (off_t)span.first, span.bytes);
     vv_answer_done(x);
     (void)vv_answer_flush(x);
 }
@@ -160,8 +135,8 @@ static void answer_parts(struct vv_exchange *x, struct files *s, const struct vv
 {
     s->buf = vv_buf_get(&x->w->bufs, VV_BUF_LARGE);
     if (s->buf == NULL ||
-        vv_files_parts_init(&s->parts, &x->arena, s->file.fd, ranges, s->file.mime->type, s->size,
-                            vv_rng_u64(&x->w->rng)) != VV_OK) {
+        vv_files_parts_init(&s->parts, &x->arena, s->copy->fd, ranges, s->entry->mime->type,
+                            s->copy->size, vv_rng_u64(&x->w->rng)) != VV_OK) {
         vv_answer_error(x, VV_REASON_NO_MEMORY);
         return;
     }
@@ -193,18 +168,19 @@ static struct vv_str range_of(const struct vv_exchange *x, const struct files *s
 static void answer_content(struct vv_exchange *x, struct files *s, int64_t now_s)
 {
     struct vv_ranges ranges = {.count = 0};
-    const struct vv_range whole = {0, s->size};
-    const bool identity = s->file.encoding == VV_ENCODING_IDENTITY;
-    const enum vv_range_result wanted = vv_range_parse(range_of(x, s, now_s), s->size, &ranges);
+    const struct vv_range whole = {0, s->copy->size};
+    const bool identity = s->encoding == VV_ENCODING_IDENTITY;
+    const enum vv_range_result wanted =
+        vv_range_parse(range_of(x, s, now_s), s->copy->size, &ranges);
     if (wanted == VV_RANGE_UNSATISFIABLE) {
         s->field_count = 0;
-        const struct vv_str value = vv_arena_fmt(&x->arena, "bytes */%" PRIu64, s->size);
+        const struct vv_str value = vv_arena_fmt(&x->arena, "bytes */%" PRIu64, s->copy->size);
         if (value.p == NULL) {
             vv_answer_error(x, VV_REASON_NO_MEMORY);
             return;
         }
         add_field(s, VV_STR("Content-Range"), value);
-        if (s->file.varies) {
+        if (s->varies) {
             add_field(s, VV_STR("Vary"), VV_STR("Accept-Encoding"));
         }
         answer_bare(x, s, 416);
@@ -221,7 +197,7 @@ static void answer_content(struct vv_exchange *x, struct files *s, int64_t now_s
     }
     const struct vv_range r = ranges.range[0];
     const struct vv_str value = vv_arena_fmt(&x->arena, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
-                                             r.first, r.first + r.bytes - 1, s->size);
+                                             r.first, r.first + r.bytes - 1, s->copy->size);
     if (value.p == NULL) {
         vv_answer_error(x, VV_REASON_NO_MEMORY);
         return;
@@ -230,17 +206,74 @@ static void answer_content(struct vv_exchange *x, struct files *s, int64_t now_s
     answer_span(x, s, 206, r);
 }
 
+/* A copy made ahead, if the route has them and this client would take one. */
+static const struct vv_files_copy *choose_made(struct vv_exchange *x, struct files *s,
+                                               enum vv_encoding encoding, bool *ret_hopeless)
+{
+    const struct vv_compress_settings *conf = &x->route->conf->compress;
+    const struct vv_files_maker maker = {.pool = x->w->pool,
+                                         .loop = x->w->loop,
+                                         .level = x->route->compress->level,
+                                         .ratio_max_ppm = conf->ratio_max_ppm,
+                                         .wall_ns = x->began_wall_ns};
+    return vv_files_ahead(s->entry, encoding, &maker, ret_hopeless);
+}
+
+/* Which representation the client gets. False: none of what there is, or may soon be, will do. */
+static bool choose_copy(struct vv_exchange *x, struct files *s)
+{
+    struct vv_files_entry *e = s->entry;
+    const struct vv_compress_plan *plan = x->route->compress;
+    const bool siblings = x->route->conf->files.precompressed && e->mime->compressible;
+    struct vv_encoding_verdict verdict = {.encoding = VV_ENCODING_IDENTITY};
+    enum vv_encoding order[VV_ENCODING_COUNT];
+    s->copy = &e->file[VV_ENCODING_IDENTITY];
+    s->encoding = VV_ENCODING_IDENTITY;
+    if (plan != NULL) {
+        const struct vv_encoding_facts facts = {
+            .status = 200, .length = s->copy->size, .type = e->mime->type};
+        verdict = vv_encoding_decide(&plan->rules, &x->req, &facts);
+    }
+    s->varies = siblings || verdict.vary;
+    if (!s->varies) {
+        return true; /* there is one representation: take it or leave it */
+    }
+    bool soon = false;
+    const size_t count = vv_encoding_order(&x->req, order);
+    for (size_t i = 0; i < count; i++) {
+        bool hopeless = true;
+        if (order[i] == VV_ENCODING_IDENTITY) {
+            return true;
+        }
+        const struct vv_files_copy *copy = siblings ? vv_files_sibling(e, order[i]) : NULL;
+        if (copy == NULL && order[i] == verdict.encoding) {
+            copy = choose_made(x, s, order[i], &hopeless);
+        }
+        if (copy != NULL) {
+            s->copy = copy;
+            s->encoding = order[i];
+            return true;
+        }
+        soon = soon || !hopeless;
+    }
+    return soon; /* the file itself rather than a refusal that will not be one in a moment */
+}
+
 static void answer_file(struct vv_exchange *x, struct files *s)
 {
     const int64_t now_s = (int64_t)(x->began_wall_ns / VV_SEC);
-    s->size = (uint64_t)s->file.stat.st_size;
+    if (!choose_copy(x, s)) {
+        add_field(s, VV_STR("Vary"), VV_STR("Accept-Encoding"));
+        answer_bare(x, s, 406);
+        return;
+    }
     set_validators(s, now_s);
     const enum vv_condition condition = vv_condition_judge(&x->req, &s->validators, now_s);
     if (condition == VV_CONDITION_SEND) {
-        add_field(s, VV_STR("Content-Type"), s->file.mime->type); /* first: answer_parts() */
+        add_field(s, VV_STR("Content-Type"), s->entry->mime->type); /* first: answer_parts() */
     }
     add_field(s, VV_STR("ETag"), s->validators.etag);
-    if (s->file.varies) {
+    if (s->varies) {
         add_field(s, VV_STR("Vary"), VV_STR("Accept-Encoding"));
     }
     if (condition != VV_CONDITION_SEND) {
@@ -249,8 +282,8 @@ static void answer_file(struct vv_exchange *x, struct files *s)
     }
     add_field(s, VV_STR("Last-Modified"), (struct vv_str){s->modified, sizeof s->modified});
     add_field(s, VV_STR("Accept-Ranges"), VV_STR("bytes"));
-    if (s->file.encoding != VV_ENCODING_IDENTITY) {
-        add_field(s, VV_STR("Content-Encoding"), vv_encodings[s->file.encoding].name);
+    if (s->encoding != VV_ENCODING_IDENTITY) {
+        add_field(s, VV_STR("Content-Encoding"), vv_encodings[s->encoding].name);
     }
     answer_content(x, s, now_s);
 }
@@ -286,6 +319,35 @@ static void redirect_to_folder(struct vv_exchange *x, struct files *s)
     vv_answer_simple(x, 308, s->field, s->field_count, VV_STR(""));
 }
 
+/* Every cache there is: workers go when the process does, and then the kernel closes what is open. */
+static struct vv_files_cache_of {
+    struct vv_files_cache_of *next;
+    struct vv_loop *loop;
+    struct vv_files_cache *cache;
+} * caches;
+static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The cache of this worker; NULL: memory is out. */
+static struct vv_files_cache *cache_of(const struct vv_worker *w)
+{
+    static _Thread_local struct vv_files_cache_of *mine;
+    if (VV_LIKELY(mine != NULL && mine->loop == w->loop)) {
+        return mine->cache;
+    }
+    struct vv_files_cache_of *of = calloc(1, sizeof *of);
+    if (of == NULL || vv_files_cache_new(w->loop, &limits, &of->cache) != VV_OK) {
+        free(of);
+        return NULL;
+    }
+    of->loop = w->loop;
+    VV_ASSERT(pthread_mutex_lock(&caches_lock) == 0);
+    of->next = caches;
+    caches = of;
+    VV_ASSERT(pthread_mutex_unlock(&caches_lock) == 0);
+    mine = of;
+    return of->cache;
+}
+
 static enum vv_reason reason_of(enum vv_err err)
 {
     switch (err) {
@@ -318,22 +380,22 @@ static void start(struct vv_exchange *x)
         return;
     }
     s->x = x;
-    s->file.fd = -1;
     x->state = s;
-    const struct vv_files_query q = {
+    struct vv_files_cache *cache = cache_of(x->w);
+    const struct vv_files_ask ask = {
         .conf = &route->conf->files,
-        .root_fd = route->root_fd,
-        .path = vv_files_path(route->conf->path, x->path, x->match.rest),
-        .head = &x->req,
         .arena = &x->arena,
+        .path = vv_files_path(route->conf->path, x->path, x->match.rest),
+        .root_fd = route->root_fd,
+        .route = route->index,
+        .generation = x->rt->generation,
+        .now_ns = vv_worker_now(x->w),
+        .wall_ns = x->began_wall_ns,
     };
-    const enum vv_err err = vv_files_find(&q, &s->file);
-    if (err == VV_EUNSUPPORTED) {
-        add_field(s, VV_STR("Vary"), VV_STR("Accept-Encoding"));
-        answer_bare(x, s, 406);
-    } else if (err != VV_OK) {
+    const enum vv_err err = cache != NULL ? vv_files_get(cache, &ask, &s->entry) : VV_ENOMEM;
+    if (err != VV_OK) {
         vv_answer_error(x, reason_of(err));
-    } else if (s->file.folder) {
+    } else if (s->entry->folder) {
         redirect_to_folder(x, s);
     } else {
         answer_file(x, s);
@@ -349,7 +411,7 @@ static void cancel(struct vv_exchange *x)
     x->state = NULL;
     vv_loop_defer_stop(&s->again);
     vv_buf_put(&x->w->bufs, s->buf);
-    close_file(s);
+    vv_files_put(s->entry);
 }
 
 const struct vv_action vv_action_files = {

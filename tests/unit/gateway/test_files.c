@@ -146,129 +146,54 @@ VV_TEST(open_by_walking_never_leaves_the_root_and_follows_no_link)
 }
 
 static struct vv_files_settings conf;
-static struct vv_files_found found;
-static char head_text[256];
-static struct vv_h1_head head;
 
-static enum vv_err find(const char *path, const char *accept)
+/* The name that a path means, or "nothing". */
+static const char *name_of(const char *path)
 {
-    static const struct vv_h1_limits limits = {1024, 1024, 16};
-    snprintf(head_text, sizeof head_text,
-             "GET / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: %s\r\n\r\n", accept);
-    vv_h1_head_init(&head);
-    assert_int_equal(vv_h1_parse_request(&head, vv_str_from(head_text), &limits), VV_OK);
-    const struct vv_files_query q = {&conf, root, vv_str_from(path), &head, &arena};
-    return vv_files_find(&q, &found);
+    const struct vv_files_query q = {&conf, vv_str_from(path), &arena};
+    char *name = NULL;
+    return vv_files_name(&q, &name) == VV_OK ? name : "nothing";
 }
 
-/* The text of what was found, as find() did. */
-static const char *found_text(const char *path, const char *accept)
+static enum vv_err refusal_of(const char *path)
 {
-    static char text[64];
-    if (find(path, accept) != VV_OK || found.folder) {
-        return "nothing";
-    }
-    const ssize_t n = read(found.fd, text, sizeof text - 1);
-    close(found.fd);
-    assert_true(n >= 0);
-    text[n] = '\0';
-    return text;
+    const struct vv_files_query q = {&conf, vv_str_from(path), &arena};
+    char *name = NULL;
+    return vv_files_name(&q, &name);
 }
 
-static void defaults(void)
-{
-    conf = (struct vv_files_settings){.index = "index.html", .precompressed = 1};
-}
-
-VV_TEST(find_takes_names_literally)
+VV_TEST(names_are_taken_literally)
 {
     set_up();
-    defaults();
-    VV_CHECK_STR(found_text("page.txt", ""), "page");
-    VV_CHECK_STR(found_text("a%20b.txt", ""), "space");
-    VV_CHECK_STR(found_text("a%5Cb", ""), "backslash");
-    VV_CHECK_STR(found_text("", ""), "home");
-    VV_CHECK_INT(find("bad%zz", ""), VV_ESYNTAX);
-    VV_CHECK_INT(find("page.txt%00.html", ""), VV_ESYNTAX);
-    static const char *const not_found[] = {"none",
-                                            "sub%2Fpage.txt",
-                                            "sub%2fpage.txt",
-                                            "sub//page.txt",
-                                            "/page.txt",
-                                            "sub/./page.txt",
-                                            "sub/../page.txt",
-                                            "page.txt/",
-                                            "empty/",
-                                            "pipe",
-                                            "out",
-                                            "%2e%2e/outside.txt"};
-    for (size_t i = 0; i < VV_COUNT(not_found); i++) {
-        VV_CHECK_INT(find(not_found[i], ""), VV_ENOENT);
+    conf = (struct vv_files_settings){.index = "index.html"};
+    VV_CHECK_STR(name_of("page.txt"), "page.txt");
+    VV_CHECK_STR(name_of("a%20b.txt"), "a b.txt");
+    VV_CHECK_STR(name_of("a%5Cb"), "a\\b");
+    VV_CHECK_STR(name_of(""), "index.html");
+    VV_CHECK_STR(name_of("sub/"), "sub/index.html");
+    VV_CHECK_STR(name_of("sub"), "sub");
+    VV_CHECK_INT(refusal_of("bad%zz"), VV_ESYNTAX);
+    VV_CHECK_INT(refusal_of("page.txt%00.html"), VV_ESYNTAX);
+    static const char *const refused[] = {"sub%2Fpage.txt",    "sub%2fpage.txt", "sub//page.txt",
+                                          "/page.txt",         "sub/./page.txt", "sub/../page.txt",
+                                          "%2e%2e/outside.txt"};
+    for (size_t i = 0; i < VV_COUNT(refused); i++) {
+        VV_CHECK_INT(refusal_of(refused[i]), VV_ENOENT);
     }
     tear_down();
 }
 
-VV_TEST(find_says_that_a_folder_lacks_its_slash)
+VV_TEST(hidden_names_stay_hidden)
 {
     set_up();
-    defaults();
-    VV_CHECK_INT(find("sub", ""), VV_OK);
-    VV_CHECK(found.folder);
-    VV_CHECK_INT(found.fd, -1);
-    tear_down();
-}
-
-VV_TEST(find_keeps_hidden_names_hidden)
-{
-    set_up();
-    defaults();
-    VV_CHECK_INT(find(".secret", ""), VV_ENOENT);
-    VV_CHECK_INT(find("%2Esecret", ""), VV_ENOENT);
-    VV_CHECK_STR(found_text(".well-known/acme", ""), "acme");
-    VV_CHECK_INT(find(".well-known/.x", ""), VV_ENOENT);
-    VV_CHECK_INT(find("sub/.well-known/acme", ""), VV_ENOENT); /* only at the top, RFC 8615 */
-    conf.fallback = "index.html";
-    VV_CHECK_INT(find(".secret", ""), VV_ENOENT); /* no fallback for what is refused */
+    conf = (struct vv_files_settings){.index = "index.html"};
+    VV_CHECK_INT(refusal_of(".secret"), VV_ENOENT);
+    VV_CHECK_INT(refusal_of("%2Esecret"), VV_ENOENT);
+    VV_CHECK_STR(name_of(".well-known/acme"), ".well-known/acme");
+    VV_CHECK_INT(refusal_of(".well-known/.x"), VV_ENOENT);
+    VV_CHECK_INT(refusal_of("sub/.well-known/acme"), VV_ENOENT); /* only at the top, RFC 8615 */
     conf.hidden = 1;
-    VV_CHECK_STR(found_text(".secret", ""), "secret");
-    tear_down();
-}
-
-VV_TEST(find_falls_back_where_nothing_is)
-{
-    set_up();
-    defaults();
-    conf.fallback = "/index.html";
-    VV_CHECK_STR(found_text("deep/app/route", ""), "home");
-    VV_CHECK_STR(found_text("empty/", ""), "home");
-    VV_CHECK_SLICE(found.mime->type, "text/html; charset=utf-8");
-    VV_CHECK_STR(found_text("page.txt", ""), "page");
-    conf.fallback = "none.html";
-    VV_CHECK_INT(find("deep", ""), VV_ENOENT);
-    conf.fallback = "sub";
-    VV_CHECK_INT(find("deep", ""), VV_ENOENT); /* a folder is no page */
-    tear_down();
-}
-
-VV_TEST(find_takes_the_compressed_copy_the_client_prefers)
-{
-    set_up();
-    defaults();
-    VV_CHECK_STR(found_text("app.js", ""), "plain");
-    VV_CHECK(found.varies);
-    VV_CHECK_STR(found_text("app.js", "gzip"), "gzip");
-    VV_CHECK_INT(found.encoding, VV_ENCODING_GZIP);
-    VV_CHECK_SLICE(found.mime->type, "text/javascript; charset=utf-8");
-    /* .br is older than the file (1999 < 2000), .zst is not there */
-    VV_CHECK_STR(found_text("app.js", "br, zstd, gzip;q=0.1"), "gzip");
-    VV_CHECK_STR(found_text("app.js", "gzip;q=0.1, identity"), "plain");
-    VV_CHECK_STR(found_text("app.js", "br"), "plain");
-    VV_CHECK_INT(find("app.js", "br, identity;q=0"), VV_EUNSUPPORTED);
-    put("app.js.br", "new br", 2000);
-    VV_CHECK_STR(found_text("app.js", "br, gzip"), "new br");
-    conf.precompressed = 0;
-    VV_CHECK_STR(found_text("app.js", "br, gzip"), "plain");
-    VV_CHECK(!found.varies);
+    VV_CHECK_STR(name_of(".secret"), ".secret");
     tear_down();
 }
 
