@@ -1,5 +1,6 @@
 /* src/admin/api_look.c - the calls that only look: status, numbers, health. */
 #include "admin/admin_int.h"
+#include "gateway/caches.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -141,6 +142,8 @@ enum vv_err admin_status(struct vv_admin *a, struct vv_admin_exchange *x)
     vv_json_key(j, "traffic");
     admin_traffic_json(a, j, NULL, NULL, 10);
     vv_gateway_status_json(a->o.gateway, j);
+    vv_json_key(j, "caches");
+    vv_caches_json(vv_gateway_caches(a->o.gateway), j);
     vv_json_obj_end(j);
     vv_sb_addc(&x->out, '\n');
     gzip(x);
@@ -175,6 +178,8 @@ enum vv_err admin_top(struct vv_admin *a, struct vv_admin_exchange *x)
     vv_json_obj_end(j);
     vv_json_key(j, "services");
     vv_gateway_services_json(a->o.gateway, j);
+    vv_json_key(j, "caches");
+    vv_caches_json(vv_gateway_caches(a->o.gateway), j);
     vv_json_obj_end(j);
     gzip(x);
     return VV_OK;

@@ -1,6 +1,7 @@
 /* src/admin/page.c - the page at "/": what an operator wants first, readable without a script, from
  * this process alone. It loads itself again every two seconds. */
 #include "admin/admin_int.h"
+#include "gateway/caches.h"
 
 #include <unistd.h>
 
@@ -76,6 +77,31 @@ static void tables(struct vv_admin *a, struct vv_sb *out)
     vv_sb_adds(out, "</table>");
 }
 
+static void caches(struct vv_admin *a, struct vv_sb *out)
+{
+    struct vv_caches *cs = vv_gateway_caches(a->o.gateway);
+    struct vv_named_cache *c = vv_caches_next(cs, NULL);
+    if (c == NULL) {
+        return;
+    }
+    vv_sb_adds(out, "<h2>Caches</h2><table><tr><th>cache</th><th>hits</th><th>requests</th>"
+                    "<th>entries</th><th>used MB</th><th>of MB</th></tr>");
+    for (size_t i = 0; c != NULL && i < 100; c = vv_caches_next(cs, c), i++) {
+        struct vv_cache_stats s;
+        uint64_t all, held;
+        vv_cache_stats(c->memory, &s);
+        vv_caches_answered(c, &all, &held);
+        vv_sb_adds(out, "<tr><td>");
+        escaped(out, c->name);
+        vv_sb_addf(out,
+                   "</td><td>%.1f %%</td><td>%llu</td><td>%llu</td><td>%.1f</td><td>%.0f</td></tr>",
+                   all > 0 ? 100.0 * (double)held / (double)all : 0.0, (unsigned long long)all,
+                   (unsigned long long)s.entries, (double)s.bytes / (double)VV_MIB,
+                   (double)s.budget_bytes / (double)VV_MIB);
+    }
+    vv_sb_adds(out, "</table>");
+}
+
 enum vv_err admin_page(struct vv_admin *a, struct vv_admin_exchange *x)
 {
     const struct vv_admin_process *p = a->o.process;
@@ -101,6 +127,7 @@ enum vv_err admin_page(struct vv_admin *a, struct vv_admin_exchange *x)
         (unsigned long long)counts.in_flight, (unsigned long long)counts.requests,
         vv_gateway_draining(a->o.gateway) ? " &middot; <strong>draining</strong>" : "");
     tables(a, out);
+    caches(a, out);
     vv_sb_adds(out, "<h2>The API</h2><ul>");
     for (size_t i = 0; i < admin_routes_count; i++) {
         const struct admin_route *r = &admin_routes[i];

@@ -8,6 +8,7 @@
 #define RED "31"
 #define YELLOW "33"
 #define ROUTES_MIN 5
+#define CACHES_MAX 4 /* of a screen that has an end */
 
 static const char *const sort_names[VIEW_SORTS] = {"file order", "name", "rate", "errors", "p95"};
 
@@ -180,6 +181,45 @@ static void servers_table(const struct view *v, size_t rows, struct vv_sb *out)
     table_fini(&t);
 }
 
+static void caches_table(const struct view *v, size_t rows, struct vv_sb *out)
+{
+    static const char *const titles[] = {"CACHE",  ">USED MB",  ">OF MB",  ">ENTRIES",
+                                         ">HIT %", ">REQUESTS", ">EVICTED"};
+    static const char *const evicted[] = {"evicted_space", "evicted_expired", "evicted_purged"};
+    const json_t *caches = json_object_get(v->o, "caches");
+    struct table t;
+    char buf[16];
+    if (json_array_size(caches) == 0 || !table_init(&t, titles, VV_COUNT(titles))) {
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(caches); i++) {
+        const json_t *c = json_array_get(caches, i);
+        const char *result = NULL;
+        json_t *n = NULL;
+        double requests = 0.0, gone = 0.0;
+        if (!table_row(&t, NULL)) {
+            break;
+        }
+        json_object_foreach(json_object_get(c, "requests"), result, n)
+        {
+            requests += json_number_value(n);
+        }
+        for (size_t k = 0; k < VV_COUNT(evicted); k++) {
+            gone += json_num(c, evicted[k]);
+        }
+        table_cell(&t, 0, "%.40s", json_text(c, "name"));
+        table_cell(&t, 1, "%.1f", json_num(c, "bytes") / 1048576.0);
+        table_cell(&t, 2, "%.0f", json_num(c, "budget_bytes") / 1048576.0);
+        table_cell(&t, 3, "%s", view_count(json_num(c, "entries"), buf, sizeof buf));
+        table_cell(&t, 4, "%.1f", 100.0 * json_num(c, "hit_ratio"));
+        table_cell(&t, 5, "%s", view_count(requests, buf, sizeof buf));
+        table_cell(&t, 6, "%s", view_count(gone, buf, sizeof buf));
+    }
+    vv_sb_adds(out, v->eol);
+    table_print(&t, 0, rows, v->width, v->color, v->eol, out);
+    table_fini(&t);
+}
+
 static void heading(const struct view *v, struct vv_sb *out)
 {
     const json_t *t = json_object_get(v->o, "traffic");
@@ -203,8 +243,11 @@ static void heading(const struct view *v, struct vv_sb *out)
 void view_print(const struct view *v, struct vv_sb *out)
 {
     size_t routes = SIZE_MAX, servers = SIZE_MAX;
+    size_t caches = json_array_size(json_object_get(v->o, "caches"));
     if (v->height > 0) { /* 4 lines of heading, 2 of titles, 2 empty, 1 "more", 1 of keys */
-        const size_t left = v->height > 10 ? v->height - 10 : 0;
+        caches = caches < CACHES_MAX ? caches : CACHES_MAX;
+        const size_t taken = 10 + (caches > 0 ? caches + 2 : 0);
+        const size_t left = v->height > taken ? v->height - taken : 0;
         routes = left / 2 > ROUTES_MIN ? left / 2 : ROUTES_MIN;
         servers = left > routes ? left - routes : 0;
     }
@@ -212,4 +255,5 @@ void view_print(const struct view *v, struct vv_sb *out)
     routes_table(v, routes, out);
     vv_sb_adds(out, v->eol);
     servers_table(v, servers, out);
+    caches_table(v, caches, out);
 }

@@ -337,18 +337,26 @@ static uint64_t requests_with(struct vv_caches *cs, const char *name, const char
                             vv_metrics_series(cs->metrics, VV_METRIC_CACHE_REQUESTS, values, 2));
 }
 
-static void requests_json(struct vv_caches *cs, const char *name, struct vv_json *j)
+void vv_caches_answered(const struct vv_named_cache *c, uint64_t *ret_all, uint64_t *ret_held)
 {
-    uint64_t all = 0, held = 0;
+    *ret_all = *ret_held = 0;
+    for (size_t i = 0; i < VV_COUNT(results); i++) {
+        const uint64_t n = requests_with(c->owner, c->name, results[i]);
+        *ret_all += n;
+        *ret_held += i < RESULTS_HELD || i + 1 == VV_COUNT(results) ? n : 0;
+    }
+}
+
+static void requests_json(const struct vv_named_cache *c, struct vv_json *j)
+{
+    uint64_t all, held;
     vv_json_key(j, "requests");
     vv_json_obj(j);
     for (size_t i = 0; i < VV_COUNT(results); i++) {
-        const uint64_t n = requests_with(cs, name, results[i]);
-        all += n;
-        held += i < RESULTS_HELD || i + 1 == VV_COUNT(results) ? n : 0;
-        vv_json_ku64(j, results[i], n);
+        vv_json_ku64(j, results[i], requests_with(c->owner, c->name, results[i]));
     }
     vv_json_obj_end(j);
+    vv_caches_answered(c, &all, &held);
     vv_json_kdouble(j, "hit_ratio", all > 0 ? (double)held / (double)all : 0.0);
 }
 
@@ -372,7 +380,7 @@ static void one_json(struct vv_named_cache *c, struct vv_json *j)
     vv_json_ku64(j, "budget_bytes", s.budget_bytes);
     vv_json_ku64(j, "entries", s.entries);
     vv_json_ku64(j, "entries_max", c->conf.entries_max);
-    requests_json(c->owner, c->name, j);
+    requests_json(c, j);
     vv_json_ku64(j, "lookups_found", s.hits + s.soft_hits);
     vv_json_ku64(j, "lookups_missed", s.misses);
     vv_json_ku64(j, "stored", s.inserted);

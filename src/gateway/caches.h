@@ -50,6 +50,9 @@ struct vv_named_cache *vv_caches_find(struct vv_caches *cs, struct vv_str name);
 /* The first (c NULL) or next one; NULL: the end. */
 struct vv_named_cache *vv_caches_next(struct vv_caches *cs, const struct vv_named_cache *c);
 
+/* Requests of its routes since the start, and how many of them were answered without the origin
+ * sending the answer again. */
+void vv_caches_answered(const struct vv_named_cache *c, uint64_t *ret_all, uint64_t *ret_held);
 /* One array value: name, policy, bytes, budget, entries, requests by result ... of each. */
 void vv_caches_json(struct vv_caches *cs, struct vv_json *j);
 
