@@ -79,6 +79,11 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
     if (merged == NULL) {
         return VV_ENOMEM;
     }
+    const struct vv_h1_field *age = vv_h1_find(h, VV_FIELD_AGE);
+    if (age != NULL && merged->fields_count < VV_H1_FIELDS_MAX) { /* is not kept, but counts */
+        merged->fields[merged->fields_count++] = *age;
+        merged->first[VV_FIELD_AGE] = (uint8_t)merged->fields_count;
+    }
     struct vv_cc all;
     const struct vv_cache_options *o = &r->plan->options;
     vv_cc_of_answer(merged, o->targets, o->targets_count, o->surrogate, &all);
@@ -236,8 +241,8 @@ static enum vv_err announce(struct vv_exchange *x, const struct vv_h1_head *h,
     if (vv_vary_second(&x->req, h, &r->plan->vary_rules, room, SECOND_MAX, &second_n) != VV_OK) {
         return VV_EINVAL;
     }
-    const size_t block_n =
-        vv_stored_head_write(h, cc, room + second_n, VV_WORKER_SCRATCH - second_n);
+    const size_t block_n = vv_stored_head_write(h, cc, vv_worker_date(x->w), room + second_n,
+                                                VV_WORKER_SCRATCH - second_n);
     if (block_n == 0) {
         return VV_ELIMIT;
     }
@@ -347,6 +352,9 @@ enum vv_fetch_verdict vv_fetch_head(struct vv_exchange *x, const struct vv_h1_he
     }
     if (h->status == 304 && r->conditions.n > 0) {
         return not_modified(x, h, &cc);
+    }
+    if (h->status == 304) {
+        return VV_FETCH_GARBLED; /* nobody asked whether it had changed */
     }
     if (h->status >= 500 && !x->session->detached && vv_recall_instead(x, h->status)) {
         give_up(r, VV_ECLOSED);

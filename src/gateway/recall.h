@@ -106,6 +106,10 @@ struct vv_str vv_recall_conditions(const struct vv_exchange *x);
 
 /* actions/cached.c: becomes the exchange's action and sends from r->object or r->fill. */
 void vv_cached_start(struct vv_exchange *x);
+/* The same for the client whose request led the fetch, in two steps: the head as the origin gave it, with
+ * what is not kept; then the body out of the fill. False: the exchange has ended. */
+VV_MUST_CHECK bool vv_cached_lead(struct vv_exchange *x, struct vv_h1_head *origin);
+void vv_cached_lead_body(struct vv_exchange *x);
 /* Stops waiting; the exchange ends or goes another way. */
 void vv_cached_stop(struct vv_exchange *x);
 #endif

@@ -47,8 +47,8 @@ static bool ours(const struct vv_h1_field *f)
            f->id == VV_FIELD_X_REQUEST_ID;
 }
 
-size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc *cc, char *out,
-                            size_t cap)
+size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc *cc,
+                            struct vv_str date, char *out, size_t cap)
 {
     struct out o = {out, out + cap, false};
     put_status(&o, answer);
@@ -57,6 +57,11 @@ size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc 
         if (!ours(f) && vv_cache_keeps_field(f, cc)) {
             put_field(&o, f);
         }
+    }
+    if (vv_h1_find(answer, VV_FIELD_DATE) == NULL) {
+        put(&o, VV_STR("Date: "));
+        put(&o, date);
+        put(&o, VV_STR("\r\n"));
     }
     return o.full ? 0 : (size_t)(o.at - out);
 }

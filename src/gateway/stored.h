@@ -33,9 +33,10 @@ static inline const struct vv_stored_meta *vv_stored_meta(const struct vv_cache_
 }
 
 /* Writes the head block of an answer; returns its length, 0: `cap` is too small (the head's bytes, 2
- * for each field and 64 always suffice). */
-size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc *cc, char *out,
-                            size_t cap);
+ * for each field and 64 always suffice). An answer without Date gets the one given, that of its arrival
+ * (RFC 9110 section 6.6.1). */
+size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc *cc,
+                            struct vv_str date, char *out, size_t cap);
 /* The stored block under a 304's fields (RFC 9111 section 3.2). The same bound over both heads. */
 size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_head *not_modified,
                             const struct vv_cc *cc, char *out, size_t cap);

@@ -33,6 +33,7 @@ struct vv_parts { /* several ranges: texts between spans of the body */
 };
 
 static void go_on(struct vv_exchange *x);
+static void pump(struct vv_exchange *x);
 
 /* ---- waiting ---- */
 
@@ -276,17 +277,8 @@ static bool range_counts(const struct vv_exchange *x, const struct vv_h1_head *h
 
 /* With whatever the client asks about the representation. False: the exchange is gone. */
 static bool send_selected(struct vv_exchange *x, const struct vv_cache_facts *facts,
-                          struct vv_str block, uint64_t length)
+                          struct vv_h1_head *h, uint64_t length)
 {
-    struct vv_h1_head *h = vv_recall_head(x, block, length != UINT64_MAX ? length : 0);
-    if (h == NULL) {
-        vv_answer_error(x, VV_REASON_NO_MEMORY);
-        return false;
-    }
-    if (length == UINT64_MAX) {
-        h->framing = VV_H1_BODY_CLOSE;
-        h->has_content_length = false;
-    }
     if (vv_cache_not_modified(&x->req, h, facts, vv_recall_now_ms(x) / 1000)) {
         return send_not_modified(x, h);
     }
@@ -333,7 +325,43 @@ static bool send_head(struct vv_exchange *x, const struct vv_stored_meta *meta, 
     if (!meta->compressible && plain_route(x) && plain_request(x)) {
         return vv_answer_head_stored(x, meta->facts.status, block, length);
     }
-    return send_selected(x, &meta->facts, block, length);
+    struct vv_h1_head *h = vv_recall_head(x, block, length != UINT64_MAX ? length : 0);
+    if (h == NULL) {
+        vv_answer_error(x, VV_REASON_NO_MEMORY);
+        return false;
+    }
+    if (length == UINT64_MAX) {
+        h->framing = VV_H1_BODY_CLOSE;
+        h->has_content_length = false;
+    }
+    return send_selected(x, &meta->facts, h, length);
+}
+
+bool vv_cached_lead(struct vv_exchange *x, struct vv_h1_head *origin)
+{
+    struct vv_recall *r = x->recall;
+    struct vv_str bytes;
+    struct vv_str block;
+    struct vv_stored_meta meta;
+    x->action = &vv_action_cached;
+    x->state = NULL;
+    if (vv_cache_fill_get_head(r->fill, &bytes, &block) != VV_OK) {
+        vv_answer_error(x, VV_REASON_INTERNAL);
+        return false;
+    }
+    memcpy(&meta, bytes.p, sizeof meta);
+    r->status.has_ttl = true;
+    r->status.ttl_s = (int64_t)meta.facts.lifetime_s - (int64_t)(meta.facts.initial_age_ms / 1000);
+    r->at = 0;
+    r->end = meta.length;
+    r->whole = true;
+    return plain_request(x) ? vv_answer_head_from(x, origin)
+                            : send_selected(x, &meta.facts, origin, meta.length);
+}
+
+void vv_cached_lead_body(struct vv_exchange *x)
+{
+    pump(x);
 }
 
 /* ---- bodies ---- */
@@ -474,16 +502,13 @@ static void go_on(struct vv_exchange *x)
         }
         memcpy(&meta, bytes.p, sizeof meta);
         const struct vv_str second = {head.p, meta.second_n};
-        if (second.n > 0 && !r->from_fill &&
-            !vv_vary_matches(&x->req, second, &r->plan->vary_rules)) {
+        if (second.n > 0 && !vv_vary_matches(&x->req, second, &r->plan->vary_rules)) {
             go_alone(x);
             return;
         }
-        if (!r->from_fill) {
-            r->use = vv_cache_judge_use(&meta.facts, &r->cc, &r->plan->options, false,
-                                        vv_recall_now_ms(x));
-            r->age_s = (int64_t)(r->use.age_ms / 1000);
-        }
+        r->use =
+            vv_cache_judge_use(&meta.facts, &r->cc, &r->plan->options, false, vv_recall_now_ms(x));
+        r->age_s = (int64_t)(r->use.age_ms / 1000);
         r->status.has_ttl = true;
         r->status.ttl_s =
             (int64_t)meta.facts.lifetime_s - (int64_t)(meta.facts.initial_age_ms / 1000);

@@ -345,12 +345,23 @@ static struct proxy *move_to(struct proxy *p, struct vv_exchange *to)
     return q;
 }
 
+static void set_sticky(struct proxy *p)
+{
+    struct vv_exchange *x = p->x;
+    const char *name = x->route->service->conf->sticky_cookie;
+    if (name != NULL && (!p->pick.sticky || p->server->index_hash != p->pick.key)) {
+        x->set_cookie = vv_arena_fmt(&x->arena, "%s=%08x; Path=/; HttpOnly; SameSite=Lax", name,
+                                     p->server->index_hash);
+    }
+}
+
 /* The answer is for the cache: it is received without regard to its client, who reads behind. */
 static bool fetch_on(struct proxy *p)
 {
     struct vv_exchange *x = p->x;
     struct vv_exchange *f = vv_fetch_exchange(x);
     x->status = x->w->answer.status;
+    set_sticky(p);
     struct proxy *q = f != x ? move_to(p, f) : p;
     if (q == NULL) {
         vv_exchange_end(f, VV_REASON_NO_MEMORY);
@@ -360,11 +371,12 @@ static bool fetch_on(struct proxy *p)
     q->fetching = true;
     f->head_sent = true;
     struct vv_uconn *u = q->u;
-    if (pass_body(q)) {
+    const bool client = f != x && vv_cached_lead(x, &f->w->answer);
+    if (pass_body(q)) { /* the origin's head is not needed any more: its block may be read over */
         pump_answer(u->user);
     }
-    if (f != x) {
-        vv_cached_start(x);
+    if (client) {
+        vv_cached_lead_body(x);
     }
     return false;
 }
@@ -416,6 +428,10 @@ static bool take_head(struct proxy *p)
         return fetch_on(p);
     case VV_FETCH_REPEAT:
         return ask_again(p);
+    case VV_FETCH_GARBLED:
+        p->got_any = true;
+        fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
+        return false;
     case VV_FETCH_SERVE:
         drop_answer(p);
         cancel(x);
@@ -423,11 +439,7 @@ static bool take_head(struct proxy *p)
         vv_recall_serve(x);
         return false;
     }
-    if (x->route->service->conf->sticky_cookie != NULL &&
-        (!p->pick.sticky || p->server->index_hash != p->pick.key)) {
-        x->set_cookie = vv_arena_fmt(&x->arena, "%s=%08x; Path=/; HttpOnly; SameSite=Lax",
-                                     x->route->service->conf->sticky_cookie, p->server->index_hash);
-    }
+    set_sticky(p);
     if (!vv_answer_head_from(x, h)) {
         return false;
     }
