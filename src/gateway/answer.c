@@ -213,8 +213,12 @@ void vv_answer_begin(struct vv_exchange *x, int status, uint64_t length)
 static bool stored_varies(const struct vv_exchange *x, struct vv_str block)
 {
     const struct vv_recall *r = x->recall;
-    return r != NULL && r->role == VV_RECALL_HIT && x->route->compress != NULL &&
-           vv_stored_meta(r->object)->compressible && vv_cache_head(r->object).p == block.p;
+    if (r == NULL || r->role != VV_RECALL_HIT || x->route->compress == NULL) {
+        return false;
+    }
+    const struct vv_stored_meta *meta = vv_stored_meta(r->object);
+    return meta->compressible && meta->encoding == VV_ENCODING_IDENTITY &&
+           vv_cache_head(r->object).p == block.p;
 }
 
 bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str block, uint64_t length)
