@@ -32,6 +32,8 @@ static enum vv_fetch_verdict pass(struct vv_exchange *x, const struct vv_h1_head
     r->role = VV_RECALL_PASS;
     if (h->status >= 500) { /* a failure: one of those who wait tries again */
         give_up(r, VV_ECLOSED);
+    } else if (h->status == 304) { /* nobody asked: it says nothing about the next answer */
+        give_up(r, VV_EEXIST);
     } else {
         vv_cache_fill_mark(r->memory, r->key, vv_worker_now(x->w) + PASS_NS);
         give_up(r, VV_ENOENT);
@@ -92,9 +94,21 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
     meta.facts.status = vv_stored_meta(r->object)->facts.status;
     uint64_t tags[VV_CACHE_TAGS_MAX];
     const uint64_t now = vv_worker_now(x->w);
+    char second[SECOND_MAX];
+    size_t second_n = 0;
+    const enum vv_err varies =
+        vv_vary_second(&x->req, merged, &r->plan->vary_rules, second, sizeof second, &second_n);
+    if (varies != VV_OK || vv_cc_has(cc, VV_CC_NO_STORE) || vv_cc_has(cc, VV_CC_PRIVATE)) {
+        (void)vv_cache_purge_key(r->memory, r->key, false); /* sent once more, then forgotten */
+        return VV_EINVAL;
+    }
+    if (!vv_str_eq(vv_cache_second(r->object), (struct vv_str){second, second_n})) {
+        (void)vv_cache_purge_key(r->memory, r->key, false); /* it stands for other requests now */
+        r->born = vv_cache_born(r->memory);
+    }
     const struct vv_cache_spec spec = {
         .key = r->key,
-        .second = vv_cache_second(r->object),
+        .second = {second, second_n},
         .hash = r->hash,
         .meta = &meta,
         .meta_n = sizeof meta,
@@ -352,9 +366,6 @@ enum vv_fetch_verdict vv_fetch_head(struct vv_exchange *x, const struct vv_h1_he
     }
     if (h->status == 304 && r->conditions.n > 0) {
         return not_modified(x, h, &cc);
-    }
-    if (h->status == 304) {
-        return VV_FETCH_GARBLED; /* nobody asked whether it had changed */
     }
     if (h->status >= 500 && !x->session->detached && vv_recall_instead(x, h->status)) {
         give_up(r, VV_ECLOSED);

@@ -22,7 +22,6 @@ enum vv_fetch_verdict {
     VV_FETCH_PASS,    /* not for the cache: goes to the client as it is */
     VV_FETCH_KEEP,    /* body goes to the fill: continue on vv_fetch_detach() */
     VV_FETCH_SERVE,   /* the attempt ends, then vv_recall_serve() answers from the cache */
-    VV_FETCH_GARBLED, /* not an answer to what was asked */
     VV_FETCH_REPEAT,  /* ask again without conditions */
 };
 /* A final head has come for a request that may be cached. */

@@ -428,10 +428,6 @@ static bool take_head(struct proxy *p)
         return fetch_on(p);
     case VV_FETCH_REPEAT:
         return ask_again(p);
-    case VV_FETCH_GARBLED:
-        p->got_any = true;
-        fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
-        return false;
     case VV_FETCH_SERVE:
         drop_answer(p);
         cancel(x);
