@@ -8,7 +8,8 @@ Model:     the second segment of the path names the case; the case's thread says
 An answer: a list [status, "Name: value", ...] (without a number: 200), or a mapping with `status`,
            `fields`, and of: body (text), bytes (that many), framing (length, chunked, close,
            cut-length, cut-chunked), trailers, interim (statuses), version, delay (seconds), ranges
-           (honours Range and If-Range), drop (closes without an answer), date.
+           (honours Range and If-Range), drop (closes without an answer), date, otherwise (the answer to
+           a request without a condition).
 Instants:  {now}, {now-100}, {now+60|rfc850}, {now|asctime} in a value become HTTP dates;
            {base} is the path of the case.
 """
@@ -78,6 +79,8 @@ class Plan:
         self.ranges = made.pop("ranges", False)
         self.drop = made.pop("drop", False)
         self.dated = made.pop("date", "") != "none" and not self.has("Date")
+        other = made.pop("otherwise", None)
+        self.otherwise = Plan(other, now, base) if other is not None else None
         assert not made, f"unknown keys of an answer: {sorted(made)}"
 
     def has(self, name):
@@ -116,6 +119,8 @@ class Case:
     def take(self, request):
         with self.lock:
             plan = self.plan
+            if plan.otherwise and not (request.has("If-None-Match") or request.has("If-Modified-Since")):
+                plan = plan.otherwise
             body = plan.body if plan.body is not None else f"{self.name} {len(self.seen) + 1}"
             seen = Seen(request, plan, body.encode())
             self.seen.append(seen)

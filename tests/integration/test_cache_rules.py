@@ -325,18 +325,22 @@ def test_rule(verdicts, name):
     assert verdicts[name] is None, verdicts[name]
 
 
+def proxied(gateway, server):
+    return gateway(
+        {
+            "services": {"app": {"servers": [server.url], "max_fails": 0}},
+            "caches": {"plain": CACHES["plain"]},
+            "routes": [{"path": "/", "to": "app", "cache": "plain", "compress": False}],
+        }
+    )
+
+
 def test_a_server_that_is_gone_leaves_what_is_stored(gateway, origin):
     """RFC 9111 section 4.2.4: no connection can be made; within stale-if-error the stored answer serves."""
     lasting = harness.ok(b"kept", headers={"Cache-Control": "max-age=1, stale-if-error=100", "Age": "5"})
     brief = harness.ok(b"brief", headers={"Cache-Control": "max-age=1", "Age": "5", "ETag": '"a"'})
     server = origin(answer=lambda req: brief if req.target == "/brief" else lasting)
-    gw = gateway(
-        {
-            "services": {"app": {"servers": [server.url], "max_fails": 0}},
-            "caches": {"plain": CACHES["plain"]},
-            "routes": [{"path": "/", "to": "app", "cache": "plain"}],
-        }
-    )
+    gw = proxied(gateway, server)
     assert [gw.ask(t).body for t in ("/kept", "/brief")] == [b"kept", b"brief"]
     server.stop_listening()
     server.drop_connections()
@@ -344,3 +348,54 @@ def test_a_server_that_is_gone_leaves_what_is_stored(gateway, origin):
     assert (answer.status, answer.body, answer.get(WORD)) == (200, b"kept", "STALE")
     assert gw.ask("/brief").status in (502, 503)
     assert gw.ask("/never").status in (502, 503)
+
+
+def test_several_ranges_are_parts_of_one_body(gateway, origin):
+    """RFC 9110 section 14.6: each part with its type and place, between the boundaries."""
+    fields = {"Cache-Control": "max-age=100", "Content-Type": "text/plain"}
+    server = origin(answer=lambda req: harness.ok(b"0123456789", headers=fields))
+    gw = proxied(gateway, server)
+    gw.ask("/a")
+    answer = gw.ask("/a", headers={"Range": "bytes=0-1, 4-5, -1"})
+    kind, _, boundary = answer.get("Content-Type").partition("; boundary=")
+    assert (answer.status, kind) == (206, "multipart/byteranges") and not answer.has("Content-Range")
+    mark = b"--" + boundary.strip('"').encode()
+    before, *parts, after = answer.body.split(mark)
+    assert before in (b"", b"\r\n") and after.startswith(b"--")
+    heads, bodies = zip(*(p.strip(b"\r\n").split(b"\r\n\r\n") for p in parts))
+    assert bodies == (b"01", b"45", b"9")
+    for head, place in zip(heads, (b"0-1", b"4-5", b"9-9")):
+        assert b"content-range: bytes " + place + b"/10" in head.lower() and b"text/plain" in head
+    assert len(server.requests) == 1
+
+
+def test_many_variants_lie_side_by_side(gateway, origin):
+    """RFC 9111 section 4.1: 60 variants of one URL, each found again (a key holds 64)."""
+    fields = {"Cache-Control": "max-age=100", "Vary": "Foo"}
+    server = origin(answer=lambda req: harness.ok(req.get("Foo").encode(), headers=fields))
+    gw = proxied(gateway, server)
+    for _ in range(2):
+        with gw.client() as c:
+            for n in range(60):
+                assert c.ask("/v", headers={"Foo": str(n)}).body == str(n).encode()
+    assert len(server.requests) == 60
+
+
+def test_hits_are_pipelined_and_keep_the_connection(gateway, origin):
+    """RFC 9112 section 9.3: hits, parts, 304 and HEAD in a row on one connection, in their order."""
+    fields = {"Cache-Control": "max-age=100", "ETag": '"a"'}
+    server = origin(answer=lambda req: harness.ok(b"0123456789", headers=fields))
+    gw = proxied(gateway, server)
+    gw.ask("/p")
+    with gw.client() as c:
+        c.send(
+            harness.request("/p")
+            + harness.request("/p", headers={"Range": "bytes=1-2"})
+            + harness.request("/p", headers={"If-None-Match": '"a"'})
+            + harness.request("/p", "HEAD")
+            + harness.request("/p")
+        )
+        answers = [c.answer(m) for m in ("GET", "GET", "GET", "HEAD", "GET")]
+    assert [a.status for a in answers] == [200, 206, 304, 200, 200]
+    assert [a.body for a in answers] == [b"0123456789", b"12", b"", b"", b"0123456789"]
+    assert len(server.requests) == 1
