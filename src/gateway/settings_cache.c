@@ -716,10 +716,42 @@ void vv_settings_derive_caches(struct vv_conf_doc *doc, struct vv_settings_root 
     }
 }
 
-void vv_settings_warn_unused_caches(struct vv_conf_doc *doc, const struct vv_settings_root *root)
+/* A key that is the URI alone does not tell routes apart that a header chooses between. */
+static void warn_shared(struct vv_conf_doc *doc, const struct vv_settings *s)
+{
+    struct vv_name_index seen;
+    vv_names_init(&seen, doc, vv_list_count(s->routes));
+    for (size_t i = 0; i < vv_list_count(s->routes); i++) {
+        struct vv_route_settings *r = s->routes->item[i];
+        struct vv_sb sb = VV_SB_INIT;
+        if (r->cache == NULL || r->cache->key != NULL || vv_list_count(r->hosts) > 0) {
+            continue;
+        }
+        vv_sb_addf(&sb, "%s %s", r->cache->memory->name, r->path);
+        const struct vv_route_settings *twin = vv_names_get(&seen, vv_sb_str(&sb));
+        if (twin != NULL && strcmp(twin->to, r->to) != 0 &&
+            vv_list_count(r->match_headers) + vv_list_count(twin->match_headers) > 0) {
+            vv_conf_report(
+                doc,
+                &(struct vv_conf_report){.field = r,
+                                         .whole = true,
+                                         .other = twin,
+                                         .other_whole = true,
+                                         .other_what = "the other",
+                                         .warning = true,
+                                         .hint = "put the header into the key of one of them"},
+                "route \"%s\" would share answers with another route to another service", r->path);
+        }
+        vv_names_put(&seen, vv_conf_dup(doc, vv_sb_str(&sb)), r);
+        vv_sb_fini(&sb);
+    }
+}
+
+void vv_settings_warn_caches(struct vv_conf_doc *doc, const struct vv_settings_root *root)
 {
     const struct vv_settings *s = &root->s;
     struct vv_name_index used;
+    warn_shared(doc, s);
     vv_names_init(&used, doc, vv_list_count(s->routes) + vv_list_count(s->caches));
     for (size_t i = 0; i < vv_list_count(s->routes); i++) {
         struct vv_route_settings *r = s->routes->item[i];

@@ -689,6 +689,6 @@ void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root)
     if (!vv_conf_has_errors(doc)) { /* with errors these would often be wrong */
         check_reach(&c);
         check_unused(&c);
-        vv_settings_warn_unused_caches(doc, root);
+        vv_settings_warn_caches(doc, root);
     }
 }

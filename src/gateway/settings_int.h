@@ -30,7 +30,7 @@ extern const struct vv_conf_section vv_settings_ttl_section, vv_settings_level_s
 /* settings_cache.c: finishes and checks what is said about caching and compressing. The routes know
  * their actions and services. */
 void vv_settings_derive_caches(struct vv_conf_doc *doc, struct vv_settings_root *root);
-void vv_settings_warn_unused_caches(struct vv_conf_doc *doc, const struct vv_settings_root *root);
+void vv_settings_warn_caches(struct vv_conf_doc *doc, const struct vv_settings_root *root);
 
 /* settings_check.c: what no single row can see. Reports through the document. */
 void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root);

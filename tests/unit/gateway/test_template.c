@@ -185,6 +185,48 @@ VV_TEST(a_template_tells_its_parameters_and_whether_it_is_constant)
     vv_template_free(t);
 }
 
+VV_TEST(values_in_a_key_never_run_into_each_other)
+{
+    static const char *const ab[] = {"A", "x", "B", "yz", NULL};
+    static const char *const other[] = {"A", "xy", "B", "z", NULL};
+    static const char *const empty[] = {"A", "", "B", "xyz", NULL};
+    static const char *const absent[] = {"B", "xyz", NULL};
+    static const char *const control[] = {"A", "x\x1f\x1fy", "B", "z", NULL};
+    const char *const *const all[] = {ab, other, empty, absent};
+    struct vv_str got[VV_COUNT(all)];
+    struct vv_template_vars v = vars(NULL);
+    for (size_t i = 0; i < VV_COUNT(all); i++) {
+        v.user = (void *)(uintptr_t)all[i];
+        VV_CHECK_INT(render("$header.A$header.B", &v, VV_TEMPLATE_KEY, &got[i]), VV_OK);
+        for (size_t k = 0; k < i; k++) {
+            VV_CHECK(!vv_str_eq(got[i], got[k]));
+        }
+    }
+    v.user = (void *)(uintptr_t)control;
+    VV_CHECK_INT(render("$header.A$header.B", &v, VV_TEMPLATE_KEY, &got[0]), VV_EINVAL);
+}
+
+VV_TEST(head_shares_the_key_of_get_and_a_body_is_the_callers)
+{
+    struct vv_template_vars v = vars(NULL);
+    struct vv_template *t = NULL;
+    struct vv_template_error error;
+    struct vv_str get, head;
+    v.method = VV_STR("GET");
+    VV_CHECK_INT(render("$method $uri:$body", &v, VV_TEMPLATE_KEY, &get), VV_OK);
+    v.method = VV_STR("HEAD");
+    VV_CHECK_INT(render("$method $uri:$body", &v, VV_TEMPLATE_KEY, &head), VV_OK);
+    VV_CHECK(vv_str_eq(get, head));
+    VV_CHECK(head.p[head.n - 1] == ':');
+    VV_CHECK_INT(render("$method", &v, VV_TEMPLATE_TEXT, &head), VV_OK);
+    VV_CHECK(vv_str_eq(head, VV_STR("HEAD"))); /* only a key joins them */
+    VV_CHECK_INT(vv_template_new("$body $header.X-A", &t, &error), VV_OK);
+    VV_CHECK(vv_template_has_body(t) && !vv_template_is_constant(t));
+    VV_CHECK(vv_template_names_header(t, VV_STR("x-a")));
+    VV_CHECK(!vv_template_names_header(t, VV_STR("x-b")));
+    vv_template_free(t);
+}
+
 VV_TEST(a_full_arena_fails_the_rendering)
 {
     static char small[64];
