@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import MIB, SANITIZER, request
+from harness import MIB, SANITIZER, request, wait_for
 
 BODY = bytes(range(256)) * 40  # 10,240 bytes, every position tells where it is
 
@@ -360,3 +360,232 @@ def test_pipelined_files_keep_their_order(web):
 def test_expires_sets_cache_control(web):
     gw = web({"expires": "30d"})
     assert "max-age=2592000" in gw.ask("/data.bin").get("Cache-Control")
+
+
+# ---- files that stay open ----
+
+
+def test_every_change_of_a_file_shows(web, site):
+    gw = web()
+    page = site / "sub" / "page.html"
+    with gw.client() as c:
+        seen = set()
+        for i in range(20):
+            text = f"page {i:03}"
+            if i % 2:
+                page.write_text(text)
+            else:
+                (site / "new").write_text(text)
+                (site / "new").rename(page)
+            for _ in range(3):  # the third may come out of memory
+                answer = c.ask("/sub/page.html")
+                assert answer.body == text.encode()
+            seen.add(answer.get("ETag"))
+        assert len(seen) >= 10, "replacing makes a new tag each time"
+        page.unlink()
+        assert c.ask("/sub/page.html").status == 404
+        page.write_text("back")
+        wait_for("the new name", lambda: c.ask("/sub/page.html").status == 200)
+        assert c.ask("/sub/page.html").body == b"back"
+
+
+def test_a_renamed_folder_shows(web, site):
+    gw = web()
+    with gw.client() as c:
+        assert c.ask("/sub/page.html").body == b"page"
+        (site / "sub").rename(site / "old")
+        (site / "sub").mkdir()
+        (site / "sub" / "page.html").write_text("other")
+        wait_for("the other folder", lambda: c.ask("/sub/page.html").body == b"other")
+        assert c.ask("/old/page.html").body == b"page"
+
+
+def test_a_hot_file_answers_ranges_conditions_and_head(web):
+    gw = web()
+    with gw.client() as c:
+        for _ in range(4):
+            whole = c.ask("/data.bin")
+            assert whole.body == BODY
+            part = c.ask("/data.bin", headers={"Range": "bytes=5000-5009"})
+            assert part.status == 206 and part.body == BODY[5000:5010]
+            parts = c.ask("/data.bin", headers={"Range": "bytes=0-4,10-14"})
+            assert parts.status == 206 and BODY[10:15] in parts.body
+            head = c.ask("/data.bin", "HEAD")
+            assert head.status == 200 and head.get("Content-Length") == str(len(BODY)) and head.body == b""
+            same = c.ask("/data.bin", headers={"If-None-Match": whole.get("ETag")})
+            assert same.status == 304 and same.body == b""
+            assert c.ask("/data.bin", headers={"Range": "bytes=99999-"}).status == 416
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def worker_pid(gw):
+    """The child that carries traffic, or the process itself."""
+    with open(f"/proc/{gw.pid}/task/{gw.pid}/children") as f:
+        children = f.read().split()
+    return int(children[0]) if children else gw.pid
+
+
+def test_descriptors_stay_bounded(gateway, site):
+    many = 1500  # the bound is 1024 for each worker
+    for i in range(many):
+        (site / f"m{i}.txt").write_text(str(i))
+    gw = gateway({"workers": 1, "routes": [{"path": "/", "files": str(site)}]})
+    with gw.client() as c:
+        c.ask("/data.bin")
+        before = descriptors(worker_pid(gw))
+        for at in range(0, many, 50):
+            c.send(b"".join(request(f"/m{i}.txt") for i in range(at, at + 50)))
+            assert [c.answer().body for _ in range(50)] == [str(i).encode() for i in range(at, at + 50)]
+        assert descriptors(worker_pid(gw)) - before <= 1024
+        assert c.ask("/m0.txt").body == b"0"
+
+
+def test_a_process_without_descriptors_still_serves_files(gateway, site):
+    import resource
+
+    for i in range(60):
+        (site / f"m{i}.txt").write_text(str(i))
+    gw = gateway({"workers": 1, "routes": [{"path": "/", "files": str(site)}]})
+    pid = worker_pid(gw)
+    with gw.client() as c:
+        assert c.ask("/m0.txt").body == b"0"
+        highest = max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 10, 20000))
+        for i in range(60):
+            answer = c.ask(f"/m{i}.txt")
+            assert answer.status == 200 and answer.body == str(i).encode(), i
+
+
+def test_a_reload_takes_the_swapped_root(gateway, site, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "data.bin").write_bytes(b"other")
+    link = tmp_path / "current"
+    link.symlink_to(site)
+    gw = gateway({"routes": [{"path": "/", "files": str(link)}]})
+    with gw.client() as c:
+        assert c.ask("/data.bin").body == BODY
+        (tmp_path / "next").symlink_to(other)
+        (tmp_path / "next").rename(link)
+        assert c.ask("/data.bin").body == BODY, "the opened folder stays until the reload"
+        gw.reload()
+        assert c.ask("/data.bin").body == b"other"
+        assert c.ask("/sub/page.html").status == 404
+
+
+# ---- compressed copies that the gateway makes ----
+
+
+def text(size, seed=1):
+    """Text that compresses well."""
+    return (b"%d the quick brown fox; " % seed * (size // 20 + 1))[:size]
+
+
+@pytest.fixture
+def compressing(gateway, site):
+    def make(**compress):
+        route = {"path": "/", "files": {"root": str(site)}, "compress": compress}
+        return gateway({"workers": 1, "routes": [route]})
+
+    return make
+
+
+AGO = time.time() - 3600
+
+
+def settled(path, data):
+    """Writes a file. What is younger than a tenth of a second is never compressed."""
+    path.write_bytes(data)
+    os.utime(path, (AGO, AGO))
+
+
+def zipped(c, path, seconds=None):
+    """The gzip answer, once it is there."""
+    return wait_for(
+        "a gzip copy of " + path,
+        lambda: (a := c.ask(path, headers={"Accept-Encoding": "gzip"})).get("Content-Encoding") == "gzip" and a,
+        seconds,
+    )
+
+
+def test_files_are_compressed_ahead_from_the_minimum_on(compressing, site):
+    """S0-113: js, css, html, svg; from 8192 bytes on; at most 0.8 of the file."""
+    for name, size in (("a.js", 8192), ("b.js", 8191), ("c.svg", 9000), ("d.html", 9000), ("e.bin", 9000)):
+        settled(site / name, text(size))
+    settled(site / "noise.css", os.urandom(9000))
+    gw = compressing(ahead=True, min=8192, max_ratio="80%", encodings=["gzip"])
+    with gw.client() as c:
+        for name, size in (("a.js", 8192), ("c.svg", 9000), ("d.html", 9000)):
+            plain = c.ask("/" + name)
+            assert plain.body == text(size) and plain.get("Vary") == "Accept-Encoding"
+            answer = zipped(c, "/" + name)
+            assert gzip.decompress(answer.body) == text(size)
+            assert len(answer.body) <= 0.8 * size
+            assert answer.get("Vary") == "Accept-Encoding"
+            assert answer.get("Content-Type") == plain.get("Content-Type")
+            assert answer.get("ETag") != plain.get("ETag")
+            assert c.ask("/" + name).body == text(size), "others still get the file"
+            tag = answer.get("ETag")
+            same = c.ask("/" + name, headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
+            assert same.status == 304 and same.get("ETag") == tag
+            head = c.ask("/" + name, "HEAD", headers={"Accept-Encoding": "gzip"})
+            assert head.get("Content-Length") == str(len(answer.body)) and head.body == b""
+            part = c.ask("/" + name, headers={"Accept-Encoding": "gzip", "Range": "bytes=10-19"})
+            assert part.status == 206 and part.body == answer.body[10:20]
+        for name in ("b.js", "e.bin", "noise.css"):
+            for _ in range(5):
+                answer = c.ask("/" + name, headers={"Accept-Encoding": "gzip"})
+                assert not answer.has("Content-Encoding"), name
+                assert answer.body == (site / name).read_bytes()
+                time.sleep(0.02)
+
+
+def test_a_sibling_comes_before_a_copy_of_ours(compressing, site):
+    settled(site / "s.js", text(9000))
+    settled(site / "s.js.gz", gzip.compress(b"sibling"))
+    gw = compressing(ahead=True, encodings=["gzip"])
+    with gw.client() as c:
+        answer = c.ask("/s.js", headers={"Accept-Encoding": "gzip"})
+        assert gzip.decompress(answer.body) == b"sibling"
+
+
+def test_without_ahead_the_first_answer_is_compressed(compressing, site):
+    settled(site / "w.js", text(100000))
+    settled(site / "small.js", text(999))
+    settled(site / "just.js", text(1000))
+    gw = compressing(min=1000, encodings=["gzip"])
+    time.sleep(0.2)  # so that nothing counts as just written
+    with gw.client() as c:
+        c.send(request("/data.bin") + request("/w.js", headers={"Accept-Encoding": "gzip"}) + request("/sub/page.html"))
+        first, answer, last = c.answer(), c.answer(), c.answer()
+        assert first.body == BODY and last.body == b"page"
+        assert answer.get("Content-Encoding") == "gzip"
+        assert gzip.decompress(answer.body) == text(100000)
+        assert not c.ask("/small.js", headers={"Accept-Encoding": "gzip"}).has("Content-Encoding")
+        assert c.ask("/just.js", headers={"Accept-Encoding": "gzip"}).get("Content-Encoding") == "gzip"
+    clients = [gw.client() for _ in range(8)]
+    settled(site / "w.js", text(200000, 2))
+    time.sleep(0.2)
+    for c in clients:
+        c.send(request("/w.js", headers={"Accept-Encoding": "gzip"}))
+    clients[0].close()
+    for c in clients[1:]:
+        answer = c.answer()
+        assert answer.get("Content-Encoding") == "gzip"
+        assert gzip.decompress(answer.body) == text(200000, 2)
+        c.close()
+
+
+def test_a_changed_file_gets_a_new_copy(compressing, site):
+    settled(site / "v.js", text(9000))
+    gw = compressing(ahead=True, encodings=["gzip"])
+    with gw.client() as c:
+        before = zipped(c, "/v.js")
+        settled(site / "v.js", text(9500, 7))
+        assert c.ask("/v.js", headers={"Accept-Encoding": "gzip"}).body != before.body
+        after = zipped(c, "/v.js")
+        assert gzip.decompress(after.body) == text(9500, 7)
+        assert after.get("ETag") != before.get("ETag")

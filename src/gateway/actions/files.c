@@ -10,6 +10,7 @@
 #include "gateway/actions/files_parts.h"
 #include "gateway/session.h"
 #include "wire/conditional.h"
+#include "wire/encoder.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define SMALL_MAX 8192                     /* vv_answer_simple() copies as much */
 #define TURN_BYTES (UINT64_C(1024) * 1024) /* of several ranges, before others have their turn */
 #define FIELDS_MAX 8
+#define WAIT_BYTES_MAX VV_MIB /* a request waits for the copy of a file that is not longer */
 
 /* Of one worker. A busy site of more files than that is served well by opening them. */
 static const struct vv_files_limits limits = {.entries = 1024, .fds = 1024, .bytes = 64 * VV_MIB};
@@ -27,6 +29,8 @@ struct files { /* x->state */
     const struct vv_files_copy *copy; /* of the entry: what is sent */
     enum vv_encoding encoding;
     bool varies; /* the answer depends on Accept-Encoding */
+    bool waited; /* for a copy; once is enough */
+    struct vv_files_waiter wait;
     struct vv_validators validators;
     char modified[VV_HTTP_DATE_BYTES];
     struct vv_field field[FIELDS_MAX];
@@ -125,6 +129,14 @@ static void send_parts(struct vv_exchange *x)
     vv_loop_defer(x->w->loop, &s->again);
 }
 
+static void drained(struct vv_exchange *x)
+{
+    const struct files *s = x->state;
+    if (s->buf != NULL) { /* else it was the answer before ours that left */
+        send_parts(x);
+    }
+}
+
 static void on_again(struct vv_loop *loop, struct vv_defer *d)
 {
     (void)loop;
@@ -206,21 +218,36 @@ static void answer_content(struct vv_exchange *x, struct files *s, int64_t now_s
     answer_span(x, s, 206, r);
 }
 
-/* A copy made ahead, if the route has them and this client would take one. */
-static const struct vv_files_copy *choose_made(struct vv_exchange *x, struct files *s,
-                                               enum vv_encoding encoding, bool *ret_hopeless)
+static int level_of(const struct vv_compress_plan *plan, enum vv_encoding encoding, bool ahead)
 {
-    const struct vv_compress_settings *conf = &x->route->conf->compress;
-    const struct vv_files_maker maker = {.pool = x->w->pool,
-                                         .loop = x->w->loop,
-                                         .level = x->route->compress->level,
-                                         .ratio_max_ppm = conf->ratio_max_ppm,
-                                         .wall_ns = x->began_wall_ns};
-    return vv_files_ahead(s->entry, encoding, &maker, ret_hopeless);
+    static const int in_passing[VV_ENCODING_COUNT] = {[VV_ENCODING_BR] = VV_ENCODER_LEVEL_BR,
+                                                      [VV_ENCODING_ZSTD] = VV_ENCODER_LEVEL_ZSTD,
+                                                      [VV_ENCODING_GZIP] = VV_ENCODER_LEVEL_GZIP};
+    return plan->level != 0 || ahead ? plan->level : in_passing[encoding];
 }
 
-/* Which representation the client gets. False: none of what there is, or may soon be, will do. */
-static bool choose_copy(struct vv_exchange *x, struct files *s)
+/* The copy that the gateway makes. *ret_wait: it is being made, and this request waits for it. */
+static const struct vv_files_copy *choose_made(struct vv_exchange *x, struct files *s,
+                                               enum vv_encoding encoding, bool *ret_hopeless,
+                                               bool *ret_wait)
+{
+    const struct vv_compress_settings *conf = &x->route->conf->compress;
+    const bool ahead = conf->ahead != 0;
+    const struct vv_files_maker maker = {.pool = x->w->pool,
+                                         .loop = x->w->loop,
+                                         .level = level_of(x->route->compress, encoding, ahead),
+                                         .ratio_max_ppm = ahead ? conf->ratio_max_ppm : VV_PPM,
+                                         .wall_ns = x->began_wall_ns};
+    const struct vv_files_copy *copy = vv_files_ahead(s->entry, encoding, &maker, ret_hopeless);
+    *ret_wait = copy == NULL && !ahead && !s->waited && s->copy->size <= WAIT_BYTES_MAX &&
+                vv_files_await(s->entry, encoding, &s->wait);
+    return copy;
+}
+
+enum choice { CHOSEN, WAITING, UNACCEPTABLE };
+
+/* Which representation the client gets. UNACCEPTABLE: none of what there is, or may soon be. */
+static enum choice choose_copy(struct vv_exchange *x, struct files *s)
 {
     struct vv_files_entry *e = s->entry;
     const struct vv_compress_plan *plan = x->route->compress;
@@ -236,33 +263,42 @@ static bool choose_copy(struct vv_exchange *x, struct files *s)
     }
     s->varies = siblings || verdict.vary;
     if (!s->varies) {
-        return true; /* there is one representation: take it or leave it */
+        return CHOSEN; /* there is one representation: take it or leave it */
     }
     bool soon = false;
     const size_t count = vv_encoding_order(&x->req, order);
     for (size_t i = 0; i < count; i++) {
         bool hopeless = true;
+        bool wait = false;
         if (order[i] == VV_ENCODING_IDENTITY) {
-            return true;
+            return CHOSEN;
         }
         const struct vv_files_copy *copy = siblings ? vv_files_sibling(e, order[i]) : NULL;
         if (copy == NULL && order[i] == verdict.encoding) {
-            copy = choose_made(x, s, order[i], &hopeless);
+            copy = choose_made(x, s, order[i], &hopeless, &wait);
+        }
+        if (wait) {
+            return WAITING;
         }
         if (copy != NULL) {
             s->copy = copy;
             s->encoding = order[i];
-            return true;
+            return CHOSEN;
         }
         soon = soon || !hopeless;
     }
-    return soon; /* the file itself rather than a refusal that will not be one in a moment */
+    /* The file itself rather than a refusal that will not be one in a moment. */
+    return soon ? CHOSEN : UNACCEPTABLE;
 }
 
 static void answer_file(struct vv_exchange *x, struct files *s)
 {
     const int64_t now_s = (int64_t)(x->began_wall_ns / VV_SEC);
-    if (!choose_copy(x, s)) {
+    const enum choice choice = choose_copy(x, s);
+    if (choice == WAITING) {
+        return;
+    }
+    if (choice == UNACCEPTABLE) {
         add_field(s, VV_STR("Vary"), VV_STR("Accept-Encoding"));
         answer_bare(x, s, 406);
         return;
@@ -286,6 +322,13 @@ static void answer_file(struct vv_exchange *x, struct files *s)
         add_field(s, VV_STR("Content-Encoding"), vv_encodings[s->encoding].name);
     }
     answer_content(x, s, now_s);
+}
+
+static void on_copy(struct vv_files_waiter *w)
+{
+    struct files *s = VV_CONTAINER(w, struct files, wait);
+    s->waited = true;
+    answer_file(s->x, s);
 }
 
 /* The same path with a slash behind it, so that relative references on the page work. The client must
@@ -380,6 +423,8 @@ static void start(struct vv_exchange *x)
         return;
     }
     s->x = x;
+    s->wait.fn = on_copy;
+    vv_list_init(&s->wait.node);
     x->state = s;
     struct vv_files_cache *cache = cache_of(x->w);
     const struct vv_files_ask ask = {
@@ -410,9 +455,10 @@ static void cancel(struct vv_exchange *x)
     }
     x->state = NULL;
     vv_loop_defer_stop(&s->again);
+    vv_list_del(&s->wait.node);
     vv_buf_put(&x->w->bufs, s->buf);
     vv_files_put(s->entry);
 }
 
 const struct vv_action vv_action_files = {
-    .name = "files", .start = start, .drained = send_parts, .cancel = cancel};
+    .name = "files", .start = start, .drained = drained, .cancel = cancel};

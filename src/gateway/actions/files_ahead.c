@@ -12,7 +12,7 @@
 
 struct making {
     struct vv_job job;
-    struct vv_list node;
+    struct vv_list node, waiters;
     struct vv_files_entry *e;
     enum vv_encoding encoding;
     int level;
@@ -114,6 +114,11 @@ static void done(struct vv_loop *loop, struct vv_job *job)
             m->bytes = NULL;
         }
     }
+    while (!vv_list_empty(&m->waiters)) {
+        struct vv_files_waiter *w = VV_LIST_ENTRY(m->waiters.next, struct vv_files_waiter, node);
+        vv_list_del(&w->node);
+        w->fn(w);
+    }
     end(m);
 }
 
@@ -136,6 +141,7 @@ static bool order(struct vv_files_entry *e, enum vv_encoding encoding,
                          .level = maker->level != 0 ? maker->level : LEVEL_BEST,
                          .cap = (size_t)(size * maker->ratio_max_ppm / VV_PPM)};
     vv_list_init(&m->node);
+    vv_list_init(&m->waiters);
     if (vv_pool_submit(maker->pool, maker->loop, &m->job) != VV_OK) {
         free(m);
         return false; /* the pool is full: the next request asks again */
@@ -159,6 +165,18 @@ const struct vv_files_copy *vv_files_ahead(struct vv_files_entry *e, enum vv_enc
         copy->state = VV_FILES_COMING;
     }
     return NULL;
+}
+
+bool vv_files_await(struct vv_files_entry *e, enum vv_encoding encoding, struct vv_files_waiter *w)
+{
+    VV_LIST_EACH (it, vv_files_jobs(e->cache)) {
+        struct making *m = VV_LIST_ENTRY(it, struct making, node);
+        if (m->e == e && m->encoding == encoding) {
+            vv_list_push_back(&m->waiters, &w->node);
+            return true;
+        }
+    }
+    return false;
 }
 
 void vv_files_ahead_stop(struct vv_files_cache *c)

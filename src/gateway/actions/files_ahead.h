@@ -3,8 +3,8 @@
  * Model:     the first request that would take a coding for which there is no sibling orders a copy;
  *            a thread of the pool makes it while the request, and those until it is ready, get the
  *            file. A copy that is not small enough is not kept and not made again while the file
- *            stays as it is. A file that changed meanwhile is left for the next request. No
- *            request ever waits for, or pays for, the encoder.
+ *            stays as it is. A file that changed meanwhile is left for the next request. A request
+ *            may wait for the copy; none ever pays for the encoder on its worker.
  * Bounds:    the bytes of the cache (files_cache.h), files up to VV_FILES_AHEAD_MAX, and a few at once.
  * Threads:   one worker; the work itself on the pool. Ownership: a job holds its entry.
  */
@@ -26,6 +26,13 @@ struct vv_files_maker {
  * and type were found fit (wire/encoding.h). */
 const struct vv_files_copy *vv_files_ahead(struct vv_files_entry *e, enum vv_encoding encoding,
                                            const struct vv_files_maker *m, bool *ret_hopeless);
+struct vv_files_waiter {
+    struct vv_list node;
+    void (*fn)(struct vv_files_waiter *w); /* the copy is there, or will not be */
+};
+/* Waits for a copy that is being made; false: none is. vv_list_del(&w->node) waits no longer. */
+VV_MUST_CHECK bool vv_files_await(struct vv_files_entry *e, enum vv_encoding encoding,
+                                  struct vv_files_waiter *w);
 /* Lets go of jobs that have run and whose end nobody will tell any more: the loop has stopped and the
  * pool is gone. Before vv_files_cache_free(). */
 void vv_files_ahead_stop(struct vv_files_cache *c);
