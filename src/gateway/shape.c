@@ -204,7 +204,9 @@ static void flush(struct vv_shape *sh)
         return;
     }
     sh->given = false;
-    (void)vv_answer_send(x);
+    if (!x->session->blocked) { /* else it leaves with the batch, and drained() is called for that */
+        (void)vv_answer_send(x);
+    }
 }
 
 static void on_idle(struct vv_loop *loop, struct vv_defer *d)

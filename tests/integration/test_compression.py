@@ -18,6 +18,7 @@ from harness import (
     memory_kib,
     ok,
     request,
+    wait_for,
 )
 
 TEXT = {"Content-Type": "text/plain"}
@@ -442,3 +443,111 @@ def test_what_went_in_and_came_out_is_counted(site):
         a = c.ask(headers=accept("gzip"))
     gw.wait_metric("vivace_compress_input_bytes_total", len(PAGE), encoding="gzip")
     assert gw.metric("vivace_compress_output_bytes_total", encoding="gzip") == len(a.body)
+
+
+# ---------------------------------------------------------------------------------- stored answers
+
+CACHED = {"cache": "1h", "compress": {"encodings": CODINGS}}
+
+
+@pytest.fixture
+def shelf(site):
+    """shelf(fields, ...): a cached answer of PAGE; .asked counts the origin's requests."""
+
+    def make(fields=None, answer=None, **config):
+        gw, server = site(fields=dict({"ETag": '"v1"'}, **(fields or {})), answer=answer, route=CACHED, **config)
+        return gw, server
+
+    return make
+
+
+def variant_is_there(c, coding, target="/"):
+    """Asks until the answer comes from a stored variant, which alone knows its length."""
+
+    def there():
+        a = c.ask(target, headers=accept(coding))
+        assert a.get("Content-Encoding") == coding and decode(a, len(PAGE) + 100).startswith(PAGE[:100])
+        return a if a.has("Content-Length") else None
+
+    return wait_for(f"a variant in {coding}", there)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_hot_object_gets_a_variant(shelf, coding):
+    gw, server = shelf()
+    with gw.client() as c:
+        passing = c.ask(headers=accept(coding))
+        assert decode(passing, len(PAGE)) == PAGE
+        a = variant_is_there(c, coding)
+        assert decode(a, len(PAGE)) == PAGE
+        assert a.get("ETag") == 'W/"v1"' and a.all("Vary") == ["Accept-Encoding"]
+        assert "hit" in a.get("Cache-Status")
+        assert len(a.body) < len(PAGE) / 2
+        plain = c.ask()
+        assert plain.body == PAGE and plain.get("ETag") == '"v1"'
+        assert plain.all("Vary") == ["Accept-Encoding"] and "hit" in plain.get("Cache-Status")
+        head = c.ask(method="HEAD", headers=accept(coding))
+        assert head.get("Content-Length") == str(len(a.body)) and head.get("ETag") == 'W/"v1"'
+        same = c.ask(headers={"If-None-Match": 'W/"v1"', **accept(coding)})
+        assert same.status == 304 and same.get("ETag") == 'W/"v1"'
+        assert same.all("Vary") == ["Accept-Encoding"]
+        part = c.ask(headers={"Range": "bytes=10-19", **accept(coding)})
+        assert part.status == 206 and part.body == PAGE[10:20] and not part.has("Content-Encoding")
+    assert len(server.requests) == 1
+
+
+def test_a_renewed_head_is_the_variants_too(shelf):
+    """A 304 with new fields: the variant's body stays, its head is the new one."""
+    turn = [0]
+
+    def answer(req):
+        turn[0] += 1
+        fields = {**TEXT, "ETag": '"v1"', "Cache-Control": "max-age=1", "X-Turn": str(turn[0])}
+        if req.has("If-None-Match"):
+            return ok(b"", "304 Not Modified", fields, length=False)
+        return ok(PAGE, headers=fields)
+
+    gw, _ = shelf(answer=answer)
+    with gw.client() as c:
+        variant_is_there(c, "gzip")
+
+        def renewed():
+            a = c.ask(headers=accept("gzip"))
+            assert decode(a, len(PAGE)) == PAGE
+            return a.has("Content-Length") and int(a.get("X-Turn")) > 1
+
+        wait_for("a variant under a renewed head", renewed)
+
+
+def test_a_new_answer_is_never_sent_as_the_old_variant(shelf):
+    page = [PAGE]
+    gw, _ = shelf(answer=lambda req: ok(page[0], headers={**TEXT, "Cache-Control": "max-age=1"}))
+    with gw.client() as c:
+        variant_is_there(c, "gzip")
+        page[0] = PAGE[:100] + b"changed" * 2000
+        wait_for("the new answer", lambda: c.ask().body == page[0])
+        for _ in range(20):
+            assert decode(c.ask(headers=accept("gzip")), len(PAGE)) == page[0]
+
+
+def test_what_does_not_shrink_gets_no_variant(shelf):
+    noise = random.Random(3).randbytes(20000)
+    gw, _ = shelf(answer=lambda req: ok(noise, headers=TEXT))
+    with gw.client() as c:
+        for _ in range(10):
+            a = c.ask(headers=accept("gzip"))
+            assert decode(a, len(noise)) == noise and not a.has("Content-Length")
+            time.sleep(0.02)
+
+
+def test_a_large_object_is_made_once_too(shelf):
+    body = PAGE * 20  # 2.4 MB: lies in chunks
+    gw, server = shelf(answer=lambda req: ok(body, headers=TEXT))
+    with gw.client() as c:
+        def there():
+            a = c.ask(headers=accept("gzip"))
+            assert decode(a, len(body)) == body
+            return a.has("Content-Length")
+
+        wait_for("a variant", there)
+    assert len(server.requests) == 1
