@@ -442,15 +442,15 @@ enum vv_err vv_cache_fill_read(struct vv_cache_fill *f, uint64_t offset, struct 
     enum vv_err err = VV_OK;
     pthread_mutex_lock(&f->lock);
     *ret = (struct vv_str){NULL, 0};
-    if (f->state == FAILED) {
-        err = f->why;
-    } else if (offset < f->body->n) {
+    if (offset < f->body->n) { /* what came before a failure is good */
         const struct vv_cache_chunk *k = f->body->first;
         while (offset >= k->n) {
             offset -= k->n;
             k = k->next;
         }
         *ret = (struct vv_str){k->p + offset, k->n - offset};
+    } else if (f->state == FAILED) {
+        err = f->why;
     } else if (f->state == RUNNING) {
         err = VV_EAGAIN;
     }

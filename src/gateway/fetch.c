@@ -386,7 +386,8 @@ enum vv_err vv_fetch_body(struct vv_exchange *x, struct vv_str bytes)
         return VV_OK;
     }
     const enum vv_err err = vv_cache_fill_append(r->fill, bytes, vv_worker_now(x->w));
-    if (err != VV_OK) {
+    if (err != VV_OK) { /* too large for this cache: the next ones need not try */
+        vv_cache_fill_mark(r->memory, r->key, vv_worker_now(x->w) + PASS_NS);
         give_up(r, VV_ELIMIT);
     }
     return err;
