@@ -8,7 +8,7 @@
 #define CHUNK_FRONT 8                /* "10000" and its line end */
 #define CHUNK_BACK 2                 /* the line end behind the data */
 #define FLUSH_NS (10 * VV_MS)        /* of an answer whose length is known */
-#define TURN_BYTES (256u * 1024u)    /* of input: then the others have their turn */
+#define TURN_BYTES (128u * 1024u)    /* of input: then the others have their turn */
 #define OWN_BYTES_MAX (256u * 1024u) /* of an answer that is encoded in one go */
 #define HEAD_ROOM 96                 /* "Content-Encoding", "Vary", "W/" */
 
@@ -204,7 +204,8 @@ static void flush(struct vv_shape *sh)
         return;
     }
     sh->given = false;
-    if (!x->session->blocked) { /* else it leaves with the batch, and drained() is called for that */
+    if (!x->session
+             ->blocked) { /* else it leaves with the batch, and drained() is called for that */
         (void)vv_answer_send(x);
     }
 }
