@@ -1,19 +1,19 @@
 /* src/cache/evict.c - who has to leave. Two engines behind one interface:
  *
- * S3-FIFO:  new objects pass a small queue (a tenth of the bytes); who is asked for again there, or
- *           comes back soon after leaving it, goes to the main queue, a clock. Best for objects of
- *           like size and for missed bytes.
- * GDSF:     a heap by L + frequency / size, L being the priority of the last victim: many small
- *           objects instead of one large one. In front of it an admission test in
+ * GDSF:     a heap by L + frequency / cost, L being the priority of the last victim and the cost
+ *           what the object takes of the limits: many small objects instead of one large one, and
+ *           with sizes alike least frequently used with aging. In front of it an admission test in
  *           the manner of TinyLFU: a sketch remembers how often a key was asked for, also while it
  *           was not here, and a candidate gets in only over victims of lower priority than its own
- *           would be. On the traces this is better than comparing frequencies alone, which suits
- *           small caches only.
+ *           would be.
+ * S3-FIFO:  new objects pass a small queue (a tenth of the bytes); who is asked for again there, or
+ *           comes back soon after leaving it, goes to the main queue, a clock. No heap: for caches
+ *           of very many objects where the microsecond of an insertion counts.
  *
  * Hits only mark the object (a saturating counter); the marks are folded in when the object is
- * looked at as a victim, so the hit path shares nothing with eviction. With AUTO everything
- * waits in the small queue until the cache is full for the first time, and the spread of sizes
- * decides. Figures on the traces: bench/micro/replay.c. */
+ * looked at as a victim, so the hit path shares nothing with eviction. AUTO is GDSF: on the traces
+ * it misses less than S3-FIFO nearly everywhere, also where all sizes are alike, so there is nothing
+ * to choose online. Figures: README.md. */
 #include "cache/store_int.h"
 #include <math.h>
 
@@ -22,12 +22,17 @@
 #define MAIN_HITS_MAX 3 /* rounds a hit object survives in the main queue, at most */
 #define HITS_COUNTED 15 /* between two looks: a burst is no more than that */
 #define GHOST_WAYS 8
-#define SPREAD_MIN 0.5  /* standard deviation of log2(size) from which on sizes are "real" */
+#define HOLES_SHARE 8   /* holes up to this part of the budget are not counted */
 #define VICTIMS_MAX 128 /* compared with one candidate; larger ones are let in */
+
+static enum vv_cache_policy decided(enum vv_cache_policy policy)
+{
+    return policy == VV_CACHE_AUTO ? VV_CACHE_GDSF : policy;
+}
 
 void vv_cache_evict_init(struct vv_cache *c)
 {
-    c->evict = (struct evict){.mode = c->conf.policy};
+    c->evict = (struct evict){.mode = decided(c->conf.policy)};
     vv_list_init(&c->evict.small);
     vv_list_init(&c->evict.main);
 }
@@ -186,10 +191,24 @@ static uint64_t weight(const struct vv_cache_object *o)
     return o->charged + (o->body != NULL ? o->body->charged : 0);
 }
 
-/* What a priority is divided by: bytes for the fewest misses, their root for the fewest bytes. */
-static double cost(const struct evict *e, uint64_t bytes)
+/* What a priority is divided by: the parts of all limits together that the object takes, so that the
+ * limit that is short decides what is dear. Their root gives the fewest missed bytes. */
+static double cost(const struct vv_cache *c, uint64_t bytes, uint64_t body_n)
 {
-    return e->mode == VV_CACHE_GDSF_BYTES ? sqrt((double)bytes) : (double)bytes;
+    const struct vv_cache_conf *conf = &c->conf;
+    double part = (double)bytes / (double)conf->budget_bytes;
+    if (conf->body_bytes_max > 0) {
+        part += (double)body_n / (double)conf->body_bytes_max;
+    }
+    if (conf->entries_max > 0) {
+        part += 1.0 / (double)conf->entries_max;
+    }
+    return c->evict.mode == VV_CACHE_GDSF_BYTES ? sqrt(part) : part;
+}
+
+static double worth(const struct vv_cache *c, const struct vv_cache_object *o)
+{
+    return (double)(o->seen + 1) / cost(c, weight(o), o->body_n);
 }
 
 static bool is_gdsf(const struct vv_cache *c)
@@ -197,10 +216,11 @@ static bool is_gdsf(const struct vv_cache *c)
     return c->evict.mode == VV_CACHE_GDSF || c->evict.mode == VV_CACHE_GDSF_BYTES;
 }
 
-static void heap_push(struct evict *e, struct vv_cache_object *o)
+static void heap_push(struct vv_cache *c, struct vv_cache_object *o)
 {
+    struct evict *e = &c->evict;
     o->place = PLACE_HEAP;
-    o->order.heap.priority = e->floor + (double)(o->seen + 1) / cost(e, weight(o));
+    o->order.heap.priority = e->floor + worth(c, o);
     heap_up(e, e->heap_n++, o);
 }
 
@@ -250,13 +270,13 @@ static uint8_t take_hits(struct vv_cache_object *o)
 
 /* --- the choice --- */
 
-static void queues_to_heap(struct evict *e, struct vv_list *queue)
+static void queues_to_heap(struct vv_cache *c, struct vv_list *queue)
 {
     while (!vv_list_empty(queue)) {
         struct vv_cache_object *o = queue_first(queue);
-        queue_take(e, o);
+        queue_take(&c->evict, o);
         o->seen = (uint8_t)(o->seen + take_hits(o));
-        heap_push(e, o);
+        heap_push(c, o);
     }
 }
 
@@ -272,11 +292,12 @@ static void heap_to_queue(struct evict *e)
 }
 
 /* The cost of an object has changed, and with it all priorities. */
-static void weigh_again(struct evict *e)
+static void weigh_again(struct vv_cache *c)
 {
+    struct evict *e = &c->evict;
     for (size_t i = 0; i < e->heap_n; i++) {
         struct vv_cache_object *o = e->heap[i];
-        o->order.heap.priority = e->floor + (double)(o->seen + 1) / cost(e, weight(o));
+        o->order.heap.priority = e->floor + worth(c, o);
     }
     for (size_t i = e->heap_n / 2; i-- > 0;) {
         heap_down(e, i, e->heap[i]);
@@ -300,31 +321,16 @@ static bool set_mode(struct vv_cache *c, enum vv_cache_policy mode)
     e->mode = mode;
     if (heap) {
         e->floor = 0;
-        weigh_again(e);
-        queues_to_heap(e, &e->small);
-        queues_to_heap(e, &e->main);
+        weigh_again(c);
+        queues_to_heap(c, &e->small);
+        queues_to_heap(c, &e->main);
     }
     return true;
 }
 
-static void decide(struct vv_cache *c)
-{
-    struct evict *e = &c->evict;
-    const double n = (double)(e->log_n > 0 ? e->log_n : 1);
-    const double mean = e->log_sum / n;
-    const double variance = e->log_square_sum / n - mean * mean;
-    e->mode = VV_CACHE_S3FIFO;
-    if (variance >= SPREAD_MIN * SPREAD_MIN) {
-        (void)set_mode(c, VV_CACHE_GDSF);
-    }
-}
-
 enum vv_err vv_cache_evict_policy(struct vv_cache *c, enum vv_cache_policy policy)
 {
-    if (policy == VV_CACHE_AUTO && c->evict.mode != VV_CACHE_AUTO) {
-        return VV_OK; /* it stays with what was decided */
-    }
-    return set_mode(c, policy) ? VV_OK : VV_ENOMEM;
+    return set_mode(c, decided(policy)) ? VV_OK : VV_ENOMEM;
 }
 
 enum vv_err vv_cache_evict_room(struct vv_cache *c)
@@ -342,14 +348,8 @@ void vv_cache_evict_add(struct vv_cache *c, struct vv_cache_object *o,
             const uint32_t asked = vv_cache_sketch_count(&e->sketch, o->hash);
             o->seen = (uint8_t)(asked > 0 ? asked - 1 : 0);
         }
-        heap_push(e, o);
+        heap_push(c, o);
         return;
-    }
-    if (e->mode == VV_CACHE_AUTO) {
-        const double l = log2((double)weight(o));
-        e->log_sum += l;
-        e->log_square_sum += l * l;
-        e->log_n++;
     }
     const bool back = ghost_take(e, o->hash) || (old != NULL && old->place == PLACE_MAIN);
     queue_push(e, o, back ? PLACE_MAIN : PLACE_SMALL);
@@ -416,7 +416,7 @@ static struct vv_cache_object *gdsf_victim(struct vv_cache *c, uint64_t now_ns)
             vv_cache_sketch_add(&e->sketch, o->hash);
         }
         heap_take(e, o);
-        heap_push(e, o);
+        heap_push(c, o);
     }
     return NULL;
 }
@@ -439,13 +439,22 @@ static void evict(struct vv_cache *c, struct vv_cache_object *o, uint64_t now_ns
     vv_cache_unlink(c, o);
 }
 
+/* The budget without what is kept for held bytes, and without holes in memory beyond a few. */
+static uint64_t limit_of(const struct vv_cache *c)
+{
+    const uint64_t budget = vv_cache_budget(c), holes = vv_pool_holes(&c->pool);
+    const uint64_t fine = budget / HOLES_SHARE + 4 * c->pool.heap[0].region_bytes;
+    const uint64_t lost = holes > fine ? vv_min_u64(holes - fine, budget / 2) : 0;
+    return budget - budget / 64 - lost;
+}
+
 /* Does it fit once `freed` more is gone? */
 static bool fits(struct vv_cache *c, const struct want *w, const struct want *freed)
 {
     const uint64_t used = atomic_load_explicit(&c->used, memory_order_relaxed);
     const uint64_t held = atomic_load_explicit(&c->held, memory_order_relaxed);
     const uint64_t live = used > held ? used - held : 0;
-    const uint64_t limit = vv_cache_budget(c) - vv_cache_budget(c) / 64;
+    const uint64_t limit = limit_of(c);
     if (live + w->need > limit + freed->need) {
         return false;
     }
@@ -465,8 +474,8 @@ static enum vv_err gdsf_admit(struct vv_cache *c, uint64_t hash, const struct wa
     struct evict *e = &c->evict;
     struct vv_cache_object *out[VICTIMS_MAX];
     struct want freed = {0, 0, 0, 0};
-    const double mine =
-        e->floor + (double)vv_cache_sketch_count(&e->sketch, hash) / cost(e, w->need);
+    const uint32_t asked = vv_cache_sketch_count(&e->sketch, hash);
+    const double mine = e->floor + asked / cost(c, w->need, w->body_n);
     bool refused = false;
     size_t n = 0;
     while (!refused && n < VICTIMS_MAX && !fits(c, w, &freed)) {
@@ -505,9 +514,6 @@ enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash, const struct w
     if (fits(c, &whole, &none)) {
         return VV_OK;
     }
-    if (c->evict.mode == VV_CACHE_AUTO) {
-        decide(c);
-    }
     while (is_gdsf(c) && w->objects > 0 && c->entries > 0 && !fits(c, &whole, &none)) {
         const enum vv_err err = gdsf_admit(c, hash, &whole, now_ns);
         if (err != VV_OK) {
@@ -524,16 +530,17 @@ enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash, const struct w
     return VV_OK;
 }
 
-void vv_cache_evict_fit(struct vv_cache *c, uint64_t now_ns)
+bool vv_cache_evict_fit(struct vv_cache *c, size_t victims_max, uint64_t now_ns)
 {
     const struct want none = {0, 0, 0, 0};
     while (!fits(c, &none, &none)) {
-        struct vv_cache_object *o = victim(c, now_ns);
+        struct vv_cache_object *o = victims_max-- > 0 ? victim(c, now_ns) : NULL;
         if (o == NULL) {
-            return;
+            return c->entries == 0;
         }
         evict(c, o, now_ns);
     }
+    return true;
 }
 
 bool vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, size_t victims_max, uint64_t now_ns)

@@ -131,7 +131,7 @@ void vv_cache_index_shrink(struct vv_cache *c)
     for (size_t i = 0; i < SEGMENTS; i++) {
         struct segment *s = &c->segments[i];
         const struct table *t = atomic_load_explicit(&s->table, memory_order_relaxed);
-        if (t->mask >= s->live * 16 + FIRST_SLOTS && rebuild(c, s) != VV_OK) {
+        if (t->mask >= s->live * 8 + FIRST_SLOTS && rebuild(c, s) != VV_OK) {
             return; /* it stays large for now */
         }
     }

@@ -2,29 +2,23 @@
  * touches few cache lines; a large body is a chain of 64 KiB chunks, so that nothing ever needs a
  * large contiguous piece and a copy under new headers (after a 304) shares it. */
 #include "cache/store_int.h"
-#include <malloc.h>
 #include <stdlib.h>
-
-#define MALLOC_HEAD 8      /* glibc keeps the size in front of each block */
-#define MALLOC_MMAP 131072 /* from here on whole pages may be mapped */
-#define PAGE 4096
 
 uint64_t vv_cache_mem_need(size_t bytes)
 {
-    const uint64_t rounded = ((uint64_t)bytes + MALLOC_HEAD + 15) / 16 * 16 + 16;
-    return bytes >= MALLOC_MMAP / 2 ? rounded + PAGE : rounded;
+    return vv_pool_need(bytes);
 }
 
 uint64_t vv_cache_usable(void *p)
 {
-    return malloc_usable_size(p) + MALLOC_HEAD;
+    return vv_pool_bytes(p);
 }
 
 void *vv_cache_mem(struct vv_cache *c, size_t bytes, uint64_t *ret_charged)
 {
-    void *p = malloc(bytes);
+    void *p = vv_pool_take(&c->pool, bytes);
     if (p != NULL) {
-        *ret_charged = vv_cache_usable(p);
+        *ret_charged = vv_pool_bytes(p);
         atomic_fetch_add_explicit(&c->used, *ret_charged, memory_order_relaxed);
     }
     return p;
@@ -32,7 +26,7 @@ void *vv_cache_mem(struct vv_cache *c, size_t bytes, uint64_t *ret_charged)
 
 void vv_cache_mem_free(struct vv_cache *c, void *p, uint64_t charged)
 {
-    free(p);
+    vv_pool_give(&c->pool, p);
     atomic_fetch_sub_explicit(&c->used, charged, memory_order_relaxed);
 }
 
@@ -99,7 +93,7 @@ void vv_cache_body_unref(struct vv_cache_body *b)
     struct vv_cache_chunk *k = b->first;
     while (k != NULL) {
         struct vv_cache_chunk *next = k->next;
-        free(k);
+        vv_pool_give(&c->pool, k);
         k = next;
     }
     vv_cache_mem_free(c, b, charged);

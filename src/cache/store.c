@@ -63,6 +63,7 @@ enum vv_err vv_cache_new(const struct vv_cache_conf *conf, struct vv_epoch *epoc
     memset(c, 0, sizeof(*c));
     c->conf = *conf;
     c->epoch = epoch;
+    vv_pool_init(&c->pool, conf->budget_bytes);
     VV_ASSERT(pthread_mutex_init(&c->lock, NULL) == 0);
     const enum vv_err err = fill_in(c);
     if (err != VV_OK) {
@@ -93,6 +94,7 @@ static void cache_retired(struct vv_epoch_item *item)
     vv_cache_index_fini(c);
     vv_cache_evict_fini(c);
     vv_cache_purge_fini(c);
+    vv_pool_fini(&c->pool);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -318,9 +320,13 @@ static bool resize_step(struct vv_cache *c, const struct vv_cache_conf *to, uint
     c->conf.body_bytes_max =
         step_down(c->conf.body_bytes_max, c->bodies, to->body_bytes_max, STEP_BYTES);
     atomic_store_explicit(&c->budget, c->conf.budget_bytes, memory_order_relaxed);
-    vv_cache_evict_fit(c, now_ns);
-    vv_cache_evict_shrink(c);
-    vv_cache_index_shrink(c);
+    vv_pool_resize(&c->pool, c->conf.budget_bytes);
+    bool fit = false;
+    while (!fit) { /* what the evicted leave behind in tables is room, too */
+        fit = vv_cache_evict_fit(c, STEP_OBJECTS / 16, now_ns);
+        vv_cache_evict_shrink(c);
+        vv_cache_index_shrink(c);
+    }
     return c->conf.budget_bytes == to->budget_bytes && c->conf.entries_max == to->entries_max &&
            c->conf.body_bytes_max == to->body_bytes_max;
 }
@@ -436,5 +442,6 @@ void vv_cache_check(struct vv_cache *c)
         VV_ASSERT(e->heap[(i - 1) / 2]->order.heap.priority <= e->heap[i]->order.heap.priority);
     }
     each_linked(c, check_linked);
+    vv_pool_check(&c->pool);
     pthread_mutex_unlock(&c->lock);
 }

@@ -8,6 +8,7 @@
 #ifndef VV_CACHE_STORE_INT_H
 #define VV_CACHE_STORE_INT_H
 #include "base/rng.h"
+#include "cache/pool.h"
 #include "cache/store.h"
 
 #define SEGMENTS 16
@@ -50,14 +51,12 @@ struct want { /* what has to fit */
 enum place { PLACE_NONE, PLACE_SMALL, PLACE_MAIN, PLACE_HEAP };
 
 struct evict {
-    enum vv_cache_policy mode; /* AUTO: not decided, everything is in the small queue */
+    enum vv_cache_policy mode; /* the one in force, not AUTO */
     struct vv_list small, main;
     uint64_t small_n, main_n, small_bytes, main_bytes;
     struct vv_cache_object **heap;
     size_t heap_n, heap_room;
     double floor; /* GDSF's L: priority of the last victim */
-    double log_sum, log_square_sum;
-    uint64_t log_n; /* spread of sizes, until the mode is decided */
     struct ghost ghost;
     struct sketch sketch;
 };
@@ -96,6 +95,7 @@ struct vv_cache {
     struct vv_cache_conf conf;
     struct vv_epoch_item retired;
     struct vv_epoch *epoch;
+    struct vv_pool pool;
     struct segment segments[SEGMENTS];
     VV_ALIGNED(VV_CACHE_LINE) _Atomic uint64_t serial;
     _Atomic uint64_t all_hard, all_soft;
@@ -179,7 +179,8 @@ VV_MUST_CHECK enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash,
                                              const struct want *w, uint64_t now_ns);
 /* Evicts until at most `bytes` are used or nothing is left; false: victims_max came first. */
 bool vv_cache_evict_down(struct vv_cache *c, uint64_t bytes, size_t victims_max, uint64_t now_ns);
-void vv_cache_evict_fit(struct vv_cache *c, uint64_t now_ns); /* evicts until the limits hold */
+/* Evicts until the limits hold or nothing is left; false: victims_max came first. */
+bool vv_cache_evict_fit(struct vv_cache *c, size_t victims_max, uint64_t now_ns);
 void vv_cache_evict_shrink(struct vv_cache *c);
 /* VV_ENOMEM: the policy stays as it was. */
 VV_MUST_CHECK enum vv_err vv_cache_evict_policy(struct vv_cache *c, enum vv_cache_policy policy);
