@@ -2,7 +2,6 @@
  * error is looked at once. */
 #include "cache/key.h"
 #include "wire/uri.h"
-#include <stdio.h>
 
 struct out {
     char *p;
@@ -50,7 +49,12 @@ static bool put_authority(struct out *o, struct vv_str scheme, struct vv_str aut
     put(o, v6 ? VV_STR("]") : (struct vv_str){"", 0});
     const uint16_t usual = vv_str_eq_nocase(scheme, VV_STR("https")) ? 443 : 80;
     if (port != 0 && port != usual) {
-        put(o, (struct vv_str){text, (size_t)snprintf(text, sizeof text, ":%u", port)});
+        size_t at = sizeof text; /* on the way of every hit: no printf */
+        for (unsigned left = port; left > 0; left /= 10) {
+            text[--at] = (char)('0' + left % 10);
+        }
+        text[--at] = ':';
+        put(o, (struct vv_str){text + at, sizeof text - at});
     }
     return true;
 }
@@ -118,6 +122,10 @@ static void put_query(struct out *o, struct vv_str query, const struct vv_key_ru
     bool first = true;
     if (query.p == NULL || rules->ignore_query ||
         (rules->sort_query && put_sorted(o, query, rules))) {
+        return;
+    }
+    if (rules->drop_count == 0) {
+        put_parameter(o, query, &first);
         return;
     }
     while (query.p != NULL) {
