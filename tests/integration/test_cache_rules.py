@@ -410,3 +410,147 @@ def test_hits_are_pipelined_and_keep_the_connection(gateway, origin):
     assert [a.status for a in answers] == [200, 206, 304, 200, 200]
     assert [a.body for a in answers] == [b"0123456789", b"12", b"", b"", b"0123456789"]
     assert len(server.requests) == 1
+
+
+def at_once(requests):
+    """Runs callables side by side and returns what they gave, in order."""
+    with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
+        return [f.result() for f in [pool.submit(r) for r in requests]]
+
+
+def test_a_shared_fetch_never_mixes_variants(gateway, origin):
+    """RFC 9111 section 4.1: who waits for a fetch gets its answer only when Vary allows it."""
+    fields = {"Cache-Control": "max-age=100", "Vary": "Foo"}
+
+    def answer(req):
+        time.sleep(0.3)
+        return harness.ok(req.get("Foo").encode(), headers=fields)
+
+    server = origin(answer=answer)
+    gw = proxied(gateway, server)
+    names = [str(n % 4) for n in range(12)]
+    asks = [lambda n=n: gw.ask("/v", headers={"Foo": n}).body.decode() for n in names]
+    assert at_once(asks) == names
+    for n in names[:4]:
+        assert gw.ask("/v", headers={"Foo": n}).body.decode() == n
+    before = len(server.requests)
+    assert at_once(asks) == names
+    assert len(server.requests) == before, "every variant is stored by now"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_who_waits_gets_what_he_asked_for(gateway, origin, framing):
+    """RFC 9111 section 4: a part, a condition and HEAD behind a fetch whose body is still on its way."""
+    body = b"0123456789" * 1000
+    gate = {"head": False, "open": False}
+
+    def handler(conn):
+        while True:
+            req = conn.read_request()
+            fields = 'HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nETag: "a"\r\n'
+            if req.method == "HEAD":
+                conn.send(f"{fields}Content-Length: {len(body)}\r\n\r\n".encode())
+                continue
+            if framing == "length":
+                conn.send(f"{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body[:100])
+                rest = body[100:]
+            else:
+                conn.send(f"{fields}Transfer-Encoding: chunked\r\n\r\n".encode() + b"64\r\n" + body[:100] + b"\r\n")
+                rest = harness.chunks(body[100:])
+            gate["head"] = True
+            wait_for("the gate", lambda: gate["open"])
+            conn.send(rest)
+
+    server = origin(handler)
+    gw = proxied(gateway, server)
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        first = pool.submit(gw.ask, "/w")
+        wait_for("the head", lambda: gate["head"])
+        whole = pool.submit(gw.ask, "/w")
+        part = pool.submit(gw.ask, "/w", headers={"Range": "bytes=5000-5003"})
+        same = pool.submit(gw.ask, "/w", headers={"If-None-Match": '"a"'})
+        head = pool.submit(gw.ask, "/w", "HEAD")
+        assert same.result(harness.PATIENCE).status == 304  # the head is enough to know
+        assert head.result(harness.PATIENCE).status == 200
+        time.sleep(0.1)
+        gate["open"] = True
+        assert first.result(harness.PATIENCE).body == whole.result(harness.PATIENCE).body == body
+        answer = part.result(harness.PATIENCE)
+    assert (answer.status, answer.body) in ((206, b"0123"), (200, body))
+    assert gw.ask("/w", headers={"Range": "bytes=-2"}).body == b"89"
+    assert len([r for r in server.requests if r.method == "GET"]) == 1
+
+
+def test_a_change_during_a_fetch_is_not_forgotten(gateway, origin):
+    """RFC 9111 section 4.4: an answer asked for before a change may be old; it is not kept after it."""
+    gate = {"in": False, "open": False}
+
+    def answer(req):
+        if req.method == "PUT":
+            return harness.ok(b"", "204 No Content", length=False)
+        if not gate["in"]:
+            gate["in"] = True
+            wait_for("the gate", lambda: gate["open"])
+            return harness.ok(b"old", headers={"Cache-Control": "max-age=100"})
+        return harness.ok(b"new", headers={"Cache-Control": "max-age=100"})
+
+    server = origin(answer=answer)
+    gw = proxied(gateway, server)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(gw.ask, "/c")
+        wait_for("the first fetch", lambda: gate["in"])
+        assert gw.ask("/c", "PUT", body=b"x").status == 204
+        gate["open"] = True
+        assert first.result(harness.PATIENCE).body == b"old"
+    assert gw.ask("/c").body == b"new"
+    assert gw.ask("/c").body == b"new"
+
+
+def test_all_who_wait_see_that_an_answer_was_cut(gateway, origin):
+    """RFC 9111 section 3.3, RFC 9112 section 8: a cut body looks whole to nobody, and is not kept."""
+    gate = {"head": 0, "open": False}
+
+    def handler(conn):
+        conn.read_request()
+        gate["head"] += 1
+        if gate["open"]:
+            conn.send(harness.ok(b"whole", headers={"Cache-Control": "max-age=100"}))
+            return
+        conn.send(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 1000\r\n\r\n" + b"x" * 500)
+        wait_for("the gate", lambda: gate["open"])
+
+    def ask():
+        try:
+            return gw.ask("/x").body
+        except harness.Closed:
+            return "cut"
+
+    server = origin(handler)
+    gw = proxied(gateway, server)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask)]
+        wait_for("the first fetch", lambda: gate["head"])
+        asked += [pool.submit(ask) for _ in range(3)]
+        time.sleep(0.2)
+        gate["open"] = True
+        results = [a.result(harness.PATIENCE) for a in asked]
+    assert results == ["cut"] * 4
+    assert gw.ask("/x").body == b"whole"
+
+
+def test_an_answer_too_large_to_keep_reaches_all(gateway, origin):
+    """RFC 9111 section 3: a cache keeps what it can; nobody gets less for it."""
+    body = os.urandom(6 * harness.MIB)  # an object may take a quarter of 16 MB
+    fields = {"Cache-Control": "max-age=100"}
+
+    def answer(req):
+        if "chunked" in req.target:
+            head = harness.ok(b"", headers={**fields, "Transfer-Encoding": "chunked"}, length=False)
+            return head + harness.chunks(*(body[i : i + 65536] for i in range(0, len(body), 65536)))
+        return harness.ok(body, headers=fields)
+
+    gw = proxied(gateway, origin(answer=answer))
+    for target in ("/length", "/chunked"):
+        answers = at_once([lambda: gw.ask(target)] * 4)
+        assert [a.body == body for a in answers] == [True] * 4
+        assert cache_status(gw.ask(target)).get("fwd") is not None
