@@ -1,4 +1,4 @@
-/* src/admin/api_cache.c - caches: what they hold, and taking things out of them or putting them in. */
+/* src/admin/api_cache.c - caches: what they hold, taking things out of them, putting them in. */
 #include "admin/admin_int.h"
 #include "base/units.h"
 #include "gateway/caches.h"

@@ -1,4 +1,4 @@
-/* src/app/verb_cache.c - `vivace cache`: what the caches hold, and taking things out or putting them in. */
+/* src/app/verb_cache.c - `vivace cache`: what the caches hold, taking out and putting in. */
 #include "app/table.h"
 #include "app/target.h"
 #include "base/units.h"
@@ -163,8 +163,8 @@ static void print_variant(const char *cache, const json_t *o)
     }
 }
 
-/* Asks about each cache, or the one of --cache; what comes back is merged under `member`, each object
- * with the name of its cache. `query` begins with '/'. */
+/* Asks about each cache, or the one of --cache; what comes back is merged under `member`, each
+ * object with the name of its cache. `query` begins with '/'. */
 static int ask_each(const struct cli_args *args, const char *file, const char *query,
                     const char *member, json_t **ret)
 {

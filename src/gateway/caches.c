@@ -20,6 +20,7 @@ struct vv_caches {
     struct vv_epoch *epoch;
     struct vv_list list;
     uint64_t high_bytes, trimmed_ns; /* most in use since memory was last given back, and when */
+    uint64_t last_bytes;             /* in use at the last tick */
 };
 
 static const char *const results[] = {"hit",     "stale", "updating", "revalidated",
@@ -294,11 +295,16 @@ void vv_caches_settle(struct vv_caches *cs, bool kept, struct vv_cache_clock clo
 
 /* ---- each tick ---- */
 
+/* Much is free that was in use before, and the sweeper has come to its end: then it is worth one
+ * walk over the heap. What is freed and taken again meanwhile needs none. */
 static void give_back(struct vv_caches *cs, uint64_t bytes, uint64_t budget, uint64_t now_ns)
 {
+    const bool falls = bytes < cs->last_bytes;
+    cs->last_bytes = bytes;
     cs->high_bytes = vv_max_u64(cs->high_bytes, bytes);
-    if (now_ns - cs->trimmed_ns < TRIM_EVERY_NS || cs->high_bytes - bytes < budget / TRIM_SHARE ||
-        cs->high_bytes == bytes) {
+    const uint64_t freed = cs->high_bytes - bytes;
+    if (falls || freed == 0 || freed < budget / TRIM_SHARE ||
+        now_ns - cs->trimmed_ns < TRIM_EVERY_NS) {
         return;
     }
     vv_memory_trim();

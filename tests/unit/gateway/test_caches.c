@@ -1,5 +1,6 @@
 /* tests/unit/gateway/test_caches.c - named caches: taken, resized, purged, trimmed, kept in a file. */
 #include "gateway/caches.h"
+#include "gateway/worker.h"
 #include "vv_test.h"
 #include <jansson.h>
 #include <stdio.h>
@@ -273,5 +274,34 @@ VV_TEST(numbers_are_told_as_json_and_as_metrics)
     vv_sb_fini(&out);
     vv_metrics_shard_return(metrics, shard);
     vv_named_cache_unref(a);
+    stop();
+}
+
+static size_t freed;
+
+static void on_freed(struct vv_epoch_item *item)
+{
+    (void)item;
+    freed++;
+}
+
+VV_TEST(a_worker_holds_memory_back_for_a_turn_and_not_for_longer)
+{
+    struct vv_worker *w = NULL;
+    struct vv_epoch_item item;
+    start();
+    struct vv_epoch *e = vv_caches_epoch(caches);
+    const struct vv_worker_options o = {.metrics = metrics, .epoch = e};
+    VV_CHECK_INT(vv_worker_new(NULL, &o, &w), VV_OK);
+    freed = 0;
+    vv_epoch_retire(e, &item, on_freed);
+    VV_CHECK_INT(vv_epoch_reclaim(e), 0); /* the worker may still look at it */
+    vv_loop_turn(w->loop, 0);
+    VV_CHECK_INT(vv_epoch_reclaim(e), 1);
+    vv_epoch_retire(e, &item, on_freed);
+    VV_CHECK_INT(vv_epoch_reclaim(e), 0);
+    vv_worker_free(w); /* leaves */
+    VV_CHECK_INT(vv_epoch_reclaim(e), 1);
+    VV_CHECK_INT(freed, 2);
     stop();
 }
