@@ -1,7 +1,7 @@
 /* src/gateway/actions/files.c - the `files` action: a folder as a site.
  *
- * What a path stands for says files_cache.c; here it is sent: conditions first, then ranges, then bytes.
- * A small file is copied behind its head, so that both leave in one write and the answers to
+ * What a path stands for says files_cache.c; here it is sent: conditions first, then ranges, then
+ * bytes. A small file is copied behind its head, so that both leave in one write and the answers to
  * pipelined requests collect; a larger one goes by sendfile. Opening and reading may wait for the
  * disk, and the worker waits with it: names and pages that are asked for are nearly always in the
  * kernel's cache, and handing every open to another thread would cost each request two wake-ups. */
@@ -50,7 +50,7 @@ static void set_validators(struct files *s, int64_t now_s)
 {
     const struct vv_files_copy *copy = s->copy;
     s->validators.etag = (struct vv_str){copy->etag, copy->etag_bytes};
-    /* Never later than the answer itself (RFC 9110 section 8.8.2.1), and not before there were dates. */
+    /* Never later than the answer itself (RFC 9110 section 8.8.2.1), nor before there were dates. */
     const int64_t modified_s = copy->modified_s < now_s ? copy->modified_s : now_s;
     s->validators.modified_s = modified_s > 0 ? modified_s : 0;
     vv_http_date_format(s->validators.modified_s, s->modified);

@@ -1,10 +1,10 @@
-/* src/gateway/actions/files_cache.c - descriptors are kept, and asked (fstat) instead of names: a file
- * that is written to, replaced or removed changes the dates or the link count of what we hold, so one
- * cheap call tells nearly every change at once. Only what a descriptor cannot know, a name that
- * came to be or a folder that moved, waits for the name to be opened anew.
+/* src/gateway/actions/files_cache.c - descriptors are kept, and asked (fstat) instead of names: a
+ * file that is written to, replaced or removed changes the dates or the link count of what we hold,
+ * so one cheap call tells nearly every change at once. Only what a descriptor cannot know, a name
+ * that came to be or a folder that moved, waits for the name to be opened anew.
  *
- * Every name is opened first and judged by what was opened: asking first and opening later would be two
- * answers about two moments. */
+ * Every name is opened first and judged by what was opened: asking first and opening later would be
+ * two answers about two moments. */
 #include "gateway/actions/files_cache.h"
 #include "gateway/actions/files_open.h"
 #include "gateway/actions/files_parts.h"

@@ -1,4 +1,4 @@
-/* src/gateway/actions/files_cache.h - the files a worker has open: a hot file costs no open and close.
+/* src/gateway/actions/files_cache.h - the files a worker has open: a hot one costs no open.
  *
  * Model:     an entry is what one path of one route stands for: a file, a folder that lacks its
  *            slash, or nothing. A file has a copy for each content coding: the file itself, its
@@ -112,7 +112,7 @@ bool vv_files_unchanged(const struct vv_files_entry *e);
 /* Could it have been written to since then without its dates showing it? Kernels write dates with the
  * precision of their tick; what is that fresh is not kept in memory. */
 bool vv_files_fresh(const struct vv_files_entry *e, uint64_t wall_ns);
-/* Room for contents in memory; false: that is more than there may be. vv_files_forget() gives it back. */
+/* Room for contents in memory; false: more than there may be. vv_files_forget() gives it back. */
 VV_MUST_CHECK bool vv_files_remember(struct vv_files_cache *c, uint64_t bytes);
 void vv_files_forget(struct vv_files_cache *c, uint64_t bytes);
 /* Writes "first-second-third-coding" in quotes: a strong entity tag. */

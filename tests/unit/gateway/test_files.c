@@ -1,4 +1,4 @@
-/* tests/unit/gateway/test_files.c - which file a path finds, and that none outside the root is found. */
+/* tests/unit/gateway/test_files.c - the name a path means, and no way out of the root. */
 #include "gateway/actions/files_find.h"
 #include "gateway/actions/files_open.h"
 #include "gateway/actions/files_parts.h"

@@ -1,5 +1,5 @@
-/* tests/unit/gateway/test_files_cache.c - what a path stands for, how soon a change of it shows, what is kept and
- * what goes. Time is passed in; dates of files are set, never waited for. */
+/* tests/unit/gateway/test_files_cache.c - what a path stands for, how soon a change shows, what
+ * is kept and what goes. Time is passed in; dates of files are set, never waited for. */
 #include "gateway/actions/files_ahead.h"
 #include "gateway/actions/files_cache.h"
 #include "vv_test.h"
