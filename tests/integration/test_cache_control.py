@@ -109,6 +109,22 @@ def test_a_url_is_purged_under_the_key_of_a_template(site):
     assert state(gw, "/a") == "MISS"
 
 
+def test_a_url_is_purged_with_every_body_and_every_identity(site):
+    gw, server = site(methods=["GET", "POST"], authorized=True)
+
+    def post(body):
+        return state(gw, "/p", method="POST", body=body)
+
+    def get(user):
+        return state(gw, "/p", headers={"Authorization": user})
+
+    assert [post(b"one"), post(b"two"), get("a"), get("b")] == ["MISS"] * 4
+    wait_for("all are kept", lambda: stats(gw)["entries"] == 4)
+    assert [post(b"one"), post(b"two"), get("a"), get("b")] == ["HIT"] * 4
+    purge(gw, url=url(gw, "/p"))
+    assert [post(b"one"), post(b"two"), get("a"), get("b")] == ["MISS"] * 4
+
+
 def test_a_softly_purged_answer_is_renewed_at_its_next_use(site):
     gw, server = site()
     fetch(gw, "/a")
