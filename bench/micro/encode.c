@@ -116,15 +116,20 @@ static const struct coder {
     {"zlib 6", code_zlib, 0, 6},
     {"libdeflate 1", code_libdeflate, 0, 1},
     {"libdeflate 6", code_libdeflate, 0, 6},
+    {"libdeflate 8", code_libdeflate, 0, 8},
+    {"libdeflate 9", code_libdeflate, 0, 9},
+    {"libdeflate 12", code_libdeflate, 0, 12},
 
     {"brotli 2", code_ours, VV_ENCODING_BR, 2},
     {"brotli 3", code_ours, VV_ENCODING_BR, 3},
     {"brotli 4", code_ours, VV_ENCODING_BR, 4},
     {"brotli 5", code_ours, VV_ENCODING_BR, 5},
+    {"brotli 6", code_ours, VV_ENCODING_BR, 6},
     {"brotli 8", code_ours, VV_ENCODING_BR, 8},
     {"zstd 1", code_ours, VV_ENCODING_ZSTD, 1},
     {"zstd 3", code_ours, VV_ENCODING_ZSTD, 3},
     {"zstd 6", code_ours, VV_ENCODING_ZSTD, 6},
+    {"zstd 9", code_ours, VV_ENCODING_ZSTD, 9},
     {"zstd 12", code_ours, VV_ENCODING_ZSTD, 12},
 };
 

@@ -4,9 +4,9 @@
 #include "wire/encoder.h"
 #include <libdeflate.h>
 
-#define LEVEL_GZIP 9
+#define LEVEL_GZIP 6
 #define LEVEL_BR 6
-#define LEVEL_ZSTD 9
+#define LEVEL_ZSTD 12
 #define BYTES_MAX (8 * VV_MIB) /* of one stream's working memory */
 
 static enum vv_err whole_gzip(struct vv_str in, char *out, size_t cap, size_t *ret_n)
