@@ -3,6 +3,7 @@
 #include "cache/validate.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
+#include "gateway/variants.h"
 
 #define VALIDATE_S 3600       /* an object that can be validated is kept so long when stale */
 #define PASS_NS (10 * VV_SEC) /* an answer that was not kept: nobody waits for the next */
@@ -21,6 +22,7 @@ struct vv_kept { /* in the arena of the fetch's exchange */
 static void give_up(struct vv_recall *r, enum vv_err why)
 {
     r->finished = true;
+    r->status.stored = false;
     vv_cache_fill_fail(r->fill, why);
 }
 
@@ -325,7 +327,7 @@ static enum vv_fetch_verdict store(struct vv_exchange *x, const struct vv_h1_hea
     what.meta.id = vv_rng_u64(&x->w->rng);
     what.meta.fetch_us =
         (uint32_t)vv_min_u64((uint64_t)(vv_recall_now_ms(x) - r->request_ms) * 1000, UINT32_MAX);
-    what.meta.compressible = false;
+    what.meta.compressible = vv_variant_possible(x->route->compress, h, what.meta.length);
     if (announce(x, h, cc, &what) != VV_OK) {
         return pass(x, h, "size");
     }
@@ -432,14 +434,14 @@ bool vv_fetch_failed(struct vv_exchange *x)
 /* ---- requests of our own ---- */
 
 static enum vv_err run_detached(struct vv_listener *l, struct vv_session *like, struct vv_str text,
-                                bool refresh)
+                                enum vv_fetch_why why)
 {
     struct vv_session *s = vv_session_detached(l, like);
     if (s == NULL) {
         return VV_ENOMEM;
     }
     struct vv_worker *w = l->worker;
-    s->refresh = refresh;
+    s->why = (uint8_t)(1 + why);
     s->in = vv_buf_get(&w->bufs, text.n);
     struct vv_exchange *x = s->in != NULL ? vv_exchange_new(w, s) : NULL;
     if (x == NULL) {
@@ -470,7 +472,7 @@ enum vv_err vv_fetch_begin(struct vv_worker *w, struct vv_str head, enum vv_fetc
         return VV_ENOENT;
     }
     struct vv_listener *l = VV_LIST_ENTRY(w->listeners.next, struct vv_listener, node);
-    return run_detached(l, NULL, head, why != VV_FETCH_WARM);
+    return run_detached(l, NULL, head, why);
 }
 
 enum vv_err vv_fetch_behind(struct vv_exchange *x, enum vv_fetch_why why)
@@ -491,6 +493,5 @@ enum vv_err vv_fetch_behind(struct vv_exchange *x, enum vv_fetch_why why)
         memcpy(text + head.n - skip, x->body_kept.p, x->body_kept.n);
     }
     return run_detached(x->session->listener, x->session,
-                        (struct vv_str){text, head.n - skip + x->body_kept.n},
-                        why != VV_FETCH_WARM);
+                        (struct vv_str){text, head.n - skip + x->body_kept.n}, why);
 }

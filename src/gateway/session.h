@@ -53,7 +53,7 @@ struct vv_session {
     bool trusted;     /* the peer is a trusted proxy */
     bool close_after; /* no further request on this connection */
     bool detached;    /* no client: a fetch for the cache; output is dropped, nothing is recorded */
-    bool refresh;     /* detached: what is stored is asked for again although it may be fresh */
+    uint8_t why;      /* detached: 1 + enum vv_fetch_why; 0: the rest of a client's fetch */
     uint8_t client_ip_bytes;
     char client_ip[47];
     size_t scan;      /* of the head that is being received */

@@ -7,6 +7,8 @@
 #include "gateway/fetch.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
+#include "gateway/shape.h"
+#include "gateway/variants.h"
 #include "wire/conditional.h"
 #include "wire/date.h"
 #include "wire/range.h"
@@ -322,7 +324,10 @@ static bool send_head(struct vv_exchange *x, const struct vv_stored_meta *meta, 
     r->at = 0;
     r->end = length;
     r->whole = true;
-    if (!meta->compressible && plain_route(x) && plain_request(x)) {
+    /* A variant is as it shall be sent; any other object that may be encoded goes the long way. */
+    const bool as_is =
+        !meta->compressible || meta->encoding != VV_ENCODING_IDENTITY || !vv_shape_asked(x);
+    if (as_is && plain_route(x) && plain_request(x)) {
         return vv_answer_head_stored(x, meta->facts.status, block, length);
     }
     struct vv_h1_head *h = vv_recall_head(x, block, length != UINT64_MAX ? length : 0);
@@ -520,9 +525,28 @@ static void go_on(struct vv_exchange *x)
     pump(x);
 }
 
+/* The stored answer in a coding this client takes, if there is one: ranges are of the answer as it came. */
+static void choose_variant(struct vv_exchange *x)
+{
+    struct vv_recall *r = x->recall;
+    if (!vv_stored_meta(r->object)->compressible || !vv_shape_asked(x) ||
+        vv_h1_find(&x->req, VV_FIELD_RANGE) != NULL) {
+        return;
+    }
+    const struct vv_cache_object *v = vv_variant_pick(x, r->memory, r->object, r->key, r->hash);
+    if (v != NULL) {
+        if (r->counted) {
+            vv_cache_unref(r->object);
+        }
+        r->object = v;
+        r->counted = false;
+    }
+}
+
 static void send_object(struct vv_exchange *x)
 {
     struct vv_recall *r = x->recall;
+    choose_variant(x);
     const struct vv_cache_object *o = r->object;
     if (!send_head(x, vv_stored_meta(o), vv_cache_head(o), o->body_n)) {
         return;
