@@ -509,6 +509,7 @@ enum vv_err vv_cache_evict_for(struct vv_cache *c, uint64_t hash, const struct w
 {
     const struct want whole = {w->need + w->taken, w->body_n, w->objects, 0}, none = {0, 0, 0, 0};
     if (w->objects > 0) {
+        vv_cache_sketch_age(&c->evict.sketch, c->entries);
         vv_cache_sketch_add(&c->evict.sketch, hash);
     }
     if (fits(c, &whole, &none)) {

@@ -1,10 +1,14 @@
 /* src/cache/sketch.c - how often was a key asked for lately? A count-min sketch with conservative
- * update, counters to 63, all halved after ten times as many additions as there are counters / 4.
+ * update, counters to 63, all halved from time to time: after ten times as many additions as there
+ * are counters / 4, or sooner, after AGE_PER_ENTRY for each object of a small cache, since what was
+ * asked for long ago says little about a cache that turns over quickly.
  * Source: TinyLFU (Einziger, Friedman, Manes, ACM ToS 2017). */
 #include "cache/store_int.h"
 
 #define PROBES 4
 #define COUNT_MAX 63
+#define AGE_PER_ENTRY 400
+#define AGE_ENTRIES_MIN 64
 
 bool vv_cache_sketch_init(struct vv_cache *c, struct sketch *s, size_t counters)
 {
@@ -59,6 +63,12 @@ uint32_t vv_cache_sketch_count(const struct sketch *s, uint64_t hash)
         least = n < least ? n : least;
     }
     return least;
+}
+
+void vv_cache_sketch_age(struct sketch *s, uint64_t entries)
+{
+    const uint64_t most = (s->mask + 1) * 10 / PROBES;
+    s->adds_max = vv_min_u64(most, AGE_PER_ENTRY * vv_max_u64(entries, AGE_ENTRIES_MIN));
 }
 
 void vv_cache_sketch_add(struct sketch *s, uint64_t hash)

@@ -162,6 +162,7 @@ static inline struct vv_cache_object *slot_object(uint64_t slot)
 /* sketch.c */
 bool vv_cache_sketch_init(struct vv_cache *c, struct sketch *s, size_t counters);
 bool vv_cache_sketch_fit(struct vv_cache *c, struct sketch *s, size_t counters);
+void vv_cache_sketch_age(struct sketch *s, uint64_t entries); /* how soon counts are halved */
 void vv_cache_sketch_add(struct sketch *s, uint64_t hash);
 uint32_t vv_cache_sketch_count(const struct sketch *s, uint64_t hash);
 
