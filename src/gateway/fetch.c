@@ -30,11 +30,12 @@ static enum vv_fetch_verdict pass(struct vv_exchange *x, const struct vv_h1_head
                                   const char *detail)
 {
     struct vv_recall *r = x->recall;
+    const bool credentials = vv_h1_find(&x->req, VV_FIELD_AUTHORIZATION) != NULL;
     r->status.detail = vv_str_from(detail);
     r->role = VV_RECALL_PASS;
     if (h->status >= 500) { /* a failure: one of those who wait tries again */
         give_up(r, VV_ECLOSED);
-    } else if (h->status == 304) { /* nobody asked: it says nothing about the next answer */
+    } else if (h->status == 304 || credentials) { /* it says nothing about the next answer */
         give_up(r, VV_EEXIST);
     } else {
         vv_cache_fill_mark(r->memory, r->key, vv_worker_now(x->w) + PASS_NS);

@@ -200,7 +200,10 @@ static bool join(struct vv_exchange *x)
     enum vv_cache_role role = VV_CACHE_PASS;
     r->role = VV_RECALL_PASS;
     r->request_ms = vv_recall_now_ms(x);
-    if (x->req.method != VV_METHOD_HEAD && r->looks <= LOOKS_MAX &&
+    /* What must not be kept is nobody else's to wait for. */
+    const bool alone = x->req.method == VV_METHOD_HEAD || r->looks > LOOKS_MAX ||
+                       (vv_cc_has(&r->cc, VV_CC_NO_STORE) && !r->plan->options.ignore_request);
+    if (!alone &&
         vv_cache_fill_begin(r->memory, r->key, vv_worker_now(x->w), &role, &r->fill) != VV_OK) {
         role = VV_CACHE_PASS; /* no memory for it: the answer is not kept */
     }

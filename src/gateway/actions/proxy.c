@@ -362,6 +362,7 @@ static bool fetch_on(struct proxy *p)
     struct vv_exchange *f = vv_fetch_exchange(x);
     x->status = x->w->answer.status;
     set_sticky(p);
+    x->upstream_ns += vv_worker_now(x->w) - p->asked_ns; /* what this client waited for */
     struct proxy *q = f != x ? move_to(p, f) : p;
     if (q == NULL) {
         vv_exchange_end(f, VV_REASON_NO_MEMORY);
