@@ -209,16 +209,27 @@ void vv_answer_begin(struct vv_exchange *x, int status, uint64_t length)
     head_begins(x, status);
 }
 
-/* Could the object of this block have been sent compressed to another client? */
+/* Could another client have been sent this block's body in a coding? */
 static bool stored_varies(const struct vv_exchange *x, struct vv_str block)
 {
     const struct vv_recall *r = x->recall;
-    if (r == NULL || r->role != VV_RECALL_HIT || x->route->compress == NULL) {
+    struct vv_stored_meta copy;
+    const struct vv_stored_meta *meta = &copy;
+    if (r == NULL || x->route->compress == NULL) {
         return false;
     }
-    const struct vv_stored_meta *meta = vv_stored_meta(r->object);
-    return meta->compressible && meta->encoding == VV_ENCODING_IDENTITY &&
-           vv_cache_head(r->object).p == block.p;
+    if (r->role == VV_RECALL_HIT) {
+        meta = vv_stored_meta(r->object);
+        VV_ASSERT(vv_cache_head(r->object).p == block.p);
+    } else {
+        struct vv_str bytes;
+        struct vv_str head;
+        if (r->fill == NULL || vv_cache_fill_get_head(r->fill, &bytes, &head) != VV_OK) {
+            return false;
+        }
+        memcpy(&copy, bytes.p, sizeof copy); /* there it lies as it comes */
+    }
+    return meta->compressible && meta->encoding == VV_ENCODING_IDENTITY;
 }
 
 bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str block, uint64_t length)

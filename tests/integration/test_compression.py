@@ -549,3 +549,14 @@ def test_a_large_object_is_made_once_too(shelf):
 
         wait_for("a variant", there)
     assert len(server.requests) == 1
+
+
+def test_every_answer_names_what_it_varies_by(shelf):
+    """The fetch itself, those who follow it, and hits: with and without a wish."""
+    gw, _ = shelf(fields={"Vary": "Origin"})
+    for number, wish in enumerate([{}, accept("gzip"), accept("identity"), {"If-None-Match": '"v1"'}]):
+        for _ in range(3):
+            with gw.client() as c:
+                a = c.ask(f"/{number}", headers=wish)
+                names = sorted(n.strip() for v in a.all("Vary") for n in v.split(","))
+                assert names == ["Accept-Encoding", "Origin"], (wish, a.raw_head)
