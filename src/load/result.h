@@ -1,0 +1,68 @@
+/* src/load/result.h - what a run measured: filled by the engine, read by gates, reports and searches.
+ *
+ * Model:     one total and one window per second; each has counters, errors by name and two histograms:
+ *            `latency` from the intended start (corrected for coordinated omission) and `service`
+ *            from the actual send to the last byte. Windows hold quantiles only, to stay small.
+ *            `first_byte` is what Artillery calls response time.
+ * Units:     ns, bytes, counts. Threads: owned by one thread after the run.
+ */
+#ifndef VV_LOAD_RESULT_H
+#define VV_LOAD_RESULT_H
+#include "load/program.h"
+#include "load/recorder.h"
+
+#define VV_LOAD_NAMES_MAX 32 /* different errors; more count as "other" */
+
+struct vv_load_named {
+    char name[32];
+    uint64_t count;
+};
+
+struct vv_load_window { /* one second */
+    uint64_t at_ns;     /* since the start of the run */
+    uint64_t offered, started, completed, failed, late;
+    uint64_t bytes_in, in_flight;
+    uint64_t p50_ns, p95_ns, p99_ns, max_ns; /* corrected */
+};
+
+struct vv_load_endpoint_result {
+    uint64_t requests, answers, failed;
+    uint64_t codes[600];
+    struct vv_load_hist *latency, *service, *first_byte;
+};
+
+struct vv_load_result {
+    struct vv_load_view view; /* of the plan; borrowed */
+    uint64_t started_unix_ns;
+    uint64_t duration_ns; /* of sending; planned_ns as the phases say */
+    uint64_t planned_ns;
+    bool closed;                        /* closed model: latency is not corrected */
+    uint64_t offered;                   /* arrivals intended (closed: begun) */
+    uint64_t requests, answers, failed; /* failed: no answer, or not as expected */
+    uint64_t users_created, users_completed, users_failed, users_skipped;
+    uint64_t *users_by_scenario;
+    uint64_t bytes_in, bytes_out, connections;
+    uint64_t late; /* starts more than 1 ms after their time */
+    uint64_t late_max_ns;
+    uint64_t codes[600];
+    struct vv_load_named error[VV_LOAD_NAMES_MAX];
+    size_t error_count;
+    struct vv_load_hist *latency, *service, *first_byte, *session;
+    struct vv_load_hist *by_class[6];         /* first_byte by status / 100 */
+    struct vv_load_endpoint_result *endpoint; /* view.endpoint_count */
+    struct vv_load_window *window;
+    size_t window_count;
+    uint64_t cpu_ns; /* of the generator */
+    unsigned threads;
+    const char *invalid; /* why the run says nothing: the generator was the limit; NULL: it does */
+    bool interrupted;
+};
+
+VV_MUST_CHECK enum vv_err vv_load_result_new(const struct vv_load_view *view,
+                                             struct vv_load_result **ret);
+void vv_load_result_free(struct vv_load_result *r);
+void vv_load_result_error(struct vv_load_result *r, const char *name, uint64_t n);
+/* Adds everything of `from` (of another thread or agent, same plan): windows by their second. */
+VV_MUST_CHECK enum vv_err vv_load_result_merge(struct vv_load_result *into,
+                                               const struct vv_load_result *from);
+#endif
