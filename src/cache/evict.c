@@ -12,8 +12,8 @@
  *
  * Hits only mark the object (a saturating counter); the marks are folded in when the object is
  * looked at as a victim, so the hit path shares nothing with eviction. AUTO is GDSF: on the traces
- * it misses less than S3-FIFO nearly everywhere, also where all sizes are alike, so there is nothing
- * to choose online. Figures: README.md. */
+ * it misses less than S3-FIFO nearly everywhere, also where all sizes are alike, so nothing is
+ * chosen online. Figures: README.md. */
 #include "cache/store_int.h"
 #include <math.h>
 
@@ -191,8 +191,8 @@ static uint64_t weight(const struct vv_cache_object *o)
     return o->charged + (o->body != NULL ? o->body->charged : 0);
 }
 
-/* What a priority is divided by: the parts of all limits together that the object takes, so that the
- * limit that is short decides what is dear. Their root gives the fewest missed bytes. */
+/* What a priority is divided by: the parts of all limits together that the object takes, so that
+ * the limit that is short decides what is dear. Their root gives the fewest missed bytes. */
 static double cost(const struct vv_cache *c, uint64_t bytes, uint64_t body_n)
 {
     const struct vv_cache_conf *conf = &c->conf;

@@ -1,12 +1,12 @@
 /* src/cache/pool.h - memory of one cache: blocks of many sizes cut from regions.
  *
  * Model:     two-level segregated fit: a free list for each class of sizes, 32 classes to a
- *            doubling, found by two bit masks; neighbours that become free are joined, a region that
- *            becomes free goes back to the system,
- *            and so do the pages of large holes when the whole outgrows the budget. Chunks have regions of their
- *            own: a hole among them fits the next one. Blocks larger than VV_POOL_BLOCK_MAX come from
- *            malloc(). Unlike malloc() it says what its holes cost, and objects that one thread puts
- *            in and another takes out do not leave holes in two heaps.
+ *            doubling, found by two bit masks. Neighbours that become free are joined; a region
+ *            that becomes free goes back to the system, and so do the pages of large holes when
+ *            resident memory outgrows the budget by a tenth. Chunks have regions of their own: a
+ *            hole among them fits the next one. Larger blocks than VV_POOL_BLOCK_MAX come from
+ *            malloc(). Unlike malloc() it knows its holes, and objects that one thread puts in
+ *            and another takes out do not leave holes in two heaps.
  * Source:    M. Masmano et al., "TLSF: a new dynamic memory allocator for real-time systems",
  *            ECRTS 2004.
  * Units:     bytes. Threads: any; one lock inside, held for some tens of instructions.

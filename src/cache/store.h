@@ -8,8 +8,8 @@
  *            serial up to which it was judged, so a hit compares two words.
  * Source:    S3-FIFO (Yang et al., SOSP 2023); GDSF (Cherkasova 1998) with a
  *            frequency sketch for admission (TinyLFU, Einziger et al. 2017).
- * Units:     *_ns are monotonic nanoseconds given by the caller; sizes are bytes as malloc hands
- *            them out, slack included.
+ * Units:     *_ns are monotonic nanoseconds given by the caller; sizes are bytes as the pool
+ *            hands them out, slack included; resident memory stays within a tenth above.
  * Threads:   lookup: a thread with an epoch reader that is online. Everything else: any thread.
  * Ownership: the object of a lookup is valid until the reader's next vv_epoch_quiet(); to keep it
  *            longer take a reference. Objects with references must be dropped before the cache.
@@ -31,10 +31,10 @@
 struct vv_cache;
 
 enum vv_cache_policy {
-    VV_CACHE_AUTO,       /* decided when the cache is first full, by the spread of sizes */
-    VV_CACHE_S3FIFO,     /* objects of like size */
-    VV_CACHE_GDSF,       /* fewest misses with real sizes */
-    VV_CACHE_GDSF_BYTES, /* fewest missed bytes with real sizes */
+    VV_CACHE_AUTO,       /* the best for most: GDSF */
+    VV_CACHE_S3FIFO,     /* cheapest insertions; popularity that drifts fast */
+    VV_CACHE_GDSF,       /* fewest misses */
+    VV_CACHE_GDSF_BYTES, /* fewest missed bytes */
 };
 
 struct vv_cache_conf {
@@ -184,9 +184,9 @@ bool vv_cache_sweep(struct vv_cache *c, uint64_t now_ns, size_t slots_max);
 /* Evicts until at most `bytes` are used by objects. */
 void vv_cache_trim(struct vv_cache *c, uint64_t bytes, uint64_t now_ns);
 /* Calls fn for every object that is neither purged nor past its time, under the lock: fn takes
- * references or copies. A step looks at up to slots_max places (about a microsecond each when all
- * are taken) and says true when the walk has ended; start with a zeroed cursor. What is there during
- * the whole walk is met at least once; after growth of the index some of it is met again. */
+ * references or copies. A step looks at up to slots_max places and says true when the walk has
+ * ended; start with a zeroed cursor. What is there during the whole walk is met at least once;
+ * after growth of the index some of it is met again. */
 struct vv_cache_cursor {
     size_t segment, slot; /* PRIVATE */
     uint64_t rebuilt;
@@ -204,7 +204,7 @@ struct vv_cache_stats {
     uint64_t inserted, replaced, refused_admission, refused_size, refused_memory;
     uint64_t evicted_space, evicted_expired, removed_purged;
     uint64_t purge_records, fills;
-    enum vv_cache_policy policy; /* the one in force; AUTO: not yet decided */
+    enum vv_cache_policy policy; /* the one in force, not AUTO */
 };
 void vv_cache_stats(struct vv_cache *c, struct vv_cache_stats *ret);
 /* Aborts when an invariant does not hold; walks everything. For tests. */

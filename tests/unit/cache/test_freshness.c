@@ -1,4 +1,4 @@
-/* tests/unit/cache/test_freshness.c - age and lifetime, with the sums written out (RFC 9111 4.2). */
+/* tests/unit/cache/test_freshness.c - age and lifetime, sums written out (RFC 9111 4.2). */
 #include "cache/freshness.h"
 #include "cases.h"
 

@@ -179,7 +179,7 @@ VV_TEST(the_budget_holds_whatever_comes)
         }
     }
     VV_CHECK(st.entries > 100);
-    VV_CHECK_INT(st.policy, VV_CACHE_GDSF); /* the sizes differ */
+    VV_CHECK_INT(st.policy, VV_CACHE_GDSF); /* what AUTO means */
     VV_CHECK(st.refused_size > 0);          /* 512 KiB is a quarter of the budget */
     free(body);
     stop(c);
