@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SWEEP_SLOTS 1024     /* under the writer lock at one time: tens of microseconds */
-#define SWEEP_STEPS 4        /* at a tick; a million objects are looked at within a minute */
-#define SWEEP_STEPS_PURGE 32 /* while purges wait to be carried out */
-#define SWEEP_STEPS_ALL 8192 /* to make room for one more pattern */
+#define SWEEP_SLOTS 256       /* under the writer lock at one time: about a millisecond at most */
+#define SWEEP_STEPS 16        /* at a tick; a million objects are looked at within a minute */
+#define SWEEP_STEPS_PURGE 128 /* while purges wait to be carried out */
+#define SWEEP_STEPS_ALL 32768 /* to make room for one more pattern */
 #define TRIM_EVERY_NS (5 * VV_SEC)
 #define TRIM_SHARE 16 /* of the budget: less than that is not worth a walk over the heap */
 
