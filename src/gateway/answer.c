@@ -141,6 +141,12 @@ static void put_common(struct vv_writer *w, struct vv_exchange *x, bool has_date
     vv_answer_put_connection(w, x);
 }
 
+/* Is the route's Cache-Control written in the place of any other? Not for errors: ours say no-store. */
+static bool cache_control_is_ours(const struct vv_exchange *x, int status)
+{
+    return status < 400 && x->route != NULL && x->route->cache_control_whole;
+}
+
 static void head_begins(struct vv_exchange *x, int status)
 {
     x->status = status;
@@ -188,10 +194,12 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
     bool has_cache_control = vv_edits_have(edits, VV_STR("Cache-Control"));
     put_status(&w, status, vv_str_from(vv_h1_reason(status)));
     for (size_t i = 0; i < count; i++) {
-        if (edits->count > 0 && vv_edits_have(edits, field[i].name)) {
+        const bool control = vv_str_eq_nocase(field[i].name, VV_STR("Cache-Control"));
+        if ((control && cache_control_is_ours(x, status)) ||
+            (edits->count > 0 && vv_edits_have(edits, field[i].name))) {
             continue;
         }
-        has_cache_control |= vv_str_eq_nocase(field[i].name, VV_STR("Cache-Control"));
+        has_cache_control |= control;
         vv_put_field(&w, field[i].name, field[i].value);
     }
     vv_edits_put(&w, edits, value);
@@ -279,6 +287,8 @@ static bool replaced(const struct vv_exchange *x, const struct vv_h1_field *f,
         return true;
     case VV_FIELD_AGE:
         return vv_recall_writes_age(x);
+    case VV_FIELD_CACHE_CONTROL:
+        return cache_control_is_ours(x, x->status);
     case VV_FIELD_VARY:
         return shaping->vary;
     case VV_FIELD_ACCEPT_RANGES:
@@ -321,7 +331,8 @@ bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
     struct vv_str *value = NULL;
     /* Head and fields lie in one block of head_bytes, so that bounds them without a walk. */
     size_t bytes = ANSWER_ROOM + x->id.n + x->set_cookie.n + head->head_bytes +
-                   head->fields_count * 2 + vv_recall_fields_bytes(x);
+                   head->fields_count * 2 + vv_recall_fields_bytes(x) +
+                   (x->route != NULL ? x->route->cache_control.n : 0);
     if (vv_edits_render(x, edits, &value, &bytes) != VV_OK) {
         return no_room(x);
     }

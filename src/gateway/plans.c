@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define ERROR_BYTES 256
+#define AGE_BYTES 48 /* "max-age=", a number, separators and the end */
 #define COALESCE_BYTES (16 * VV_MIB)
 
 /* Statuses that may be kept without being told (RFC 9110 section 15.1), but 206: `ttl.default` is for
@@ -291,4 +292,64 @@ void vv_compress_plan_free(struct vv_compress_plan *p)
         free_const(p->rules.type);
         free(p);
     }
+}
+
+/* ---- expires ------------------------------------------------------------------------------- */
+
+/* The edit that `expires` goes with: a text that stands for itself and says nothing about lifetimes. The
+ * edits lie in the order of the settings. */
+static struct vv_edit *mergeable(const struct vv_route *r, struct vv_str *ret_text)
+{
+    const struct vv_edits *edits = &r->answer_edits;
+    struct vv_edit *found = NULL;
+    struct vv_cc cc;
+    vv_cc_init(&cc);
+    for (size_t i = 0; i < edits->count; i++) {
+        const struct vv_header_edit *e = r->conf->headers->item[i];
+        if (edits->edit[i].id != VV_FIELD_CACHE_CONTROL) {
+            continue;
+        }
+        if (found != NULL || e->value == NULL || strpbrk(e->value, "${") != NULL) {
+            return NULL;
+        }
+        found = &edits->edit[i];
+        *ret_text = vv_str_from(e->value);
+        vv_cc_add(&cc, *ret_text);
+    }
+    const bool own = vv_cc_has(&cc, VV_CC_NO_STORE) || vv_cc_has(&cc, VV_CC_NO_CACHE) ||
+                     cc.number[VV_CC_MAX_AGE] != VV_CC_UNSET;
+    return own ? NULL : found;
+}
+
+enum vv_err vv_expires_plan(struct vv_route *r)
+{
+    struct vv_edits *edits = &r->answer_edits;
+    struct vv_str rest = {NULL, 0};
+    if (r->conf->expires_ns == UINT64_MAX) {
+        return VV_OK;
+    }
+    struct vv_edit *e = mergeable(r, &rest);
+    const size_t cap = AGE_BYTES + (e != NULL ? rest.n : 0);
+    char *text = malloc(cap);
+    if (text == NULL) {
+        return VV_ENOMEM;
+    }
+    const unsigned long long age_s = r->conf->expires_ns / VV_SEC;
+    if (e == NULL || rest.n == 0) {
+        snprintf(text, cap, "max-age=%llu", age_s);
+    } else { /* who may keep it stands in front, by custom */
+        const struct vv_str first = vv_str_trim(vv_str_cut(&rest, ','));
+        rest = vv_str_trim(rest);
+        snprintf(text, cap, VV_STR_FMT ", max-age=%llu%s" VV_STR_FMT, VV_STR_ARG(first), age_s,
+                 rest.n > 0 ? ", " : "", VV_STR_ARG(rest));
+    }
+    r->cache_control = vv_str_from(text);
+    if (e != NULL) {
+        r->cache_control_whole = true;
+        vv_template_free(e->value);
+        const size_t after = edits->count - (size_t)(e - edits->edit) - 1;
+        memmove(e, e + 1, after * sizeof *e);
+        edits->count--;
+    }
+    return VV_OK;
 }

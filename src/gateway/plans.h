@@ -19,4 +19,7 @@ void vv_cache_plan_free(struct vv_cache_plan *p); /* NULL is fine */
 VV_MUST_CHECK enum vv_err vv_compress_plan_new(const struct vv_route_settings *r,
                                                struct vv_compress_plan **ret);
 void vv_compress_plan_free(struct vv_compress_plan *p); /* NULL is fine */
+/* r->cache_control of a route whose edits are compiled: `expires`, merged with what `headers` say about
+ * Cache-Control where that has no lifetime of its own; the edit is then gone from r->answer_edits. */
+VV_MUST_CHECK enum vv_err vv_expires_plan(struct vv_route *r);
 #endif

@@ -177,14 +177,8 @@ static enum vv_err build_routes(struct vv_runtime *rt, struct vv_caches *caches,
         if (err == VV_OK) {
             err = build_plans(r, caches, reterr_text);
         }
-        if (err == VV_OK && r->conf->expires_ns != UINT64_MAX) {
-            char *text = malloc(40);
-            err = text != NULL ? VV_OK : VV_ENOMEM;
-            if (text != NULL) {
-                snprintf(text, 40, "max-age=%llu",
-                         (unsigned long long)(r->conf->expires_ns / VV_SEC));
-                r->cache_control = vv_str_from(text);
-            }
+        if (err == VV_OK) {
+            err = vv_expires_plan(r);
         }
         if (err != VV_OK) {
             return err;

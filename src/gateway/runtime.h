@@ -76,6 +76,7 @@ struct vv_route {
     struct vv_edits answer_edits, request_edits;
     uint64_t body_bytes_max;           /* UINT64_MAX: the listener's */
     struct vv_str cache_control;       /* from `expires`; p NULL: none */
+    bool cache_control_whole;          /* it replaces an origin's: `headers` have a part in it */
     struct vv_cache_plan *cache;       /* NULL: none */
     struct vv_compress_plan *compress; /* NULL: none */
     int root_fd;                       /* files: the opened root, -1 otherwise */

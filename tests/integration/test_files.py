@@ -362,6 +362,13 @@ def test_expires_sets_cache_control(web):
     assert "max-age=2592000" in gw.ask("/data.bin").get("Cache-Control")
 
 
+def test_expires_and_cache_control_are_one_field(web):
+    """S0-134: one merged field; what is not there must not be kept as long."""
+    gw = web({"expires": "30d", "headers": {"Cache-Control": "public, immutable"}})
+    assert gw.ask("/data.bin").all("Cache-Control") == ["public, max-age=2592000, immutable"]
+    assert gw.ask("/nothing").all("Cache-Control") == ["no-store"]
+
+
 # ---- files that stay open ----
 
 

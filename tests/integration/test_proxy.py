@@ -542,6 +542,15 @@ def test_header_edits_reach_both_sides(proxy):
     assert "secret/1.2" not in answer.raw_head.decode("latin-1")
 
 
+def test_expires_goes_into_the_cache_control_of_the_route(proxy):
+    gw, _ = proxy(
+        answer=lambda r: ok(status=r.target[1:] + " Fine", headers={"Cache-Control": "private"}),
+        route={"expires": "1m", "headers": {"Cache-Control": "public"}},
+    )
+    assert gw.ask("/200").all("Cache-Control") == ["public, max-age=60"]
+    assert gw.ask("/404").all("Cache-Control") == ["private"], "an error is not made to live"
+
+
 def test_the_host_of_a_service_can_be_set(proxy):
     gw, origin = proxy(service={"host": "inside.example"})
     gw.ask("/", host="outside.example")

@@ -218,3 +218,31 @@ VV_TEST(a_runtime_to_look_at_has_plans_without_memory)
     VV_CHECK(rt->route[0].cache != NULL && rt->route[0].cache->cache == NULL);
     vv_runtime_unref(rt);
 }
+
+static void check_expires(const char *route, const char *expected, bool whole, size_t edits)
+{
+    char conf[512];
+    snprintf(conf, sizeof conf, HEAD "routes:\n- {to: a, %s}\n", route);
+    struct built b = build(conf);
+    VV_CHECK_SLICE(b.rt->route[0].cache_control, expected);
+    VV_CHECK_INT(b.rt->route[0].cache_control_whole, whole);
+    VV_CHECK_INT(b.rt->route[0].answer_edits.count, edits);
+    drop(&b);
+}
+
+VV_TEST(expires_becomes_part_of_a_constant_cache_control)
+{
+    /* 30 days are 30 * 86,400 = 2,592,000 seconds. */
+    check_expires("expires: 30d", "max-age=2592000", false, 0);
+    check_expires("expires: 30d, headers: {X-A: b, Cache-Control: 'public, immutable', X-C: d}",
+                  "public, max-age=2592000, immutable", true, 2);
+    check_expires("expires: 1m, headers: {Cache-Control: private}", "private, max-age=60", true, 0);
+}
+
+VV_TEST(a_cache_control_with_a_lifetime_of_its_own_stays)
+{
+    check_expires("expires: 30d, headers: {Cache-Control: max-age=5}", "max-age=2592000", false, 1);
+    check_expires("expires: 30d, headers: {Cache-Control: no-store}", "max-age=2592000", false, 1);
+    check_expires("expires: 30d, headers: {Cache-Control: $query.c}", "max-age=2592000", false, 1);
+    check_expires("expires: 30d, headers: {Cache-Control: null}", "max-age=2592000", false, 1);
+}
