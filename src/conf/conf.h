@@ -76,13 +76,13 @@ struct vv_conf_row {
     const char *bare_name; /* MAP: a value that is no map becomes the entry of this name */
     const char *store;     /* "timeouts.whole": this key is another spelling of that one */
     bool required;
-    bool nullable;       /* null means NULL */
-    bool inherit;        /* SECTION: left-out values are VV_CONF_ABSENT, filled by the owner */
-    bool optional;       /* SECTION: nothing of it is in force unless its key is given */
-    bool reload;         /* a change takes effect without a restart */
-    bool bare;           /* SIZE: a number without a unit is bytes */
-    bool secret;         /* never printed */
-    const char *doc;     /* a sentence */
+    bool nullable;   /* null means NULL */
+    bool inherit;    /* SECTION: left-out values are VV_CONF_ABSENT, filled by the owner */
+    bool optional;   /* SECTION: nothing of it is in force unless its key is given */
+    bool reload;     /* a change takes effect without a restart */
+    bool bare;       /* SIZE: a number without a unit is bytes; PPM: one from 0 to 1 is a share */
+    bool secret;     /* never printed */
+    const char *doc; /* a sentence */
     const char *example; /* a value for the sample file and the reference page */
     const char *sample;  /* stands in the sample file itself: a value; MAP: name of the entry */
 };

@@ -30,6 +30,25 @@ static enum vv_err enum_parse(const struct vv_conf_row *row, const char *text, u
     return VV_ESYNTAX;
 }
 
+/* "0.8": a part of 1, down to a millionth. */
+static bool share_parse(struct vv_str s, uint64_t *ret)
+{
+    uint64_t scale = VV_PPM;
+    uint64_t value = 0;
+    if (s.n == 0 || (s.p[0] != '0' && s.p[0] != '1') || (s.n > 1 && (s.p[1] != '.' || s.n < 3))) {
+        return false;
+    }
+    for (size_t i = 0; i < s.n; i += i == 0 ? 2 : 1) {
+        if (s.p[i] < '0' || s.p[i] > '9' || scale == 0) {
+            return false;
+        }
+        value += (uint64_t)(s.p[i] - '0') * scale;
+        scale /= 10;
+    }
+    *ret = value;
+    return value <= VV_PPM;
+}
+
 static enum vv_err number_parse(const struct vv_conf_row *row, const char *text, uint64_t *ret)
 {
     const struct vv_str s = vv_str_from(text);
@@ -46,7 +65,7 @@ static enum vv_err number_parse(const struct vv_conf_row *row, const char *text,
     case VV_CONF_SIZE:
         return row->bare && vv_str_to_u64(s, ret) == VV_OK ? VV_OK : vv_parse_size(s, ret);
     case VV_CONF_PPM:
-        return vv_parse_ppm(s, ret);
+        return row->bare && share_parse(s, ret) ? VV_OK : vv_parse_ppm(s, ret);
     case VV_CONF_ENUM:
         return enum_parse(row, text, ret);
     default:
@@ -204,7 +223,9 @@ static void bad_value(struct vv_conf_doc *doc, const struct vv_conf_row *row, st
     const bool hidden = row->secret || n->secret;
     const struct report r = {.at = n->at, .hint = hidden ? NULL : hint_for(doc, row, n->text, why)};
     n->broken = true;
-    if (why == VV_EINVAL && row->type == VV_CONF_PPM) {
+    if (why == VV_EINVAL && row->type == VV_CONF_PPM && row->bare) {
+        report(doc, &r, "a share is a number from 0 to 1, or has a percent sign");
+    } else if (why == VV_EINVAL && row->type == VV_CONF_PPM) {
         report(doc, &r, "a share needs a percent sign");
     } else if (why == VV_EINVAL) {
         report(doc, &r, "%s needs a unit", type_names[row->type]);

@@ -91,6 +91,15 @@ static void a_measure(struct schema *s, const char *pattern)
     a_type(s, "string", pattern);
 }
 
+static void a_share(struct schema *s) /* 0.8 */
+{
+    vv_json_obj(&s->j);
+    vv_json_kcstr(&s->j, "type", "number");
+    vv_json_ku64(&s->j, "minimum", 0);
+    vv_json_ku64(&s->j, "maximum", 1);
+    vv_json_obj_end(&s->j);
+}
+
 static void texts(struct schema *s)
 {
     vv_json_obj(&s->j);
@@ -130,6 +139,9 @@ static void choices(struct schema *s, const struct vv_conf_row *row)
         break;
     case VV_CONF_PPM:
         a_type(s, "string", "^[0-9]+(\\.[0-9]+)?%$");
+        if (row->bare) {
+            a_share(s);
+        }
         break;
     case VV_CONF_ENUM:
         words(s, row);

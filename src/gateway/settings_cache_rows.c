@@ -316,8 +316,10 @@ static const struct vv_conf_row compress_rows[] = {
      .doc = "Effort; 0 is each encoder's best for answers in passing. Brought into its range."},
     {FIELD(ahead), .key = "ahead", .type = VV_CONF_BOOL, .def = "false", .reload = true,
      .doc = "Whether files are compressed once, ahead, and kept in memory."},
-    {FIELD(ratio_max_ppm), .key = "max_ratio", .type = VV_CONF_PPM, .def = "80%", .max = "100%",
-     .reload = true, .doc = "With ahead: kept only if it is at most this share of the file."},
+    {FIELD(ratio_max_ppm), .key = "max_ratio", .type = VV_CONF_PPM, .bare = true, .def = "80%",
+     .max = "100%", .reload = true,
+     .doc = "With ahead: kept only if it is at most this share of the file, in percent or from 0 "
+            "to 1."},
 };
 #undef FIELD
 _Static_assert(VV_COUNT(compress_rows) * 8 == sizeof(struct vv_compress_settings),

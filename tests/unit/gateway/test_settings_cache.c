@@ -336,3 +336,25 @@ VV_TEST(two_routes_that_would_share_answers_of_two_services_are_a_warning)
         "- {to: b, cache: 5m}\n");
     unload(&l);
 }
+
+static void check_ratio(const char *text, uint64_t ppm)
+{
+    char conf[256];
+    snprintf(conf, sizeof conf,
+             "routes: [{path: /x/, to: b}, {path: /y/, to: a, compress: {max_ratio: %s}}]\n", text);
+    struct loaded l = load_fine(conf);
+    VV_CHECK_INT(route(&l, 1)->compress.ratio_max_ppm, ppm);
+    unload(&l);
+}
+
+VV_TEST(a_ratio_is_a_share_of_one_or_a_percentage)
+{
+    check_ratio("0.8", 800000);
+    check_ratio("80%", 800000);
+    check_ratio("0", 0);
+    check_ratio("1", 1000000);
+    check_ratio("1.0", 1000000);
+    check_ratio("0.000001", 1);
+    check_says("routes: [{to: a, compress: {max_ratio: 1.5}}]\n", "a number from 0 to 1");
+    check_says("routes: [{to: a, compress: {max_ratio: 80}}]\n", "write 80%");
+}
