@@ -1,4 +1,5 @@
 /* src/gateway/worker.c - what a thread has of its own, and how it takes over a new runtime. */
+#include "gateway/actions/files_ahead.h"
 #include "gateway/session.h"
 #include "gateway/upstream.h"
 #include "os/clock.h"
@@ -34,6 +35,23 @@ struct vv_str vv_worker_date(struct vv_worker *w)
     return (struct vv_str){w->date, sizeof w->date};
 }
 
+/* Gauges of all workers add up, so each tells only what has changed with it. */
+static void count_files(struct vv_worker *w)
+{
+    if (w->files == NULL) {
+        return;
+    }
+    if (w->s_files_open == 0) {
+        w->s_files_open = vv_metrics_series(w->metrics, VV_METRIC_FILES_OPEN, NULL, 0);
+        w->s_files_bytes = vv_metrics_series(w->metrics, VV_METRIC_FILES_BYTES, NULL, 0);
+    }
+    const struct vv_files_counts counts = vv_files_counts(w->files);
+    vv_metric_add(w->shard, w->s_files_open, counts.fds - w->files_open);
+    vv_metric_add(w->shard, w->s_files_bytes, counts.bytes - w->files_bytes);
+    w->files_open = counts.fds;
+    w->files_bytes = counts.bytes;
+}
+
 static void on_second(struct vv_loop *loop, struct vv_timer *t)
 {
     struct vv_worker *w = VV_CONTAINER(t, struct vv_worker, second);
@@ -46,6 +64,7 @@ static void on_second(struct vv_loop *loop, struct vv_timer *t)
     const struct vv_loop_stats *stats = vv_loop_stats(loop);
     __atomic_store_n(&w->turns, stats->turns, __ATOMIC_RELAXED);
     __atomic_store_n(&w->busy_ns, stats->busy_ns, __ATOMIC_RELAXED);
+    count_files(w);
     if (w->log != NULL) {
         vv_access_flush(w->log, now);
     }
@@ -226,6 +245,10 @@ void vv_worker_free(struct vv_worker *w)
     }
     vv_upstreams_free(w->upstreams);
     bury_all(w->loop, &w->bury);
+    if (w->files != NULL) {
+        vv_files_ahead_stop(w->files); /* the pool went before */
+        vv_files_cache_free(w->files);
+    }
     while (w->spare != NULL) {
         struct vv_exchange *x = w->spare;
         w->spare = x->next_spare;

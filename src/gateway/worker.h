@@ -22,6 +22,7 @@
 
 struct vv_gateway;
 struct vv_exchange;
+struct vv_files_cache;
 
 struct vv_route_stat;
 struct vv_picker;
@@ -84,6 +85,7 @@ struct vv_worker {
     struct vv_epoch *epoch;         /* of all caches; NULL: a worker that never looks into one */
     struct vv_epoch_reader *reader; /* online while the loop works, offline while it sleeps */
     struct vv_pool *pool;           /* shared blocking pool */
+    struct vv_files_cache *files;   /* NULL: no file was asked for yet */
     struct vv_exchange *spare;      /* free exchanges */
     unsigned spare_count;
     struct vv_corpse *corpses;
@@ -92,7 +94,8 @@ struct vv_worker {
     struct vv_h1_head
         answer; /* scratch: an upstream's head is used up in the call that parsed it */
     bool draining;
-    vv_series s_in_flight;
+    vv_series s_in_flight, s_files_open, s_files_bytes;
+    uint64_t files_open, files_bytes; /* as they were last told to the metrics */
     vv_series s_encoded_in[VV_ENCODING_COUNT], s_encoded_out[VV_ENCODING_COUNT]; /* 0: not yet */
     uint64_t sessions_open, requests, turns, busy_ns; /* vv_worker_count(): others read them */
     uint64_t date_s;

@@ -396,6 +396,18 @@ def test_every_change_of_a_file_shows(web, site):
         assert c.ask("/sub/page.html").body == b"back"
 
 
+def test_what_is_kept_of_files_is_counted(web):
+    gw = web()
+    with gw.client() as c:
+
+        def contents():
+            assert c.ask("/data.bin").body == BODY
+            return gw.metric("vivace_files_cached_bytes") == len(BODY)
+
+        wait_for("contents in memory", contents)  # what was just written is not kept
+    assert gw.metric("vivace_files_open") == 1
+
+
 def test_a_renamed_folder_shows(web, site):
     gw = web()
     with gw.client() as c:

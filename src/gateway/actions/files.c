@@ -12,7 +12,6 @@
 #include "wire/conditional.h"
 #include "wire/encoder.h"
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #define SMALL_MAX 8192                     /* vv_answer_simple() copies as much */
@@ -362,33 +361,13 @@ static void redirect_to_folder(struct vv_exchange *x, struct files *s)
     vv_answer_simple(x, 308, s->field, s->field_count, VV_STR(""));
 }
 
-/* Every cache there is: workers go when the process does, and then the kernel closes what is open. */
-static struct vv_files_cache_of {
-    struct vv_files_cache_of *next;
-    struct vv_loop *loop;
-    struct vv_files_cache *cache;
-} * caches;
-static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
-
-/* The cache of this worker; NULL: memory is out. */
-static struct vv_files_cache *cache_of(const struct vv_worker *w)
+/* The cache of this worker, made for its first request; NULL: memory is out. */
+static struct vv_files_cache *cache_of(struct vv_worker *w)
 {
-    static _Thread_local struct vv_files_cache_of *mine;
-    if (VV_LIKELY(mine != NULL && mine->loop == w->loop)) {
-        return mine->cache;
-    }
-    struct vv_files_cache_of *of = calloc(1, sizeof *of);
-    if (of == NULL || vv_files_cache_new(w->loop, &limits, &of->cache) != VV_OK) {
-        free(of);
+    if (VV_UNLIKELY(w->files == NULL) && vv_files_cache_new(w->loop, &limits, &w->files) != VV_OK) {
         return NULL;
     }
-    of->loop = w->loop;
-    VV_ASSERT(pthread_mutex_lock(&caches_lock) == 0);
-    of->next = caches;
-    caches = of;
-    VV_ASSERT(pthread_mutex_unlock(&caches_lock) == 0);
-    mine = of;
-    return of->cache;
+    return w->files;
 }
 
 static enum vv_reason reason_of(enum vv_err err)
