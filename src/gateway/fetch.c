@@ -35,7 +35,9 @@ static enum vv_fetch_verdict pass(struct vv_exchange *x, const struct vv_h1_head
     r->role = VV_RECALL_PASS;
     if (h->status >= 500) { /* a failure: one of those who wait tries again */
         give_up(r, VV_ECLOSED);
-    } else if (h->status == 304 || credentials) { /* it says nothing about the next answer */
+    } else if (credentials) { /* nor is the next for others that comes with them */
+        give_up(r, VV_EACCES);
+    } else if (h->status == 304) { /* it says nothing about the next answer */
         give_up(r, VV_EEXIST);
     } else {
         vv_cache_fill_mark(r->memory, r->key, vv_worker_now(x->w) + PASS_NS);
@@ -78,7 +80,8 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
 {
     struct vv_recall *r = x->recall;
     char *block = x->w->scratch;
-    const size_t n = vv_stored_head_merge(stored, h, cc, block, VV_WORKER_SCRATCH);
+    const size_t n =
+        vv_stored_head_merge(stored, h, cc, vv_worker_date(x->w), block, VV_WORKER_SCRATCH);
     struct vv_h1_head *merged =
         n > 0 ? vv_recall_head(x, (struct vv_str){block, n}, r->object->body_n) : NULL;
     if (merged == NULL) {

@@ -30,6 +30,13 @@ static void put_field(struct out *o, const struct vv_h1_field *f)
     put(o, VV_STR("\r\n"));
 }
 
+static void put_date(struct out *o, struct vv_str date)
+{
+    put(o, VV_STR("Date: "));
+    put(o, date);
+    put(o, VV_STR("\r\n"));
+}
+
 static void put_status(struct out *o, const struct vv_h1_head *h)
 {
     const char digits[4] = {(char)('0' + h->status / 100 % 10), (char)('0' + h->status / 10 % 10),
@@ -59,9 +66,7 @@ size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc 
         }
     }
     if (vv_h1_find(answer, VV_FIELD_DATE) == NULL) {
-        put(&o, VV_STR("Date: "));
-        put(&o, date);
-        put(&o, VV_STR("\r\n"));
+        put_date(&o, date);
     }
     return o.full ? 0 : (size_t)(o.at - out);
 }
@@ -79,15 +84,19 @@ static bool updated(const struct vv_h1_head *not_modified, const struct vv_cc *c
 }
 
 size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_head *not_modified,
-                            const struct vv_cc *cc, char *out, size_t cap)
+                            const struct vv_cc *cc, struct vv_str date, char *out, size_t cap)
 {
     struct out o = {out, out + cap, false};
+    const bool dated = vv_h1_find(not_modified, VV_FIELD_DATE) != NULL;
     put_status(&o, stored);
     for (uint32_t i = 0; i < stored->fields_count; i++) {
         const struct vv_h1_field *f = &stored->fields[i];
-        if (!ours(f) && !updated(not_modified, cc, f)) {
+        if (!ours(f) && f->id != VV_FIELD_DATE && !updated(not_modified, cc, f)) {
             put_field(&o, f);
         }
+    }
+    if (!dated) {
+        put_date(&o, date);
     }
     for (uint32_t i = 0; i < not_modified->fields_count; i++) {
         const struct vv_h1_field *f = &not_modified->fields[i];

@@ -37,9 +37,10 @@ static inline const struct vv_stored_meta *vv_stored_meta(const struct vv_cache_
  * (RFC 9110 section 6.6.1). */
 size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc *cc,
                             struct vv_str date, char *out, size_t cap);
-/* The stored block under a 304's fields (RFC 9111 section 3.2). The same bound over both heads. */
+/* The stored block under a 304's fields (RFC 9111 section 3.2). The same bound over both heads, and the same
+ * about Date: one without it was made when it came. */
 size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_head *not_modified,
-                            const struct vv_cc *cc, char *out, size_t cap);
+                            const struct vv_cc *cc, struct vv_str date, char *out, size_t cap);
 /* Reads a block back: status, reason, fields, framing by length. False: it is none. */
 VV_MUST_CHECK bool vv_stored_head_read(struct vv_str block, uint64_t body_bytes,
                                        struct vv_h1_head *ret);

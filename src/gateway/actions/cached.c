@@ -301,13 +301,6 @@ static bool send_selected(struct vv_exchange *x, const struct vv_cache_facts *fa
     return vv_answer_head_from(x, h);
 }
 
-/* Nothing is to be changed about the stored head. */
-static bool plain_route(const struct vv_exchange *x)
-{
-    return x->route->answer_edits.count == 0 && x->route->cache_control.p == NULL &&
-           x->set_cookie.n == 0;
-}
-
 static bool plain_request(const struct vv_exchange *x)
 {
     const struct vv_h1_head *q = &x->req;
@@ -327,7 +320,7 @@ static bool send_head(struct vv_exchange *x, const struct vv_stored_meta *meta, 
     /* A variant is as it shall be sent; any other object that may be encoded goes the long way. */
     const bool as_is =
         !meta->compressible || meta->encoding != VV_ENCODING_IDENTITY || !vv_shape_asked(x);
-    if (as_is && plain_route(x) && plain_request(x)) {
+    if (as_is && vv_answer_is_plain(x) && plain_request(x)) {
         return vv_answer_head_stored(x, meta->facts.status, block, length);
     }
     struct vv_h1_head *h = vv_recall_head(x, block, length != UINT64_MAX ? length : 0);
@@ -432,6 +425,7 @@ static void fill_failed(struct vv_exchange *x, enum vv_err err);
 static void pump(struct vv_exchange *x)
 {
     struct vv_recall *r = x->recall;
+    bool encoded = false;
     for (;;) {
         struct vv_str run = {NULL, 0};
         enum vv_err err = VV_OK;
@@ -443,7 +437,9 @@ static void pump(struct vv_exchange *x)
             (void)vv_answer_flush(x);
             return;
         }
-        if (err == VV_OK && x->session->out.count + 4 <= VV_OUT_PIECES) {
+        const bool room = x->session->out.count + 4 <= VV_OUT_PIECES;
+        if (err == VV_OK && room && (x->shape == NULL || !encoded)) {
+            encoded = x->shape != NULL; /* what costs time leaves after each run: others wait */
             if (!vv_answer_body(x, run)) {
                 vv_exchange_end(x, VV_REASON_NO_MEMORY);
                 return;
@@ -451,6 +447,7 @@ static void pump(struct vv_exchange *x)
             advance(r, run.n);
             continue;
         }
+        encoded = false;
         const enum vv_err sent =
             vv_answer_flush(x); /* the batch is full, or there is no more yet */
         if (sent != VV_OK) {
@@ -475,10 +472,11 @@ static void fill_failed(struct vv_exchange *x, enum vv_err err)
         vv_proxy_take_back(x);
     } else if (x->head_sent) {
         vv_exchange_end(x, VV_REASON_SERVER_CLOSED);
-    } else if (err == VV_ENOENT || err == VV_ELIMIT) {
+    } else if (err == VV_ENOENT || err == VV_ELIMIT ||
+               (err == VV_EACCES && vv_h1_find(&x->req, VV_FIELD_AUTHORIZATION) != NULL)) {
         go_alone(x); /* the answer is not for sharing */
-    } else if (err == VV_EEXIST || !r->failed) {
-        r->failed |= err != VV_EEXIST;
+    } else if (err == VV_EEXIST || err == VV_EACCES || !r->failed) {
+        r->failed |= err != VV_EEXIST && err != VV_EACCES;
         vv_recall_again(x);
     } else {
         vv_answer_error(x, VV_REASON_FETCH_FAILED);

@@ -97,12 +97,24 @@ VV_TEST(a_304_replaces_fields_but_not_what_describes_the_bytes)
     struct vv_cc cc;
     char room[512];
     vv_cc_init(&cc);
-    const size_t n = vv_stored_head_merge(&stored, &fresh, &cc, room, sizeof room);
+    const size_t n = vv_stored_head_merge(&stored, &fresh, &cc, VV_STR("now"), room, sizeof room);
     assert_true(vv_str_eq((struct vv_str){room, n}, VV_STR("HTTP/1.1 200 OK\r\n"
                                                            "Content-Type: text/plain\r\n"
                                                            "Content-Encoding: gzip\r\n"
                                                            "Date: Sat, 21 Nov 2026 11:00:00 GMT\r\n"
                                                            "X-A: new\r\n")));
+}
+
+VV_TEST(a_304_without_date_was_made_when_it_came)
+{
+    struct vv_h1_head stored;
+    assert_true(vv_stored_head_read(VV_STR("HTTP/1.1 200 OK\r\nDate: then\r\n"), 0, &stored));
+    const struct vv_h1_head fresh = parsed("HTTP/1.1 304 Not Modified\r\n\r\n");
+    struct vv_cc cc;
+    char room[128];
+    vv_cc_init(&cc);
+    const size_t n = vv_stored_head_merge(&stored, &fresh, &cc, VV_STR("now"), room, sizeof room);
+    VV_CHECK_SLICE(((struct vv_str){room, n}), "HTTP/1.1 200 OK\r\nDate: now\r\n");
 }
 
 VV_TEST(tags_come_from_three_fields_and_two_separators)
