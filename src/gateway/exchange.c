@@ -147,6 +147,9 @@ static void log_it(const struct vv_exchange *x, enum vv_reason reason, uint64_t 
         .attempts = (int)x->attempts,
         .http_minor = x->req.minor,
     };
+    if (x->cache_word != NULL) {
+        r.cache = vv_str_from(x->cache_word);
+    }
     if (reason != VV_REASON_NONE) {
         r.error =
             x->refused != NULL ? vv_str_from(x->refused->id) : vv_str_from(vv_reasons[reason].name);

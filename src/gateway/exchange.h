@@ -75,6 +75,7 @@ struct vv_exchange {
     uint64_t bytes_out;
     enum vv_reason reason;
     struct vv_str service_name, server_name; /* for logs; empty when not proxied */
+    const char *cache_word;   /* for logs: what the cache did (HIT ...); NULL: the route has none */
     struct vv_str set_cookie; /* added to the answer when not empty (sticky sessions) */
     unsigned attempts;
     struct vv_str body_kept; /* a request body that was read whole before; p NULL: it was not */

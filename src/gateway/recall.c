@@ -523,6 +523,7 @@ void vv_recall_end(struct vv_exchange *x)
         return;
     }
     vv_cached_stop(x);
+    x->cache_word = vv_cache_status_word(&r->status);
     if (!x->session->detached) {
         count(x, r);
     } else if (x->session->why != 0) {

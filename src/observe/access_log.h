@@ -18,8 +18,10 @@ struct vv_access_record {
     uint64_t duration_ns, first_byte_ns, upstream_ns;
     uint64_t bytes_in, bytes_out; /* body bytes */
     struct vv_str client_ip, method, host, path, query, route, service, server, user_agent, referer,
-        request_id, trace_id, error; /* error: "" or the reason the answer was not the server's */
-    int status;                      /* 0 when the client left before an answer */
+        request_id, trace_id, error,
+        cache; /* error: "" or the reason the answer was not the server's */
+    /* cache: what the cache did, as X-Cache-Status says it (HIT, MISS ...); "": it was not asked */
+    int status; /* 0 when the client left before an answer */
     int attempts;
     uint8_t http_minor;
 };

@@ -258,6 +258,21 @@ def test_the_json_log_parses(proxy, tmp_path):
         assert origin.name in str(row["upstream"])
 
 
+def test_the_log_says_what_the_cache_did(proxy, tmp_path):
+    path = str(tmp_path / "access.json")
+    gw, origin = proxy(
+        answer=lambda r: ok(b"page"),
+        routes=[{"path": "/kept", "to": "app", "cache": "1h"}, {"path": "/", "to": "app"}],
+        workers=1,
+        access_log={"path": path, "format": "json"},
+    )
+    with gw.client() as c:
+        for target, method in (("/kept", "GET"), ("/kept", "GET"), ("/kept", "POST"), ("/other", "GET")):
+            assert c.ask(target, method).status == 200
+    rows = [json.loads(line) for line in lines(path, 4)]
+    assert [row.get("cache") for row in rows] == ["MISS", "HIT", "BYPASS", None]
+
+
 def test_every_request_is_logged_once(proxy, load, tmp_path):
     path = str(tmp_path / "access.json")
     gw, _ = proxy(access_log={"path": path, "format": "json"})
