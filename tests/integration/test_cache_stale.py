@@ -211,7 +211,7 @@ def test_a_renewal_that_fails_keeps_what_is_there(site, how):
     for n in range(4):
         assert gw.ask("/a").body == b"old"
         server.wait_requests(n + 1)  # the first was the client's, each later one is a renewal
-        wait_for("it is over", lambda: gw.metric("vivace_cache_fills") == 0)
+        gw.wait_metric("vivace_cache_background_fetches_total", n, reason="stale", result="failed")
     settled(gw)
 
 
