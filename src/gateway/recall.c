@@ -507,7 +507,7 @@ static void count_fetch(const struct vv_exchange *x, const struct vv_recall *r)
     const char *result = "not_needed"; /* fresh, being fetched already, or not for the cache */
     if (r->status.revalidated) {
         result = "renewed";
-    } else if (r->role == VV_RECALL_LEAD) {
+    } else if (r->role == VV_RECALL_LEAD || r->status.fwd_status >= 500) {
         result = r->status.stored ? "stored" : "failed";
     }
     const struct vv_str values[] = {r->plan->name, vv_str_from(whys[x->session->why]),
