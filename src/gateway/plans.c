@@ -103,6 +103,56 @@ static enum vv_err compile_purge(const struct vv_conf_list *list, struct vv_cach
     return VV_OK;
 }
 
+static enum vv_err compile_drop(struct vv_str text, struct vv_cache_drop *d)
+{
+    struct vv_template_error error = {0, ""};
+    enum vv_err err = VV_OK;
+    size_t stars = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        stars += text.p[i] == '*';
+    }
+    d->part = calloc(stars + 1, sizeof(struct vv_template *));
+    if (d->part == NULL) {
+        return VV_ENOMEM;
+    }
+    while (d->count <= stars && err == VV_OK) {
+        const struct vv_str part = vv_str_cut(&text, '*');
+        char *copy = strndup(part.n > 0 ? part.p : "", part.n);
+        err = copy != NULL ? vv_template_new(copy, &d->part[d->count], &error) : VV_ENOMEM;
+        d->count += err == VV_OK;
+        free(copy);
+    }
+    return err;
+}
+
+static enum vv_err compile_drops(const struct vv_conf_list *list, struct vv_cache_plan *p)
+{
+    enum vv_err err = VV_OK;
+    if (list == NULL || list->count == 0) {
+        return VV_OK;
+    }
+    p->drop = calloc(list->count, sizeof *p->drop);
+    if (p->drop == NULL) {
+        return VV_ENOMEM;
+    }
+    while (p->drop_count < list->count && err == VV_OK) {
+        err = compile_drop(vv_str_from(list->item[p->drop_count]), &p->drop[p->drop_count]);
+        p->drop_count++;
+    }
+    return err;
+}
+
+static void drops_free(struct vv_cache_plan *p)
+{
+    for (size_t i = 0; i < p->drop_count; i++) {
+        for (size_t k = 0; k < p->drop[i].count; k++) {
+            vv_template_free(p->drop[i].part[k]);
+        }
+        free(p->drop[i].part);
+    }
+    free(p->drop);
+}
+
 /* ---- caching ------------------------------------------------------------------------------- */
 
 static enum vv_err compile_key(const char *text, struct vv_cache_plan *p, char *reterr_text)
@@ -184,6 +234,9 @@ static enum vv_err plan_cache(const struct vv_route_settings *r, struct vv_cache
             (p->key == NULL || !vv_template_names_header(p->key, VV_STR("Authorization")));
         err = compile_purge(s->purge, p);
     }
+    if (err == VV_OK) {
+        err = compile_drops(s->invalidates, p);
+    }
     if (err == VV_OK && caches != NULL) {
         err = vv_caches_take(caches, memory->name, memory->levels->item[0], memory->snapshot,
                              &p->cache);
@@ -246,6 +299,7 @@ void vv_cache_plan_free(struct vv_cache_plan *p)
     free_const(p->options.targets);
     free_const(p->key_rules.drop);
     free(p->purge);
+    drops_free(p);
     free(p);
 }
 

@@ -79,10 +79,15 @@ static bool key_identity(struct vv_exchange *x)
     return true;
 }
 
+static bool make_plain_key(struct vv_exchange *x)
+{
+    return x->recall->plan->key != NULL ? key_from_template(x) : key_from_target(x);
+}
+
 static bool make_key(struct vv_exchange *x)
 {
     struct vv_recall *r = x->recall;
-    if (!(r->plan->key != NULL ? key_from_template(x) : key_from_target(x))) {
+    if (!make_plain_key(x)) {
         return false;
     }
     if (r->plan->identity_in_key && !key_identity(x)) {
@@ -427,15 +432,91 @@ bool vv_recall(struct vv_exchange *x)
 
 /* ---- unsafe methods ---- */
 
+static void forget(struct vv_exchange *x, struct vv_str path, struct vv_str query)
+{
+    struct vv_recall *r = x->recall;
+    const struct vv_str own_path = x->path;
+    const struct vv_str own_query = x->req.query;
+    x->path = path;
+    x->req.query = query;
+    if (make_key(x)) {
+        (void)vv_cache_purge_key(r->memory, r->key, false);
+    }
+    x->path = own_path;
+    x->req.query = own_query;
+}
+
+/* Only the stars of the settings stand for anything: a client's own become "?", any one byte. */
+static bool drop_text(struct vv_exchange *x, const struct vv_cache_drop *d, struct vv_str *ret)
+{
+    struct vv_template_vars vars;
+    vv_exchange_vars(x, &vars);
+    *ret = (struct vv_str){"", 0};
+    for (size_t i = 0; i < d->count; i++) {
+        struct vv_str part;
+        if (vv_template_render(d->part[i], &vars, &x->arena, VV_TEMPLATE_URI, &part) != VV_OK) {
+            return false;
+        }
+        char *out = vv_arena_alloc(&x->arena, ret->n + part.n + 1);
+        if (out == NULL) {
+            return false;
+        }
+        size_t n = ret->n;
+        memcpy(out, ret->p, n);
+        if (i > 0) {
+            out[n++] = '*';
+        }
+        for (size_t k = 0; k < part.n; k++) {
+            out[n++] = d->count > 1 && part.p[k] == '*' ? '?' : part.p[k];
+        }
+        *ret = (struct vv_str){out, n};
+    }
+    return true;
+}
+
+/* A path of `invalidates`: for everybody, where the asker's identity or a body is part of the key. */
+static void forget_drop(struct vv_exchange *x, const struct vv_cache_drop *d)
+{
+    struct vv_recall *r = x->recall;
+    struct vv_str query = {NULL, 0};
+    struct vv_str path;
+    if (!drop_text(x, d, &path)) {
+        return;
+    }
+    const bool longer = r->plan->identity_in_key || r->plan->body_in_key;
+    if (d->count == 1) {
+        query = path;
+        path = vv_str_cut(&query, '?');
+        forget(x, path, query);
+    }
+    if (d->count == 1 && !longer) {
+        return;
+    }
+    const struct vv_str own_path = x->path;
+    const struct vv_str own_query = x->req.query;
+    x->path = path;
+    x->req.query = query;
+    /* The store takes only so many patterns at a time; too much forgotten is still right. */
+    if (make_plain_key(x) && (!longer || key_append(x, '*', VV_STR(""))) &&
+        vv_cache_purge_pattern(r->memory, r->key, false) != VV_OK) {
+        vv_cache_purge_all(r->memory, false);
+    }
+    x->path = own_path;
+    x->req.query = own_query;
+}
+
 void vv_recall_invalidate(struct vv_exchange *x, const struct vv_h1_head *answer)
 {
     struct vv_recall *r = x->recall;
     if (!r->invalidates || !vv_cache_invalidates(x->req.method, answer->status)) {
         return;
     }
-    if (make_key(x)) {
-        (void)vv_cache_purge_key(r->memory, r->key, false);
-    }
+    /* What is kept was answered to GET, which may stand in the key. */
+    const enum vv_method method = x->req.method;
+    const struct vv_str method_text = x->req.method_text;
+    x->req.method = VV_METHOD_GET;
+    x->req.method_text = vv_methods[VV_METHOD_GET].name;
+    forget(x, x->path, x->req.query);
     const struct vv_str scheme = x->https ? VV_STR("https") : VV_STR("http");
     for (uint32_t i = 0; i < answer->fields_count && r->plan->key == NULL; i++) {
         const struct vv_h1_field *f = &answer->fields[i];
@@ -448,16 +529,13 @@ void vv_recall_invalidate(struct vv_exchange *x, const struct vv_h1_head *answer
                                           sizeof room, &path, &query)) {
             continue;
         }
-        const struct vv_str own_path = x->path;
-        const struct vv_str own_query = x->req.query;
-        x->path = path;
-        x->req.query = query;
-        if (make_key(x)) {
-            (void)vv_cache_purge_key(r->memory, r->key, false);
-        }
-        x->path = own_path;
-        x->req.query = own_query;
+        forget(x, path, query);
     }
+    for (size_t i = 0; i < r->plan->drop_count; i++) {
+        forget_drop(x, &r->plan->drop[i]);
+    }
+    x->req.method = method;
+    x->req.method_text = method_text;
 }
 
 /* ---- the end ---- */

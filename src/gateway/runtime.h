@@ -40,6 +40,11 @@ struct vv_service {
     struct vv_str host;             /* p NULL: the client's */
 };
 
+struct vv_cache_drop { /* a path that a write makes forgotten: parts[0] * parts[1] * ... */
+    struct vv_template **part;
+    size_t count; /* 1: no star in it */
+};
+
 /* How a route's answers are kept: the settings of its cache, compiled. */
 struct vv_cache_plan {
     const struct vv_cache_settings *conf; /* NULL: coalesce_only */
@@ -58,6 +63,8 @@ struct vv_cache_plan {
     uint64_t wait_ns;        /* longest wait for another's fetch */
     struct vv_cidr *purge;   /* who may send PURGE */
     size_t purge_count;
+    struct vv_cache_drop *drop; /* `invalidates` */
+    size_t drop_count;
 };
 
 struct vv_compress_plan {

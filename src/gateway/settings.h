@@ -112,9 +112,11 @@ struct vv_cache_settings {
     struct vv_conf_list *targets; /* const char *: targeted fields, default [CDN-Cache-Control] */
     uint64_t surrogate;           /* bool, default true: read Surrogate-Control */
     struct vv_conf_list *purge;   /* CIDR text: who may send PURGE; NULL: nobody */
-    uint64_t wait_ns;             /* longest wait for another's fetch, default 30 s */
-    uint64_t refresh;             /* bool, default true: renew hot objects before they expire */
-    const char *snapshot;         /* file written at stop, read at start; NULL: none */
+    struct vv_conf_list
+        *invalidates;     /* templates of paths that a write makes forgotten; "*": any */
+    uint64_t wait_ns;     /* longest wait for another's fetch, default 30 s */
+    uint64_t refresh;     /* bool, default true: renew hot objects before they expire */
+    const char *snapshot; /* file written at stop, read at start; NULL: none */
     const struct vv_cache_settings *memory; /* derived: the cache whose level holds the objects */
     uint64_t unnamed;                       /* derived: made for routes that name no cache */
     struct vv_conf_pos at;

@@ -253,6 +253,20 @@ static void check_query_rules(struct caching *c, const struct vv_cache_settings 
     }
 }
 
+static void check_invalidates(struct caching *c, const struct vv_conf_list *paths)
+{
+    for (size_t i = 0; i < vv_list_count(paths); i++) {
+        const char *path = paths->item[i];
+        vv_settings_check_template(c->doc, &paths->item[i], path, NULL, VV_CHECK_COMPILES);
+        if (path[0] != '/' && path[0] != '$') {
+            vv_conf_report(
+                c->doc,
+                &(struct vv_conf_report){.field = &paths->item[i], .hint = "write /modules"},
+                "\"%s\" is no path", path);
+        }
+    }
+}
+
 /* What stands in a cache or on a route, before anything is inherited. */
 static void check_said(struct caching *c, struct vv_cache_settings *s)
 {
@@ -264,6 +278,7 @@ static void check_said(struct caching *c, struct vv_cache_settings *s)
     check_query_rules(c, s);
     check_tokens(c, s->targets);
     vv_settings_check_cidrs(c->doc, s->purge);
+    check_invalidates(c, s->invalidates);
     if (s->show != NULL && (!vv_settings_is_token(s->show) ||
                             vv_str_eq_nocase(vv_str_from(s->show), VV_STR("Cache-Status")) ||
                             vv_field_lookup(vv_str_from(s->show)) != VV_FIELD_OTHER)) {
@@ -553,6 +568,10 @@ static void derive_route_cache(struct caching *c, struct vv_route_settings *r)
     r->cache = &r->caching.own;
     if (r->cache->key != NULL && r->path != NULL) {
         vv_settings_check_template(c->doc, &r->cache->key, r->cache->key, r->path, VV_CHECK_PARAMS);
+    }
+    for (size_t i = 0; i < vv_list_count(r->cache->invalidates); i++) {
+        vv_settings_check_template(c->doc, &r->cache->invalidates->item[i],
+                                   r->cache->invalidates->item[i], r->path, VV_CHECK_PARAMS);
     }
 }
 

@@ -190,6 +190,14 @@ const struct vv_conf_section vv_settings_level_section = {.name = "cache level",
          .reload = true,                                                                           \
          .doc = "Addresses (CIDR) that may send PURGE requests. Default: nobody.",                 \
          .example = "[127.0.0.0/8]"},                                                              \
+        {AT(invalidates),                                                                          \
+         .key = "invalidates",                                                                     \
+         .type = VV_CONF_TEXTS,                                                                    \
+         .reload = true,                                                                           \
+         .doc = "Paths (templates) whose answers are forgotten when a POST, PUT, PATCH or DELETE " \
+                "of the route was answered without an error; * stands for anything, also for a "   \
+                "query. What the request itself names is forgotten anyway.",                       \
+         .example = "[/modules, \"/modules?*\"]"},                                                 \
         {AT(wait_ns),                                                                              \
          .key = "wait",                                                                            \
          .type = VV_CONF_DURATION,                                                                 \

@@ -406,3 +406,64 @@ def test_status_and_page_show_the_caches(site):
     got = subprocess.run([binary(), "status", "--socket", gw.config["socket"]], capture_output=True, text=True)
     assert "CACHE" in got.stdout and "other" in got.stdout
     assert b"<h2>Caches</h2>" in gw.admin("/").body
+
+
+# ---------------------------------------------------------------------------------- invalidates
+
+
+@pytest.fixture
+def modules(gateway, origin):
+    """modules(cache settings) -> gateway; /modules/{id} is read, and written with the same cache."""
+
+    def make(status="200 OK", **settings):
+        server = origin(answer=lambda r: answer(r) if r.method == "GET" else ok(status=status))
+        cache = {"show": "X-Cache", "levels": [{"memory": "4MB"}], **settings}
+        return gateway(
+            {
+                "caches": {"api": cache},
+                "routes": [
+                    {"path": "/modules/{id}", "to": server.url, "cache": {"use": "api", "invalidates": ["/modules", "/lists/{id}/*"]}},
+                    {"path": "/", "to": server.url, "cache": "api"},
+                ],
+            }
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("settings", [{}, {"key": "$scheme $method $host $uri"}])
+def test_a_write_forgets_the_paths_that_the_route_names(modules, settings):
+    """S4-028: a write to /modules/7 drops /modules and /modules/7, and nothing else."""
+    gw = modules(**settings)
+    gone = ["/modules", "/modules/7", "/lists/7/a", "/lists/7/b?page=2"]
+    stays = ["/modules/8", "/modules?page=2", "/lists/77/a", "/lists/8/a"]
+    fetch(gw, *gone, *stays)
+    assert gw.ask("/modules/7", "DELETE").status == 200
+    for target in stays:
+        assert state(gw, target) == "HIT", target
+    for target in gone:
+        assert state(gw, target) == "MISS", target
+
+
+def test_a_write_that_failed_forgets_nothing(modules):
+    gw = modules(status="409 Conflict")
+    fetch(gw, "/modules", "/modules/7", "/lists/7/a")
+    assert gw.ask("/modules/7", "DELETE").status == 409
+    assert [state(gw, t) for t in ("/modules", "/modules/7", "/lists/7/a")] == ["HIT"] * 3
+
+
+def test_a_star_of_a_client_stands_for_one_byte(modules):
+    gw = modules()
+    fetch(gw, "/lists/7/a", "/lists/77/a", "/lists/xx/a")
+    assert gw.ask("/modules/*", "DELETE").status == 200
+    assert [state(gw, t) for t in ("/lists/77/a", "/lists/xx/a")] == ["HIT"] * 2
+
+
+def test_a_write_forgets_what_every_identity_was_given(modules):
+    gw = modules(authorized=True)
+    for who in ("Basic YTph", "Basic Yjpi"):
+        assert state(gw, "/modules", headers={"Authorization": who}) == "MISS"
+        wait_for("it is kept", lambda: state(gw, "/modules", headers={"Authorization": who}) == "HIT")
+    assert gw.ask("/modules/7", "DELETE", headers={"Authorization": "Basic Yzpj"}).status == 200
+    for who in ("Basic YTph", "Basic Yjpi"):
+        assert state(gw, "/modules", headers={"Authorization": who}) == "MISS"

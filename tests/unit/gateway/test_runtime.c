@@ -246,3 +246,14 @@ VV_TEST(a_cache_control_with_a_lifetime_of_its_own_stays)
     check_expires("expires: 30d, headers: {Cache-Control: $query.c}", "max-age=2592000", false, 1);
     check_expires("expires: 30d, headers: {Cache-Control: null}", "max-age=2592000", false, 1);
 }
+
+VV_TEST(a_path_to_forget_is_split_at_its_stars)
+{
+    struct built b = build(HEAD "routes: [{to: a, cache: {invalidates: [/x, '/*/$host/*']}}]\n");
+    const struct vv_cache_plan *p = b.rt->route[0].cache;
+    VV_CHECK_INT(p->drop_count, 2);
+    VV_CHECK_INT(p->drop[0].count, 1);
+    VV_CHECK_INT(p->drop[1].count, 3);
+    VV_CHECK(!vv_template_is_constant(p->drop[1].part[1]));
+    drop(&b);
+}

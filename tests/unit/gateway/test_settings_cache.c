@@ -358,3 +358,18 @@ VV_TEST(a_ratio_is_a_share_of_one_or_a_percentage)
     check_says("routes: [{to: a, compress: {max_ratio: 1.5}}]\n", "a number from 0 to 1");
     check_says("routes: [{to: a, compress: {max_ratio: 80}}]\n", "write 80%");
 }
+
+VV_TEST(paths_to_forget_are_templates_of_the_route)
+{
+    struct loaded l = load_fine("caches: {x: {invalidates: [/all]}}\nroutes:\n"
+                                "- {path: '/m/{id}', to: a, cache: {use: x, invalidates: "
+                                "[/m, '/l/{id}/*']}}\n- {path: /y/, to: b, cache: x}\n");
+    VV_CHECK_INT(route(&l, 0)->cache->invalidates->count, 2);
+    VV_CHECK_STR(route(&l, 0)->cache->invalidates->item[1], "/l/{id}/*");
+    VV_CHECK_STR(route(&l, 1)->cache->invalidates->item[0], "/all");
+    unload(&l);
+    check_says(B "caches: {x: {invalidates: [modules]}}\n", "\"modules\" is no path");
+    check_says(B "caches: {x: {invalidates: ['/$nothing']}}\n", "$nothing");
+    check_says("routes: [{path: '/m/{id}', to: a, cache: {invalidates: ['/l/{other}']}}]\n",
+               "other");
+}
