@@ -56,11 +56,23 @@ struct vv_load_result {
     unsigned threads;
     const char *invalid; /* why the run says nothing: the generator was the limit; NULL: it does */
     bool interrupted;
+    void *owned; /* memory of a view that came from a file; freed with the result */
 };
+
+/* What `invalid` may say. */
+#define VV_LOAD_INVALID_LATE                                                                       \
+    "the generator was late: a full second got less than 99 % of its starts"
+#define VV_LOAD_INVALID_CPU "the generator was late: its threads had no CPU time left"
+#define VV_LOAD_INVALID_PART "a part of the run was not valid"
+/* The constant with this text, for results that came from elsewhere. */
+const char *vv_load_invalid_text(struct vv_str text);
 
 VV_MUST_CHECK enum vv_err vv_load_result_new(const struct vv_load_view *view,
                                              struct vv_load_result **ret);
 void vv_load_result_free(struct vv_load_result *r);
+void vv_load_result_clear(struct vv_load_result *r); /* back to new; the view and the memory stay */
+/* Makes room for seconds 0 .. count-1; new ones are empty and have their at_ns. */
+VV_MUST_CHECK enum vv_err vv_load_result_windows(struct vv_load_result *r, size_t count);
 void vv_load_result_error(struct vv_load_result *r, const char *name, uint64_t n);
 /* Adds everything of `from` (of another thread or agent, same plan): windows by their second. */
 VV_MUST_CHECK enum vv_err vv_load_result_merge(struct vv_load_result *into,
