@@ -5,6 +5,7 @@
  * of its variable. */
 #include "gateway/describe.h"
 #include "gateway/exchange.h"
+#include "gateway/explain_cache.h"
 #include "gateway/gateway_int.h"
 #include "wire/uri.h"
 
@@ -17,6 +18,8 @@
 struct explanation {
     const struct vv_runtime *rt;
     uint64_t now_ns;
+    struct vv_epoch *epoch; /* of the caches; NULL: nothing runs */
+    int64_t now_ms;         /* wall time */
     struct vv_json *j;
     struct vv_arena arena;
     const struct vv_listen_settings *listener; /* NULL: any */
@@ -268,11 +271,9 @@ static struct vv_str var_header(void *user, struct vv_str name)
     return f != NULL ? f->value : (struct vv_str){NULL, 0};
 }
 
-/* A member with the text as it would be; null and "<key>_error" when it could not be made. */
-static void say_rendered(struct explanation *e, const char *key, const struct vv_template *t,
-                         enum vv_template_mode mode)
+static struct vv_template_vars vars_of(struct explanation *e)
 {
-    const struct vv_template_vars vars = {
+    return (struct vv_template_vars){
         .host = e->host,
         .path = e->path,
         .query = e->head.query,
@@ -286,6 +287,13 @@ static void say_rendered(struct explanation *e, const char *key, const struct vv
         .header = var_header,
         .user = e,
     };
+}
+
+/* A member with the text as it would be; null and "<key>_error" when it could not be made. */
+static void say_rendered(struct explanation *e, const char *key, const struct vv_template *t,
+                         enum vv_template_mode mode)
+{
+    const struct vv_template_vars vars = vars_of(e);
     struct vv_str text = {NULL, 0};
     const enum vv_err err = vv_template_render(t, &vars, &e->arena, mode, &text);
     if (err == VV_OK) {
@@ -435,6 +443,18 @@ static void say_limits(struct explanation *e)
     say_edits(e, "headers", &r->answer_edits);
 }
 
+static void say_cache(struct explanation *e)
+{
+    const struct vv_template_vars vars = vars_of(e);
+    const struct vv_cache_question q = {.route = e->route,
+                                        .head = &e->head,
+                                        .vars = &vars,
+                                        .arena = &e->arena,
+                                        .epoch = e->epoch,
+                                        .now_ms = e->now_ms};
+    vv_explain_cache(&q, e->j);
+}
+
 static void go_through(struct explanation *e)
 {
     if (!parse(e) || !normalise(e)) {
@@ -452,10 +472,12 @@ static void go_through(struct explanation *e)
     vv_describe_route(e->route, e->j);
     say_params(e);
     say_action(e);
+    say_cache(e);
     say_limits(e);
 }
 
-static enum vv_err explain(const struct vv_runtime *rt, uint64_t now_ns,
+/* g NULL: from the settings alone. */
+static enum vv_err explain(const struct vv_runtime *rt, struct vv_gateway *g,
                            const struct vv_explain_request *r, struct vv_json *j)
 {
     struct explanation *e = calloc(1, sizeof *e);
@@ -463,7 +485,11 @@ static enum vv_err explain(const struct vv_runtime *rt, uint64_t now_ns,
         return VV_ENOMEM;
     }
     e->rt = rt;
-    e->now_ns = now_ns;
+    if (g != NULL) {
+        e->now_ns = vv_loop_now(g->control);
+        e->now_ms = (int64_t)(vv_loop_wall(g->control) / VV_MS);
+        e->epoch = vv_caches_epoch(g->caches);
+    }
     e->j = j;
     e->method = vv_str_from(r->method != NULL ? r->method : "GET");
     vv_arena_init(&e->arena, NULL, 0, ARENA_BYTES, 0);
@@ -488,7 +514,7 @@ static enum vv_err explain(const struct vv_runtime *rt, uint64_t now_ns,
 enum vv_err vv_gateway_explain(struct vv_gateway *g, const struct vv_explain_request *r,
                                struct vv_json *j)
 {
-    return explain(g->rt, vv_loop_now(g->control), r, j);
+    return explain(g->rt, g, r, j);
 }
 
 enum vv_err vv_settings_explain(const struct vv_settings *s, const struct vv_explain_request *r,
@@ -502,7 +528,7 @@ enum vv_err vv_settings_explain(const struct vv_settings *s, const struct vv_exp
         vv_json_kcstr(j, "error", why);
         return err;
     }
-    err = explain(rt, 0, r, j);
+    err = explain(rt, NULL, r, j);
     rt->settings = NULL;
     vv_runtime_unref(rt);
     return err;

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 
@@ -467,3 +468,39 @@ def test_a_write_forgets_what_every_identity_was_given(modules):
     assert gw.ask("/modules/7", "DELETE", headers={"Authorization": "Basic Yzpj"}).status == 200
     for who in ("Basic YTph", "Basic Yjpi"):
         assert state(gw, "/modules", headers={"Authorization": who}) == "MISS"
+
+
+# -------------------------------------------------------------------------------------- explain
+
+
+def explain(gw, target, *headers, method="GET"):
+    query = [("method", method), ("url", url(gw, target))] + [("header", h) for h in headers]
+    return gw.api("/explain?" + urllib.parse.urlencode(query, quote_via=urllib.parse.quote))["cache"]
+
+
+def test_explain_tells_what_would_come_out_of_the_cache(site):
+    gw, origin = site()
+    said = explain(gw, "/a")
+    assert said["name"] == "api" and said["key"] == url(gw, "/a") and said["stored"] == []
+    assert said["outcome"].startswith("miss") and "nothing is stored" in said["why"]
+    fetch(gw, "/a")
+    said = explain(gw, "/a")
+    assert said["outcome"].startswith("hit")
+    (stored,) = said["stored"]
+    assert stored["for_this_request"] and stored["state"] == "fresh" and stored["status"] == 200
+    assert stored["body_bytes"] == len("body of /a") and 500 < stored["ttl_seconds"] <= 600
+    assert explain(gw, "/a", "Cache-Control: no-cache")["why"].startswith("the request says no-cache")
+    purge(gw, url=url(gw, "/a"), soft=True)
+    assert explain(gw, "/a")["stored"][0]["state"] == "purged"
+    assert len(origin.requests) == 1, "nothing was sent for an explanation"
+
+
+def test_explain_shows_variants_and_whose_they_are(site):
+    gw, _ = site()
+    for kind in ("x", "y"):
+        assert gw.ask("/vary", headers={"X-Kind": kind}).status == 200
+        wait_for("it is kept", lambda: state(gw, "/vary", headers={"X-Kind": kind}) == "HIT")
+    said = explain(gw, "/vary", "X-Kind: y")
+    assert said["outcome"].startswith("hit") and [o["for_this_request"] for o in said["stored"]].count(True) == 1
+    said = explain(gw, "/vary", "X-Kind: z")
+    assert said["outcome"].startswith("miss") and "other headers" in said["why"] and len(said["stored"]) == 2

@@ -14,7 +14,11 @@ static const char conf[] =
     "  - {path: \"/users/{id}\", to: app, methods: [GET], rewrite: \"/u/{id}\",\n"
     "     request_headers: {X-User: \"{id}\", X-Ip: $client_ip, Cookie: null}}\n"
     "  - {path: /old/, redirect: \"https://$host/new/$rest\"}\n"
-    "  - {path: /hello, respond: \"hello $query.name\"}\n";
+    "  - {path: /hello, respond: \"hello $query.name\"}\n"
+    "  - {path: /kept/, to: app, cache: {ttl: 5m, purge: [127.0.0.0/8], invalidates: [/all]}}\n"
+    "  - {path: /own/, to: app, compress: false, cache: {key: \"$host $path\", authorized: true,\n"
+    "     client_directives: false}}\n"
+    "  - {path: /shared/, to: app, coalesce: true, compress: {encodings: [gzip], min: 99}}\n";
 
 static char *explained(const char *method, const char *url, const char *header,
                        const char *listener, enum vv_err want)
@@ -109,4 +113,38 @@ VV_TEST(questions_without_sense_are_errors)
     free(explained("GET", "/hello", "no colon", NULL, VV_EINVAL));
     free(explained("GET", "/hello", "a: b\r\nc: d", NULL, VV_EINVAL));
     free(explained("GET", "/hello", NULL, "web", VV_OK));
+}
+
+VV_TEST(the_cache_says_its_name_the_key_and_what_the_request_wants)
+{
+    has("GET", "http://A/kept/x?y=1", NULL, "\"key\":\"http://a/kept/x?y=1\"");
+    has("GET", "/kept/x", NULL, "\"why\":\"what is stored is known to a running gateway only\"");
+    has("GET", "/kept/x", "Cache-Control: no-cache, max-age=5",
+        "\"request_directives\":\"no-cache, max-age=5\",\"they_are\":\"obeyed\"");
+    /* Each value stands between two frames. */
+    has("GET", "http://A/own/x", "Cookie: secret", "\"key\":\"|a| |/own/x|\"");
+    has("GET", "/own/x", "Cookie: secret", "\"key_ends_in\":\"Authorization and Cookie\"");
+    has("GET", "/own/x", "Cache-Control: no-cache", "\"they_are\":\"ignored");
+    has("GET", "/shared/x", NULL, "\"coalesces_only\":true");
+    char *plain = explained("GET", "/hello", NULL, NULL, VV_OK);
+    VV_CHECK(strstr(plain, "\"cache\"") == NULL && strstr(plain, "\"compress\"") == NULL);
+    free(plain);
+}
+
+VV_TEST(what_goes_past_the_cache_says_why)
+{
+    has("OPTIONS", "/kept/x", NULL, "\"why\":\"answers to this method are not kept here\"");
+    has("DELETE", "/kept/x", NULL, "\"outcome\":\"bypass: the service answers\",\"why\":\"a write");
+    has("DELETE", "/kept/x", NULL, "\"forgets\":[\"/all\"]");
+    has("PURGE", "/kept/x", NULL, "\"outcome\":\"purge: the gateway answers\"");
+    has("GET", "/kept/x", "If-Match: *", "for the service to judge");
+    has("GET", "/kept/x", "Content-Length: 3", "\"why\":\"the request has a body\"");
+}
+
+VV_TEST(the_coding_of_an_answer_is_told_as_far_as_the_request_decides)
+{
+    has("GET", "/shared/x", "Accept-Encoding: br, gzip",
+        "\"compress\":{\"coding\":\"gzip\",\"why\":\"the client takes it (RFC 9110 12.5.3)\","
+        "\"if_at_least_bytes\":99,");
+    has("GET", "/shared/x", "Accept-Encoding: br", "\"coding\":\"identity\"");
 }
