@@ -224,6 +224,9 @@ static bool join(struct vv_exchange *x)
         vv_exchange_end(x, VV_REASON_NONE);
         return true;
     }
+    if (role == VV_CACHE_PASS && !alone) {
+        r->status.detail = VV_STR("passing"); /* the answer before could not be kept */
+    }
     if (role == VV_CACHE_FOLLOW) {
         r->role = VV_RECALL_FOLLOW;
         r->status.collapsed = true;
@@ -268,6 +271,10 @@ void vv_recall_serve(struct vv_exchange *x)
     r->age_s = (int64_t)(r->use.age_ms / 1000);
     r->status.has_ttl = true;
     r->status.ttl_s = r->use.ttl_ms >= 0 ? r->use.ttl_ms / 1000 : -((999 - r->use.ttl_ms) / 1000);
+    if (r->soft && r->status.ttl_s > 0) {
+        r->status.ttl_s = 0;
+        r->status.detail = vv_str_from(vv_use_whys[VV_USE_WHY_PURGED].name);
+    }
     if (!r->status.revalidated) {
         r->status.hit = true;
         r->status.stale = r->use.ttl_ms <= 0 || r->soft;

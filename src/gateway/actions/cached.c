@@ -348,7 +348,7 @@ bool vv_cached_lead(struct vv_exchange *x, struct vv_h1_head *origin)
         return false;
     }
     memcpy(&meta, bytes.p, sizeof meta);
-    r->status.has_ttl = true;
+    r->status.has_ttl = !r->plan->coalesce_only || r->plan->keep_s > 0;
     r->status.ttl_s = (int64_t)meta.facts.lifetime_s - (int64_t)(meta.facts.initial_age_ms / 1000);
     r->at = 0;
     r->end = meta.length;
@@ -512,7 +512,7 @@ static void go_on(struct vv_exchange *x)
         r->use =
             vv_cache_judge_use(&meta.facts, &r->cc, &r->plan->options, false, vv_recall_now_ms(x));
         r->age_s = (int64_t)(r->use.age_ms / 1000);
-        r->status.has_ttl = true;
+        r->status.has_ttl = !r->plan->coalesce_only || r->plan->keep_s > 0;
         r->status.ttl_s =
             (int64_t)meta.facts.lifetime_s - (int64_t)(meta.facts.initial_age_ms / 1000);
         if (!send_head(x, &meta, (struct vv_str){head.p + second.n, head.n - second.n},
