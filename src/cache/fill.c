@@ -20,7 +20,8 @@ struct vv_cache_fill {
     pthread_mutex_t lock;
     enum state state;
     enum vv_err why;
-    bool has_head, mapped, doomed;
+    bool has_head, mapped;
+    atomic_bool doomed; /* its key was purged: nothing of it is published any more */
     uint64_t transient; /* bytes counted in the cache's `transient`; not 0: not to be published */
     size_t meta_n, waiting;
     char *head;
@@ -216,7 +217,7 @@ void vv_cache_fill_doom(struct vv_cache *c, struct vv_str key, uint64_t hash)
     struct vv_cache_fill *f = find(&c->fills->buckets[hash % FILL_BUCKETS], key, hash);
     if (f != NULL) {
         atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
-        f->doomed = true;
+        atomic_store(&f->doomed, true);
     }
     pthread_mutex_unlock(&c->fills->lock);
     if (f != NULL) {
@@ -290,6 +291,26 @@ static bool may_grow(struct vv_cache_fill *f, size_t bytes_n)
     return true;
 }
 
+/* Adds all of the bytes or, when memory is out, none. */
+static bool append_all(struct vv_cache_fill *f, struct vv_str bytes)
+{
+    struct vv_cache_body *b = f->body;
+    struct vv_cache_chunk *last = b->last;
+    const uint64_t before = b->n;
+    const uint32_t last_n = last != NULL ? last->n : 0;
+    if (vv_cache_body_append(b, bytes, next_room(f, bytes.n))) {
+        return true;
+    }
+    for (struct vv_cache_chunk *k = last != NULL ? last->next : b->first; k != NULL; k = k->next) {
+        k->n = 0;
+    }
+    if (last != NULL) {
+        last->n = last_n;
+    }
+    b->n = before;
+    return false;
+}
+
 enum vv_err vv_cache_fill_append(struct vv_cache_fill *f, struct vv_str bytes, uint64_t now_ns)
 {
     struct vv_cache *c = f->cache;
@@ -307,10 +328,9 @@ enum vv_err vv_cache_fill_append(struct vv_cache_fill *f, struct vv_str bytes, u
         }
     }
     pthread_mutex_lock(&f->lock);
-    const uint64_t before = f->body->n;
-    const bool ok = vv_cache_body_append(f->body, bytes, next_room(f, bytes.n));
+    const bool ok = append_all(f, bytes);
     atomic_fetch_sub(&c->used, want.need);
-    if (f->body->n > before) {
+    if (ok && bytes.n > 0) {
         wake_all(f);
     }
     pthread_mutex_unlock(&f->lock);
@@ -372,12 +392,9 @@ static void end(struct vv_cache_fill *f, enum state state, enum vv_err why)
     unmap(f);
 }
 
-static bool doomed(struct vv_cache_fill *f)
+bool vv_cache_fill_doomed(const struct vv_cache_fill *f)
 {
-    pthread_mutex_lock(&f->cache->fills->lock);
-    const bool yes = f->doomed;
-    pthread_mutex_unlock(&f->cache->fills->lock);
-    return yes;
+    return atomic_load(&f->doomed);
 }
 
 enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f, const struct vv_cache_spec *spec,
@@ -386,7 +403,7 @@ enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f, const struct vv_cache_
     struct vv_cache *c = f->cache;
     enum vv_err err =
         spec->meta_n > VV_CACHE_META_MAX || spec->tags_n > VV_CACHE_TAGS_MAX ? VV_EINVAL : VV_OK;
-    if (err == VV_OK && (f->transient > 0 || doomed(f))) {
+    if (err == VV_OK && (f->transient > 0 || vv_cache_fill_doomed(f))) {
         err = VV_ELIMIT;
     }
     const bool inside = f->body->n <= VV_CACHE_INLINE_BYTES;
@@ -406,7 +423,7 @@ enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f, const struct vv_cache_
         pthread_mutex_unlock(&f->lock);
         struct vv_cache_object *o = build(f, spec);
         atomic_fetch_sub(&c->used, want.need);
-        err = o != NULL ? vv_cache_link(c, o) : VV_ENOMEM;
+        err = o != NULL ? vv_cache_link(c, o, f) : VV_ENOMEM;
     }
     end(f, DONE, VV_OK);
     return err;

@@ -57,6 +57,8 @@ VV_MUST_CHECK enum vv_err vv_cache_fill_finish(struct vv_cache_fill *f,
 void vv_cache_fill_end(struct vv_cache_fill *f);
 /* Tells everybody once, with `why` as it is (not VV_OK, not VV_EAGAIN); the next to begin leads. */
 void vv_cache_fill_fail(struct vv_cache_fill *f, enum vv_err why);
+/* The key was purged since the fetch began: what it brings is not published. */
+bool vv_cache_fill_doomed(const struct vv_cache_fill *f);
 /* Until then nobody waits for anybody on this key. */
 void vv_cache_fill_mark(struct vv_cache *c, struct vv_str key, uint64_t until_ns);
 

@@ -144,6 +144,22 @@ static void put_tag(struct purge_set *set, uint64_t tag, uint64_t hard, uint64_t
     }
 }
 
+/* Is `p` said by `add` as well? It is newer and at least as hard. */
+static bool covers(const struct purge_pattern *add, const struct purge_pattern *p)
+{
+    return add != NULL && (p->soft || !add->soft) && add->n == p->n &&
+           memcmp(add->p, p->p, p->n) == 0;
+}
+
+static size_t uncovered(const struct purge_set *set, const struct purge_pattern *add)
+{
+    size_t n = 0;
+    for (size_t i = 0; set != NULL && i < set->patterns_n; i++) {
+        n += !covers(add, &set->patterns[i]);
+    }
+    return n;
+}
+
 /* A new set with what is newer than `after`, and room for more; published at once. */
 static enum vv_err replace_set(struct vv_cache *c, uint64_t after, const struct purge_pattern *add)
 {
@@ -175,7 +191,7 @@ static enum vv_err replace_set(struct vv_cache *c, uint64_t after, const struct 
         }
     }
     for (size_t i = 0; i < old_patterns; i++) {
-        if (old->patterns[i].serial > after) {
+        if (old->patterns[i].serial > after && !covers(add, &old->patterns[i])) {
             set->patterns[set->patterns_n++] = old->patterns[i];
         }
     }
@@ -233,7 +249,7 @@ enum vv_err vv_cache_purge_pattern(struct vv_cache *c, struct vv_str glob, bool 
     p.serial = atomic_load(&c->serial) + 1;
     const struct purge_set *set = atomic_load_explicit(&c->purges, memory_order_relaxed);
     enum vv_err err = VV_ELIMIT;
-    if (set == NULL || set->patterns_n < PATTERNS_MAX) {
+    if (uncovered(set, &p) < PATTERNS_MAX) {
         err = replace_set(c, 0, &p);
     }
     if (err == VV_OK) {
@@ -256,6 +272,7 @@ size_t vv_cache_purge_key(struct vv_cache *c, struct vv_str key, bool soft)
 {
     const uint64_t hash = vv_cache_hash(c, key);
     size_t count = 0, at = 0;
+    vv_cache_fill_doom(c, key, hash); /* first: what it publishes until now is met below */
     pthread_mutex_lock(&c->lock);
     struct vv_cache_object *o;
     while ((o = vv_cache_index_next(c, key, hash, &at)) != NULL) {
@@ -268,7 +285,6 @@ size_t vv_cache_purge_key(struct vv_cache *c, struct vv_str key, bool soft)
         }
     }
     pthread_mutex_unlock(&c->lock);
-    vv_cache_fill_doom(c, key, hash);
     return count;
 }
 

@@ -3,6 +3,7 @@
  * One lock for writers and not one per shard: an insert follows a fetch from upstream, which costs
  * a thousand times as much as the microsecond under the lock, and one order of eviction over the
  * whole cache is worth hits. Memory is taken and filled outside the lock, once there is room. */
+#include "cache/fill.h"
 #include "cache/store_int.h"
 #include <stdlib.h>
 
@@ -207,9 +208,12 @@ static struct vv_cache_object *rival(struct vv_cache *c, const struct vv_cache_o
     return variants >= c->conf.variants_max ? first : NULL;
 }
 
-static enum vv_err link_locked(struct vv_cache *c, struct vv_cache_object *o)
+static enum vv_err link_locked(struct vv_cache *c, struct vv_cache_object *o,
+                               const struct vv_cache_fill *fill)
 {
-    if (o->born < c->forgotten || vv_cache_judge_now(c, o) == JUDGE_HARD) {
+    /* A purge of the key dooms the fill, then takes the lock: it meets the object here or there. */
+    const bool doomed = fill != NULL && vv_cache_fill_doomed(fill);
+    if (doomed || o->born < c->forgotten || vv_cache_judge_now(c, o) == JUDGE_HARD) {
         c->stats.refused_admission++;
         return VV_ELIMIT;
     }
@@ -235,10 +239,11 @@ static enum vv_err link_locked(struct vv_cache *c, struct vv_cache_object *o)
     return VV_OK;
 }
 
-enum vv_err vv_cache_link(struct vv_cache *c, struct vv_cache_object *o)
+enum vv_err vv_cache_link(struct vv_cache *c, struct vv_cache_object *o,
+                          const struct vv_cache_fill *fill)
 {
     pthread_mutex_lock(&c->lock);
-    const enum vv_err err = link_locked(c, o);
+    const enum vv_err err = link_locked(c, o, fill);
     pthread_mutex_unlock(&c->lock);
     if (err != VV_OK) {
         vv_cache_unref(o);
@@ -274,7 +279,7 @@ static enum vv_err insert(struct vv_cache *c, const struct vv_cache_spec *spec,
     }
     struct vv_cache_object *o = vv_cache_object_new(c, spec, body);
     atomic_fetch_sub(&c->used, need); /* the object has charged itself */
-    err = o != NULL ? vv_cache_link(c, o) : VV_ENOMEM;
+    err = o != NULL ? vv_cache_link(c, o, spec->fill) : VV_ENOMEM;
     return err;
 }
 

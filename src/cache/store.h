@@ -145,6 +145,7 @@ const struct vv_cache_object *vv_cache_lookup(struct vv_cache *c, struct vv_epoc
                                               const struct vv_cache_query *q, bool *ret_soft);
 
 /* --- storing --- */
+struct vv_cache_fill;
 struct vv_cache_spec { /* everything is copied */
     struct vv_str key, second;
     uint64_t hash;
@@ -156,6 +157,8 @@ struct vv_cache_spec { /* everything is copied */
     uint64_t keep_until_ns; /* past its last use even as a stale answer */
     uint64_t born;          /* vv_cache_born() when the fetch began */
     bool soft;              /* stale from the beginning: it was softly purged before */
+    /* The fetch it comes from: refused (VV_ELIMIT) when its key was purged since; NULL: none. */
+    const struct vv_cache_fill *fill;
 };
 /* Replaces the object of the same key and secondary key. */
 VV_MUST_CHECK enum vv_err vv_cache_insert(struct vv_cache *c, const struct vv_cache_spec *spec,

@@ -197,8 +197,10 @@ void vv_cache_unlink(struct vv_cache *c, struct vv_cache_object *o);
 /* Counts w->need as used, once there is room; what is no object (0 of them) is always let in. */
 VV_MUST_CHECK enum vv_err vv_cache_reserve(struct vv_cache *c, uint64_t hash, const struct want *w,
                                            uint64_t now_ns);
-/* Links a finished object, which was charged; on failure the object is freed. */
-VV_MUST_CHECK enum vv_err vv_cache_link(struct vv_cache *c, struct vv_cache_object *o);
+/* Links a finished object, which was charged; on failure the object is freed. fill: where it comes
+ * from (its key must not have been purged), or NULL. */
+VV_MUST_CHECK enum vv_err vv_cache_link(struct vv_cache *c, struct vv_cache_object *o,
+                                        const struct vv_cache_fill *fill);
 
 /* fill.c */
 VV_MUST_CHECK enum vv_err vv_cache_fill_map_new(struct vv_cache *c);

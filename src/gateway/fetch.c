@@ -108,9 +108,12 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
         (void)vv_cache_purge_key(r->memory, r->key, false); /* sent once more, then forgotten */
         return VV_EINVAL;
     }
-    if (!vv_str_eq(vv_cache_second(r->object), (struct vv_str){second, second_n})) {
+    const struct vv_cache_fill *fill = r->fill;
+    if (!vv_str_eq(vv_cache_second(r->object), (struct vv_str){second, second_n}) &&
+        !vv_cache_fill_doomed(fill)) {
         (void)vv_cache_purge_key(r->memory, r->key, false); /* it stands for other requests now */
         r->born = vv_cache_born(r->memory);
+        fill = NULL; /* that was our own purge */
     }
     const struct vv_cache_spec spec = {
         .key = r->key,
@@ -123,6 +126,7 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
         .tags_n = vv_stored_tags(merged, tags),
         .keep_until_ns = now + vv_cache_keep_s(&meta.facts, VALIDATE_S) * VV_SEC,
         .born = r->born,
+        .fill = fill,
     };
     return vv_cache_refresh(r->memory, r->object, &spec, now);
 }
@@ -149,6 +153,8 @@ static enum vv_fetch_verdict not_modified(struct vv_exchange *x, const struct vv
         if (r->object == NULL) {
             r->object = old;
             r->counted = true;
+            r->use = vv_cache_judge_use(&vv_stored_meta(old)->facts, &r->cc, &r->plan->options,
+                                        false, vv_recall_now_ms(x));
         } else {
             vv_cache_unref(old);
         }
