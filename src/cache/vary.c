@@ -53,9 +53,25 @@ static bool insert(struct vv_str *items, size_t *count, size_t max, struct vv_st
     return true;
 }
 
+/* What a client marks as meant for this hop alone has no part in what the origin answers: with it
+ * an answer could be stored under a name that it was never asked by. */
 static bool is_name(const struct vv_h1_field *f, struct vv_str name)
 {
-    return vv_str_eq_nocase(f->name, name);
+    return !f->hop && vv_str_eq_nocase(f->name, name);
+}
+
+/* Fields that a gateway writes itself from the client's address: the request does not show what
+ * the origin was told. */
+static bool is_unseen(struct vv_str name)
+{
+    static const char *const names[] = {"X-Forwarded-For", "X-Real-IP", "Forwarded",
+                                        "X-Request-Id"};
+    for (size_t i = 0; i < VV_COUNT(names); i++) {
+        if (vv_str_eq_nocase(name, vv_str_from(names[i]))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* White space goes, letters become lower-case. */
@@ -252,7 +268,7 @@ enum vv_err vv_vary_second(const struct vv_h1_head *req, const struct vv_h1_head
         struct vv_str rest = answer->fields[i].value;
         struct vv_str item;
         while (answer->fields[i].id == VV_FIELD_VARY && vv_h1_list_next(&rest, &item)) {
-            if (!vv_h1_is_token(item) || vv_str_eq(item, VV_STR("*")) ||
+            if (!vv_h1_is_token(item) || vv_str_eq(item, VV_STR("*")) || is_unseen(item) ||
                 !insert(names, &count, VV_VARY_NAMES_MAX, item, true)) {
                 return VV_EINVAL;
             }

@@ -26,7 +26,8 @@ struct vv_vary_rules {
 };
 
 /* Writes the secondary key of an answer to `req` (section 4.1). VV_OK with *ret_n 0: no Vary.
- * VV_EINVAL: "*" or more than VV_VARY_NAMES_MAX names: do not keep. VV_ERANGE: `cap` too small. */
+ * VV_EINVAL: "*", a field that the gateway writes itself for each client (X-Forwarded-For and the
+ * like), or more than VV_VARY_NAMES_MAX names: do not keep. VV_ERANGE: `cap` too small. */
 VV_MUST_CHECK enum vv_err vv_vary_second(const struct vv_h1_head *req,
                                          const struct vv_h1_head *answer,
                                          const struct vv_vary_rules *rules, char *out, size_t cap,
