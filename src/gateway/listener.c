@@ -131,7 +131,7 @@ static void on_accept(struct vv_loop *loop, struct vv_io *io, uint32_t events)
         if (err != VV_OK) {
             continue; /* the peer gave up while waiting: the next one may be fine */
         }
-        if (l->sessions_max != 0 && l->sessions >= l->sessions_max) {
+        if (l->sessions_max != 0 && l->sessions - l->detached >= l->sessions_max) {
             vv_metric_add(l->worker->shard, l->s_refused_limit, 1);
             refuse(fd);
             continue;

@@ -29,12 +29,18 @@ static bool key_from_template(struct vv_exchange *x)
     return vv_template_render(r->plan->key, &vars, &x->arena, VV_TEMPLATE_KEY, &r->key) == VV_OK;
 }
 
+/* Is the method a part of the key? Not for one that is not served, which changes what GET gets. */
+static bool is_query_by_post(const struct vv_exchange *x)
+{
+    return x->req.method == VV_METHOD_POST && x->recall->plan->body_in_key &&
+           !x->recall->invalidates;
+}
+
 static bool key_from_target(struct vv_exchange *x)
 {
     struct vv_recall *r = x->recall;
     const struct vv_key_parts parts = {
-        .method = x->req.method == VV_METHOD_POST && r->plan->body_in_key ? VV_METHOD_POST
-                                                                          : VV_METHOD_GET,
+        .method = is_query_by_post(x) ? VV_METHOD_POST : VV_METHOD_GET,
         .method_text = x->req.method_text,
         .scheme = x->https ? VV_STR("https") : VV_STR("http"),
         .authority = x->req.authority,
@@ -93,7 +99,8 @@ static bool make_key(struct vv_exchange *x)
     if (r->plan->identity_in_key && !key_identity(x)) {
         return false;
     }
-    if (x->body_kept.n > 0 && !key_append(x, '\0', x->body_kept)) {
+    /* Also an empty body: a template may give GET the same key. */
+    if (is_query_by_post(x) && !key_append(x, '\0', x->body_kept)) {
         return false;
     }
     r->hash = vv_cache_hash(r->memory, r->key);
@@ -481,6 +488,16 @@ static bool drop_text(struct vv_exchange *x, const struct vv_cache_drop *d, stru
     return true;
 }
 
+/* In a pattern a client's own stars stand for one byte. With d->count > 1 that was done before. */
+static struct vv_str starless(struct vv_exchange *x, const struct vv_cache_drop *d, struct vv_str s)
+{
+    char *out = d->count == 1 && s.n > 0 ? vv_arena_alloc(&x->arena, s.n) : NULL;
+    for (size_t i = 0; out != NULL && i < s.n; i++) {
+        out[i] = s.p[i] == '*' ? '?' : s.p[i];
+    }
+    return out != NULL ? (struct vv_str){out, s.n} : s;
+}
+
 /* A path of `invalidates`: for everybody, where the asker's identity or a body is part of the key. */
 static void forget_drop(struct vv_exchange *x, const struct vv_cache_drop *d)
 {
@@ -501,8 +518,8 @@ static void forget_drop(struct vv_exchange *x, const struct vv_cache_drop *d)
     }
     const struct vv_str own_path = x->path;
     const struct vv_str own_query = x->req.query;
-    x->path = path;
-    x->req.query = query;
+    x->path = starless(x, d, path);
+    x->req.query = starless(x, d, query);
     /* The store takes only so many patterns at a time; too much forgotten is still right. */
     if (make_plain_key(x) && (!longer || key_append(x, '*', VV_STR(""))) &&
         vv_cache_purge_pattern(r->memory, r->key, false) != VV_OK) {

@@ -56,6 +56,8 @@ void vv_session_close(struct vv_session *s)
         close(s->io.fd);
         vv_worker_count(&w->sessions_open, (uint64_t)-1);
         vv_metric_sub(w->shard, s->listener->s_open, 1);
+    } else {
+        s->listener->detached--;
     }
     vv_list_del(&s->node);
     vv_loop_defer_stop(&s->again);
@@ -895,6 +897,7 @@ struct vv_session *vv_session_detached(struct vv_listener *l, const struct vv_se
     }
     vv_list_push_back(&w->sessions, &s->node);
     l->sessions++;
+    l->detached++;
     return s;
 }
 

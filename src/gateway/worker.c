@@ -237,8 +237,8 @@ void vv_worker_free(struct vv_worker *w)
     if (w == NULL) {
         return;
     }
-    VV_LIST_EACH (it, &w->sessions) {
-        vv_session_close(VV_LIST_ENTRY(it, struct vv_session, node));
+    while (!vv_list_empty(&w->sessions)) { /* one may end another: a client and its fetch */
+        vv_session_close(VV_LIST_ENTRY(w->sessions.next, struct vv_session, node));
     }
     VV_LIST_EACH (it, &w->listeners) {
         vv_listener_stop(VV_LIST_ENTRY(it, struct vv_listener, node));

@@ -47,7 +47,8 @@ struct
     struct vv_str *host; /* lower case; "*.x" allowed */
     size_t host_count;
     uint64_t sessions, sessions_max;
-    bool stopped; /* accepts nothing more; gone with its last session */
+    uint64_t detached; /* of the sessions: without a client, not limited by its number */
+    bool stopped;      /* accepts nothing more; gone with its last session */
     bool is_unix;
     struct vv_timer rest; /* pause after running out of descriptors */
     vv_series s_accepted, s_open, s_received, s_refused_limit, s_refused_files;

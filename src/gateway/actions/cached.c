@@ -582,10 +582,18 @@ void vv_cached_start(struct vv_exchange *x)
     }
 }
 
+/* What has left may be the end of the answer before: this one still waits for its head. */
+static void drained(struct vv_exchange *x)
+{
+    if (x->head_sent) {
+        pump(x);
+    }
+}
+
 static void cancel(struct vv_exchange *x)
 {
     vv_cached_stop(x);
 }
 
 const struct vv_action vv_action_cached = {
-    .name = "cached", .start = vv_cached_start, .drained = pump, .cancel = cancel};
+    .name = "cached", .start = vv_cached_start, .drained = drained, .cancel = cancel};

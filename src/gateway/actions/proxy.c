@@ -397,7 +397,7 @@ static bool ask_again(struct proxy *p)
     struct vv_exchange *x = p->x;
     drop_answer(p);
     p->head_done = p->answer_done = p->keep = false;
-    if (vv_forward_head(x, &p->head) != VV_OK) {
+    if (!vv_body_rewind(x) || vv_forward_head(x, &p->head) != VV_OK) {
         answer_reason(p, VV_REASON_NO_MEMORY);
     } else {
         attempt(p);
