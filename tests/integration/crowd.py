@@ -177,10 +177,10 @@ def in_flight(gw, n):
     wait_for(f"{n} requests wait", lambda: gw.metric("vivace_http_requests_in_flight") >= n)
 
 
-def settled(gw, *caches):
+def settled(gw):
     """Every request is answered, aborted or in flight, and was counted once by what the cache did.
 
-    For gateways all of whose routes use these caches."""
+    For gateways all of whose routes are cached or shared."""
     gw.books_balance()
 
     def counted():
