@@ -53,7 +53,7 @@ static void has(const char *method, const char *url, const char *header, const c
     char *text = explained(method, url, header, NULL, VV_OK);
     VV_CHECK(text != NULL);
     if (strstr(text, part) == NULL) {
-        print_error("%s %s\nwanted: %s\ngot: %s\n", method, url, part, text);
+        print_error("%s %s\nwanted: %s\ngot: %s\n", method, url, part, text != NULL ? text : "");
     }
     VV_CHECK(strstr(text, part) != NULL);
     free(text);
