@@ -19,10 +19,10 @@ VV_MUST_CHECK enum vv_err vv_fetch_begin(struct vv_worker *w, struct vv_str head
 VV_MUST_CHECK enum vv_err vv_fetch_behind(struct vv_exchange *x, enum vv_fetch_why why);
 
 enum vv_fetch_verdict {
-    VV_FETCH_PASS,    /* not for the cache: goes to the client as it is */
-    VV_FETCH_KEEP,    /* body goes to the fill: continue on vv_fetch_detach() */
-    VV_FETCH_SERVE,   /* the attempt ends, then vv_recall_serve() answers from the cache */
-    VV_FETCH_REPEAT,  /* ask again without conditions */
+    VV_FETCH_PASS,   /* not for the cache: goes to the client as it is */
+    VV_FETCH_KEEP,   /* body goes to the fill: continue on vv_fetch_detach() */
+    VV_FETCH_SERVE,  /* the attempt ends, then vv_recall_serve() answers from the cache */
+    VV_FETCH_REPEAT, /* ask again without conditions */
 };
 /* A final head has come for a request that may be cached. */
 enum vv_fetch_verdict vv_fetch_head(struct vv_exchange *x, const struct vv_h1_head *h);

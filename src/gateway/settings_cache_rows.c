@@ -62,8 +62,8 @@ static const struct vv_conf_row level_rows[] = {
      .doc = "Largest answer kept; 0 means a quarter of memory."},
     {FIELD(policy), .key = "policy", .type = VV_CONF_ENUM, .def = "auto", .names = policies,
      .reload = true,
-     .doc = "What is evicted first: s3fifo is best for sizes that are alike, gdsf misses least and "
-            "gdsf_bytes misses the fewest bytes with sizes that are not; auto looks at the sizes."},
+     .doc = "What is evicted first: gdsf misses least in nearly every case and is what auto takes, "
+            "gdsf_bytes misses the fewest bytes, s3fifo follows a popularity that drifts fastest."},
     {FIELD(store), .key = "store", .type = VV_CONF_TEXT, .reload = true,
      .doc = "A level in a store. Levels are in memory only for now: naming a store is an error."},
     {FIELD(ttl), .key = "ttl", .type = VV_CONF_TEXT, .reload = true,

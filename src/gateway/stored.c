@@ -138,7 +138,7 @@ bool vv_stored_head_read(struct vv_str block, uint64_t body_bytes, struct vv_h1_
         }
         struct vv_h1_field *f = &ret->fields[ret->fields_count++];
         *f = (struct vv_h1_field){
-            .name = name, .value = vv_str_trim(line), .id = vv_field_lookup(name)};
+            .name = name, .value = vv_str_trim(line), .id = (uint16_t)vv_field_lookup(name)};
         if (f->id != VV_FIELD_OTHER && ret->first[f->id] == 0) {
             ret->first[f->id] = (uint8_t)ret->fields_count;
         }
