@@ -190,7 +190,7 @@ def test_a_cache_that_is_taken_away_frees_its_memory(site):
     assert word(gw, "/b/1") is None
     if not harness.SANITIZER:
         wait_for("the memory is back", lambda: harness.memory_kib(pid) < held - 35 * 1024)
-    assert [c["name"] for c in gw.api("/cache")["caches"] if c["name"] == "c"] == []
+    wait_for("it has gone", lambda: "c" not in [c["name"] for c in gw.api("/cache")["caches"]])
     assert gw.reload(config(server, memory="64MB")).status == 200
     assert word(gw, "/b/1") == "MISS" and word(gw, "/b/1") == "HIT"
     gw.books_balance()
@@ -241,7 +241,8 @@ def test_an_upgrade_loses_no_request_and_asks_once_for_all(gateway, origin, load
     server = origin(answer=lambda req: ok(b"v" * 100, headers=FRESH))
     gw = gateway({**config(server), "guard": "1s"})
     word(gw, "/u")
-    runs = [load(gw.port, connections=4, rate=200, path="/u"), load(gw.port, connections=2, rate=50, path="/u", new=True)]
+    kept = load(gw.port, connections=4, rate=200, path="/u")
+    runs = [kept, load(gw.port, connections=2, rate=50, path="/u", new=True)]
     time.sleep(0.3)
     before = set(gw.workers())
     gw.process.send_signal(signal.SIGUSR2)
