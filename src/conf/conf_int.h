@@ -77,6 +77,7 @@ struct vv_conf_doc {
     size_t slot_count, slot_room;
     int inherit_depth;    /* decode: > 0 inside a section whose owner fills in what is left out */
     bool partial;         /* decode: a profile not in use, nothing in it is required */
+    bool any_word;        /* node.h: "yes" and "y" are text, not mistakes */
     size_t errors_before; /* of the caller's, before this load */
     struct fy_parser *parser; /* while a text is read, so that running out of memory frees it */
     struct fy_diag *diag;

@@ -136,6 +136,9 @@ static void refuse_old_booleans(struct parse *p, struct node *n, bool key)
     static const char *const no[] = {"off", "no", "n"};
     static const char *const cased[] = {"true", "false"};
     const bool is_yes = is_word(n->text, yes, VV_COUNT(yes));
+    if (p->doc->any_word) {
+        return;
+    }
     if (is_yes || is_word(n->text, no, VV_COUNT(no))) {
         n->broken = true;
         report(p->doc,
