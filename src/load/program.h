@@ -22,7 +22,10 @@ struct vv_load_phase { /* exactly one of rate, count, users or neither (a pause)
     uint64_t duration_ns;
     double rate, ramp_to;     /* arrivals per second; ramp_to < 0: constant */
     uint64_t count;           /* arrivals, evenly over the duration */
-    uint64_t users, users_to; /* closed model: users at work; users_to: reached after ramp_ns */
+    const uint64_t *recorded; /* NULL, or `count` rising times since the phase began, ns */
+    /* Closed model: users at work. users_to > 0: it becomes that many after ramp_ns (0: over the
+     * whole duration). users_to 0 with ramp_ns: from none to `users`. */
+    uint64_t users, users_to;
     uint64_t ramp_ns;
     uint64_t users_max; /* open model: users in flight; 0: no limit; more are skipped */
     enum vv_load_arrival arrival;
@@ -50,7 +53,8 @@ struct vv_load_view {   /* of a plan, for engine and reports */
     const struct vv_load_gate *gate;
     size_t gate_count;
     uint64_t timeout_ns; /* of one request unless it says its own */
-    uint64_t pool;       /* connections shared by all users; 0: one for each user */
+    uint64_t pool;       /* connections shared by all users, UINT64_MAX: as many as are needed at a
+                          * time, used again while they live; 0: one for each user */
     bool tls_insecure;
     uint64_t start_unix_ns; /* of a recorded log; 0 */
 };
