@@ -320,11 +320,28 @@ static enum vv_store_why judge(struct vv_exchange *x, const struct vv_h1_head *h
                                 vv_recall_now_ms(x), &what->meta.facts);
 }
 
+/* Streams of events and of pictures have no end: kept, each would hold its connection to the server for
+ * good, long after its client has left. */
+static bool endless(const struct vv_h1_head *h)
+{
+    const struct vv_h1_field *type = vv_h1_find(h, VV_FIELD_CONTENT_TYPE);
+    if (type == NULL || body_length(h) != UINT64_MAX) {
+        return false;
+    }
+    struct vv_str value = type->value;
+    const struct vv_str name = vv_str_trim(vv_str_cut(&value, ';'));
+    return vv_str_eq_nocase(name, VV_STR("text/event-stream")) ||
+           vv_str_eq_nocase(name, VV_STR("multipart/x-mixed-replace"));
+}
+
 static enum vv_fetch_verdict store(struct vv_exchange *x, const struct vv_h1_head *h,
                                    const struct vv_cc *cc)
 {
     struct vv_recall *r = x->recall;
     struct vv_kept what = {.publish = true};
+    if (endless(h)) {
+        return pass(x, h, "stream");
+    }
     const enum vv_store_why why =
         h->framing == VV_H1_BODY_TUNNEL ? VV_STORE_WHY_STATUS : judge(x, h, cc, &what);
     if (why != VV_STORE_WHY_STORED) {

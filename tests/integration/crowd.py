@@ -96,7 +96,7 @@ class Member:
             self.first = self.last
         length = self.answer.get("Content-Length")
         if self.answer.get("Transfer-Encoding"):
-            self.whole = self.data.endswith(b"0\r\n\r\n")
+            self.whole = n >= 5 and self.data.endswith(b"0\r\n\r\n")
         else:
             self.whole = n >= int(length) if length else self.ended
         if self.whole:
