@@ -70,7 +70,7 @@ static bool user_start(const struct vv_load_phase *p, uint64_t index, uint64_t *
     *ret_ns = 0;
     if (index >= from) {
         const double share = (double)(index - from + 1) / (double)(to - from);
-        *ret_ns = (uint64_t)ceil(share * (double)ramp_ns);
+        *ret_ns = (uint64_t)ceil(share * (double)ramp_ns - 1e-3); /* not for a rounded last bit */
     }
     return *ret_ns < p->duration_ns;
 }
