@@ -58,14 +58,16 @@ size_t vv_stored_head_write(const struct vv_h1_head *answer, const struct vv_cc 
                             struct vv_str date, char *out, size_t cap)
 {
     struct out o = {out, out + cap, false};
+    bool dated = false; /* its Date may be one of those that are not kept */
     put_status(&o, answer);
     for (uint32_t i = 0; i < answer->fields_count; i++) {
         const struct vv_h1_field *f = &answer->fields[i];
         if (!ours(f) && vv_cache_keeps_field(f, cc)) {
             put_field(&o, f);
+            dated |= f->id == VV_FIELD_DATE;
         }
     }
-    if (vv_h1_find(answer, VV_FIELD_DATE) == NULL) {
+    if (!dated) {
         put_date(&o, date);
     }
     return o.full ? 0 : (size_t)(o.at - out);
@@ -87,7 +89,7 @@ size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_
                             const struct vv_cc *cc, struct vv_str date, char *out, size_t cap)
 {
     struct out o = {out, out + cap, false};
-    const bool dated = vv_h1_find(not_modified, VV_FIELD_DATE) != NULL;
+    bool dated = false;
     put_status(&o, stored);
     for (uint32_t i = 0; i < stored->fields_count; i++) {
         const struct vv_h1_field *f = &stored->fields[i];
@@ -95,14 +97,15 @@ size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_
             put_field(&o, f);
         }
     }
-    if (!dated) {
-        put_date(&o, date);
-    }
     for (uint32_t i = 0; i < not_modified->fields_count; i++) {
         const struct vv_h1_field *f = &not_modified->fields[i];
         if (!ours(f) && vv_cache_updates_field(f, cc)) {
             put_field(&o, f);
+            dated |= f->id == VV_FIELD_DATE;
         }
+    }
+    if (!dated) {
+        put_date(&o, date);
     }
     return o.full ? 0 : (size_t)(o.at - out);
 }

@@ -180,6 +180,32 @@ VV_TEST(a_purge_during_the_fetch_keeps_the_answer_out)
     stop(c);
 }
 
+VV_TEST(a_purge_during_a_renewal_keeps_the_renewed_answer_out)
+{
+    struct vv_cache *c = start();
+    struct vv_cache_spec renewed = spec;
+    renewed.key = VV_STR("/r");
+    renewed.hash = vv_cache_hash(c, renewed.key);
+    struct vv_cache_fill *f = begin(c, renewed.key, VV_CACHE_LEAD);
+    VV_CHECK_INT(vv_cache_fill_append(f, VV_STR("abc"), 5), VV_OK);
+    VV_CHECK_INT(vv_cache_fill_finish(f, &spec, 5), VV_OK);
+    vv_cache_fill_unref(f);
+    const struct vv_cache_object *old = find(c, renewed.key);
+    VV_CHECK(old != NULL);
+    vv_cache_ref(old);
+    f = begin(c, renewed.key, VV_CACHE_LEAD);
+    renewed.born = vv_cache_born(c);
+    renewed.fill = f;
+    VV_CHECK_INT(vv_cache_refresh(c, old, &renewed, 5), VV_OK); /* nothing was purged */
+    VV_CHECK_INT(vv_cache_purge_key(c, renewed.key, false), 1);
+    VV_CHECK_INT(vv_cache_refresh(c, old, &renewed, 5), VV_ELIMIT);
+    VV_CHECK(find(c, renewed.key) == NULL);
+    vv_cache_fill_fail(f, VV_EEXIST);
+    vv_cache_fill_unref(f);
+    vv_cache_unref(old);
+    stop(c);
+}
+
 VV_TEST(an_answer_too_large_is_refused_before_anybody_sees_it)
 {
     struct vv_cache *c = start(); /* an object may have a quarter of 4 MiB */

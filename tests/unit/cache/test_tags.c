@@ -112,6 +112,27 @@ VV_TEST(patterns_and_everything)
     stop(c);
 }
 
+/* 64 patterns may wait for the sweeper; the same one again needs no place of its own. */
+VV_TEST(a_pattern_that_waits_already_takes_no_second_place)
+{
+    struct vv_cache *c = start();
+    struct vv_cache_stats stats;
+    for (int i = 0; i < 100; i++) {
+        VV_CHECK_INT(vv_cache_purge_pattern(c, VV_STR("/a*"), false), VV_OK);
+    }
+    VV_CHECK_INT(vv_cache_purge_pattern(c, VV_STR("/a*"), true), VV_OK); /* softer: one more */
+    vv_cache_stats(c, &stats);
+    VV_CHECK_INT(stats.purge_records, 2);
+    VV_CHECK_INT(vv_cache_purge_pattern(c, VV_STR("/a*"), false), VV_OK); /* stands for both */
+    vv_cache_stats(c, &stats);
+    VV_CHECK_INT(stats.purge_records, 1);
+    put(c, "/a/1", "x");
+    VV_CHECK_INT(find(c, "/a/1"), FRESH);
+    VV_CHECK_INT(vv_cache_purge_pattern(c, VV_STR("/a*"), false), VV_OK);
+    VV_CHECK_INT(find(c, "/a/1"), GONE);
+    stop(c);
+}
+
 VV_TEST(an_answer_fetched_before_the_purge_does_not_come_in_after_it)
 {
     struct vv_cache *c = start();

@@ -81,6 +81,36 @@ VV_TEST(vary_key_names_fields_once_in_rising_order)
                  VV_EINVAL);
 }
 
+/* Connection: X says that X is not forwarded: the origin answers as if it were not there. */
+VV_TEST(vary_ignores_fields_that_are_for_one_hop)
+{
+    static struct head_case one, two, answer;
+    char key[128];
+    size_t n = 0;
+    (void)request_of(&one, "GET", "X: 1~Connection: x");
+    VV_CHECK_INT(
+        vv_vary_second(&one.head, answer_of(&answer, 200, "Vary: X"), &all, key, sizeof key, &n),
+        VV_OK);
+    VV_CHECK_SLICE(((struct vv_str){key, n}), "x \n");
+    VV_CHECK(!vv_vary_matches(request_of(&two, "GET", "X: 1"), (struct vv_str){key, n}, &all));
+    VV_CHECK(vv_vary_matches(request_of(&two, "GET", ""), (struct vv_str){key, n}, &all));
+}
+
+VV_TEST(vary_by_what_the_gateway_writes_itself_is_not_to_be_kept)
+{
+    static const char *const rows[] = {"Vary: X-Forwarded-For", "Vary: a, x-real-ip",
+                                       "Vary: Forwarded", "Vary: X-Request-ID"};
+    static struct head_case req, answer;
+    (void)request_of(&req, "GET", "X-Forwarded-For: 192.0.2.1");
+    for (size_t i = 0; i < VV_COUNT(rows); i++) {
+        char key[128];
+        size_t n = 0;
+        VV_CHECK_INT(
+            vv_vary_second(&req.head, answer_of(&answer, 200, rows[i]), &all, key, sizeof key, &n),
+            VV_EINVAL);
+    }
+}
+
 VV_TEST(vary_by_known_codings_forgets_the_others)
 {
     static struct head_case one, two, answer;

@@ -114,6 +114,71 @@ VV_TEST(a_leader_that_leaves_after_the_head_leaves_the_fetch_running)
     rig_down(&r);
 }
 
+/* The output of the answers before is still on its way when the last request begins to wait. */
+VV_TEST(a_follower_behind_a_slow_reader_waits_for_its_head)
+{
+    struct rig r;
+    char body[8001];
+    char kept[8200];
+    const int small = 1;
+    rig_up(&r, YAML);
+    memset(body, 'x', sizeof body - 1);
+    body[sizeof body - 1] = '\0';
+    snprintf(kept, sizeof kept,
+             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 8000\r\n\r\n%s",
+             body);
+    const int a = rig_client(&r);
+    rig_send(&r, a, GET("/large"));
+    const int o = rig_accept(&r);
+    (void)rig_read(&r, o, NULL);
+    rig_send(&r, o, kept);
+    (void)rig_read(&r, a, NULL);
+    rig_send(&r, a, GET("/slow")); /* leads */
+    VV_CHECK(has(rig_read(&r, o, NULL), "GET /slow"));
+    const int b = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    VV_CHECK(setsockopt(b, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0); /* the least */
+    (void)connect(b, &r.listen_addr.sa, r.listen_addr.len);
+    rig_turns(&r, 3);
+    struct vv_session *s = VV_LIST_ENTRY(r.w->sessions.prev, struct vv_session, node);
+    VV_CHECK(setsockopt(s->io.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0);
+    rig_send(&r, b, GET("/large") GET("/large") GET("/slow"));
+    VV_CHECK(s->blocked && s->x != NULL && !s->x->head_sent);
+    for (int i = 0; i < 10; i++) { /* all of both answers, and nothing of the third */
+        const char *read = rig_read(&r, b, NULL);
+        VV_CHECK(!has(read, "\r\n\r\nabc"));
+    }
+    VV_CHECK(!s->blocked && s->x != NULL);
+    rig_send(&r, o, KEPT(3, "abc"));
+    VV_CHECK(has(rig_read(&r, b, NULL), "\r\n\r\nabc"));
+    close(a);
+    close(b);
+    close(o);
+    rig_down(&r);
+}
+
+VV_TEST(a_post_without_a_body_is_no_get)
+{
+    static const char yaml[] =
+        "listen: \"127.0.0.1:1\"\nadmin: none\n"
+        "caches: {main: {levels: [{memory: 4MB}], methods: [GET, POST], key: \"$host $uri\"}}\n"
+        "routes:\n  - {path: /, to: \"http://127.0.0.1:%u\", cache: main, compress: false}\n";
+    struct rig r;
+    rig_up(&r, yaml);
+    const int c = rig_client(&r);
+    rig_send(&r, c, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    const int o = rig_accept(&r);
+    VV_CHECK(has(rig_read(&r, o, NULL), "POST /a "));
+    rig_send(&r, o, KEPT(3, "abc"));
+    (void)rig_read(&r, c, NULL);
+    rig_send(&r, c, GET("/a"));
+    VV_CHECK(has(rig_read(&r, o, NULL), "GET /a "));
+    rig_send(&r, o, KEPT(3, "def"));
+    VV_CHECK(has(rig_read(&r, c, NULL), "\r\n\r\ndef"));
+    close(c);
+    close(o);
+    rig_down(&r);
+}
+
 VV_TEST(what_must_not_be_kept_makes_nobody_wait)
 {
     struct rig r;
