@@ -1,4 +1,5 @@
 # tests/integration/test_cache_life.py - what is held through reloads, upgrades, stops and old clients.
+import os
 import random
 import signal
 import threading
@@ -256,6 +257,27 @@ def test_an_upgrade_loses_no_request_and_asks_once_for_all(gateway, origin, load
     wait_for("it is held again", lambda: word(gw, "/u") == "HIT")
     assert len(server.requests) <= 4  # the new process begins empty, and asks once for all its clients
     gw.books_balance()
+
+
+@pytest.mark.slow
+def test_what_was_purged_after_an_upgrade_stays_purged_over_a_crash(gateway, origin, tmp_path):
+    """No snapshot of the process before lies about when the next one starts again."""
+    server = origin(answer=lambda req: ok(b"v", headers=FRESH))
+    whole = config(server)
+    whole["caches"]["c"]["snapshot"] = str(tmp_path / "c.snapshot")
+    gw = gateway(whole)
+    assert [word(gw, "/u"), word(gw, "/u")] == ["MISS", "HIT"]
+    before = set(gw.workers())
+    gw.process.send_signal(signal.SIGUSR2)
+    wait_for("the old worker is gone", lambda: gw.workers() and not set(gw.workers()) & before)
+    gw.wait_ready()
+    gw.ask("/u")
+    gw.api("/cache/purge", "POST", {"all": True})
+    victim = gw.worker()
+    os.kill(victim, signal.SIGKILL)
+    wait_for("another worker", lambda: [w for w in gw.workers() if w != victim])
+    gw.wait_ready()
+    assert word(gw, "/u") == "MISS"
 
 
 # ------------------------------------------------------------------------------- stop
