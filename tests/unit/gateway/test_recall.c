@@ -114,42 +114,93 @@ VV_TEST(a_leader_that_leaves_after_the_head_leaves_the_fetch_running)
     rig_down(&r);
 }
 
+/* A client that reads next to nothing. *ret_session: the worker's side of it, as slow. */
+static int slow_reader(struct rig *r, struct vv_session **ret_session)
+{
+    const int least = 1;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    VV_CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof least) == 0);
+    (void)connect(fd, &r->listen_addr.sa, r->listen_addr.len);
+    rig_turns(r, 3);
+    *ret_session = VV_LIST_ENTRY(r->w->sessions.prev, struct vv_session, node);
+    VV_CHECK(setsockopt((*ret_session)->io.fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) == 0);
+    return fd;
+}
+
+/* Keeps 8,000 bytes as /large and begins to fetch /slow; returns the origin's end. */
+static int large_and_slow(struct rig *r, int client)
+{
+    char kept[8200];
+    snprintf(kept, sizeof kept,
+             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 8000\r\n\r\n%08000d",
+             0);
+    rig_send(r, client, GET("/large"));
+    const int o = rig_accept(r);
+    (void)rig_read(r, o, NULL);
+    rig_send(r, o, kept);
+    (void)rig_read(r, client, NULL);
+    rig_send(r, client, GET("/slow"));
+    VV_CHECK(has(rig_read(r, o, NULL), "GET /slow"));
+    return o;
+}
+
+/* Lets the client read what is there; it holds none of `part`. */
+static void read_off(struct rig *r, int fd, const char *part)
+{
+    for (int i = 0; i < 10; i++) {
+        VV_CHECK(!has(rig_read(r, fd, NULL), part));
+    }
+}
+
 /* The output of the answers before is still on its way when the last request begins to wait. */
 VV_TEST(a_follower_behind_a_slow_reader_waits_for_its_head)
 {
     struct rig r;
-    char body[8001];
-    char kept[8200];
-    const int small = 1;
+    struct vv_session *s;
     rig_up(&r, YAML);
-    memset(body, 'x', sizeof body - 1);
-    body[sizeof body - 1] = '\0';
-    snprintf(kept, sizeof kept,
-             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 8000\r\n\r\n%s",
-             body);
     const int a = rig_client(&r);
-    rig_send(&r, a, GET("/large"));
-    const int o = rig_accept(&r);
-    (void)rig_read(&r, o, NULL);
-    rig_send(&r, o, kept);
-    (void)rig_read(&r, a, NULL);
-    rig_send(&r, a, GET("/slow")); /* leads */
-    VV_CHECK(has(rig_read(&r, o, NULL), "GET /slow"));
-    const int b = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    VV_CHECK(setsockopt(b, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0); /* the least */
-    (void)connect(b, &r.listen_addr.sa, r.listen_addr.len);
-    rig_turns(&r, 3);
-    struct vv_session *s = VV_LIST_ENTRY(r.w->sessions.prev, struct vv_session, node);
-    VV_CHECK(setsockopt(s->io.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0);
+    const int o = large_and_slow(&r, a);
+    const int b = slow_reader(&r, &s);
     rig_send(&r, b, GET("/large") GET("/large") GET("/slow"));
     VV_CHECK(s->blocked && s->x != NULL && !s->x->head_sent);
-    for (int i = 0; i < 10; i++) { /* all of both answers, and nothing of the third */
-        const char *read = rig_read(&r, b, NULL);
-        VV_CHECK(!has(read, "\r\n\r\nabc"));
-    }
+    read_off(&r, b, "\r\n\r\nabc");
     VV_CHECK(!s->blocked && s->x != NULL);
     rig_send(&r, o, KEPT(3, "abc"));
     VV_CHECK(has(rig_read(&r, b, NULL), "\r\n\r\nabc"));
+    close(a);
+    close(b);
+    close(o);
+    rig_down(&r);
+}
+
+/* An encoder holds back what is little: the exchange waits for more while the answers before it have
+ * not left, and is told when they have. It must not wait twice. */
+VV_TEST(a_follower_that_is_encoded_waits_once)
+{
+    static const char yaml[] = "listen: \"127.0.0.1:1\"\nadmin: none\n"
+                               "caches: {main: {levels: [{memory: 4MB}]}}\n"
+                               "routes:\n  - {path: /, to: \"http://127.0.0.1:%u\", cache: main,"
+                               " compress: {types: [text/plain], min: 1}}\n";
+    struct rig r;
+    struct vv_session *s;
+    rig_up(&r, yaml);
+    const int a = rig_client(&r);
+    const int o = large_and_slow(&r, a);
+    const int b = slow_reader(&r, &s);
+    rig_send(&r, b,
+             GET("/large")
+                 GET("/large") "GET /slow HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n");
+    VV_CHECK(s->blocked && s->x != NULL && !s->x->head_sent);
+    rig_send(&r, o,
+             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Type: text/plain\r\n"
+             "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    VV_CHECK(s->blocked && s->x != NULL && s->x->head_sent && s->x->shape != NULL);
+    read_off(&r, b, "\r\n0\r\n\r\n");
+    rig_send(&r, o, "3\r\ndef\r\n");
+    read_off(&r, b, "\r\n0\r\n\r\n");
+    rig_send(&r, o, "0\r\n\r\n");
+    rig_turns(&r, 5);
+    VV_CHECK(s->x == NULL); /* it has ended, and all of it has left */
     close(a);
     close(b);
     close(o);
