@@ -22,6 +22,7 @@ void vv_load_gate_line(const struct vv_load_verdict *v, struct vv_load_gate_line
 bool vv_load_passed(const struct vv_load_result *r, struct vv_load_judged j);
 /* Users at work at the same time: asked for (closed), or the most that were (open). */
 uint64_t vv_load_users(const struct vv_load_result *r);
+uint64_t vv_load_planned_ns(const struct vv_load_result *r);            /* also while it runs */
 double vv_load_value(const struct vv_load_result *r, const char *name); /* 0 when unknown */
 const char *vv_load_code_text(unsigned code); /* "Not Found"; "" for codes without a name */
 #endif

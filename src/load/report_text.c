@@ -24,6 +24,10 @@ static const char *paint(bool colour, const char *code)
 
 const char *vv_load_ms_text(double ms, char *buf)
 {
+    if (ms <= 0.0) {
+        (void)snprintf(buf, VV_LOAD_TEXT, "0ms");
+        return buf;
+    }
     const bool seconds = ms >= 9999.5;
     const double v = seconds ? ms / 1000.0 : ms;
     const int digits = v >= 99.95 ? 0 : v >= 9.995 ? 1 : v >= 0.9995 ? 2 : 3;
@@ -72,6 +76,8 @@ double vv_load_value(const struct vv_load_result *r, const char *name)
     return vv_load_metric(r, vv_str_from(name), &v) ? v : 0.0;
 }
 
+/* Windows look at the end of each second; between two looks short users come and go, so what Little's
+ * law says about the average is the least. */
 uint64_t vv_load_users(const struct vv_load_result *r)
 {
     uint64_t most = 0;
@@ -81,7 +87,19 @@ uint64_t vv_load_users(const struct vv_load_result *r)
     for (size_t i = 0; !r->closed && i < r->window_count; i++) {
         most = vv_max_u64(most, r->window[i].in_flight);
     }
-    return most;
+    const double average =
+        vv_load_value(r, "vusers.session_length.mean") / 1000.0 *
+        (r->duration_ns > 0 ? (double)r->users_created * 1e9 / (double)r->duration_ns : 0.0);
+    return r->closed ? most : vv_max_u64(most, (uint64_t)ceil(average));
+}
+
+uint64_t vv_load_planned_ns(const struct vv_load_result *r)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < r->view.phase_count; i++) {
+        sum += r->view.phase[i].duration_ns;
+    }
+    return r->planned_ns > 0 ? r->planned_ns : sum; /* a run that is under way has none yet */
 }
 
 bool vv_load_passed(const struct vv_load_result *r, struct vv_load_judged j)
@@ -359,7 +377,7 @@ static void live_line(const struct vv_load_result *r, struct vv_sb *out)
     vv_sb_addf(out,
                "%4.0fs of %.0fs  offered %llu/s  done %llu/s  in flight %llu  late %llu  failed "
                "%llu  p50 %s  p95 %s  p99 %s\n",
-               (double)r->duration_ns / 1e9, (double)r->planned_ns / 1e9,
+               (double)r->duration_ns / 1e9, (double)vv_load_planned_ns(r) / 1e9,
                (unsigned long long)w->offered, (unsigned long long)w->completed,
                (unsigned long long)w->in_flight, (unsigned long long)w->late,
                (unsigned long long)w->failed, vv_load_ms_text((double)w->p50_ns / 1e6, p50),
@@ -391,14 +409,14 @@ void vv_load_report_live(const struct vv_load_result *r, unsigned columns, bool 
         return;
     }
     const struct vv_load_window *w = last_window(r);
-    const double share =
-        r->planned_ns > 0 ? fmin(1.0, (double)r->duration_ns / (double)r->planned_ns) : 0.0;
+    const double planned_ns = (double)vv_load_planned_ns(r);
+    const double share = planned_ns > 0.0 ? fmin(1.0, (double)r->duration_ns / planned_ns) : 0.0;
     const unsigned width = (unsigned)vv_min_u64(columns > 40 ? columns - 30 : 10, BAR_MAX);
     char a[VV_LOAD_TEXT], b[VV_LOAD_TEXT], c[VV_LOAD_TEXT], d[VV_LOAD_TEXT];
     vv_sb_addf(out, "%s", paint(colour, BOLD));
     bar(share, width, out);
     vv_sb_addf(out, "%s %3.0f%%  %.0fs / %.0fs\n", paint(colour, PLAIN), 100.0 * share,
-               (double)r->duration_ns / 1e9, (double)r->planned_ns / 1e9);
+               (double)r->duration_ns / 1e9, planned_ns / 1e9);
     vv_sb_addf(out, "phase      %s\n", phase_name(r, r->duration_ns, a));
     vv_sb_addf(out, "rate       %llu/s offered, %llu/s started, %llu/s done\n",
                (unsigned long long)w->offered, (unsigned long long)w->started,
