@@ -1,0 +1,381 @@
+/* src/guard/limit.c - what a word says (judge, describe), and decisions over one or several words.
+ *
+ * One limit alone is a compare-and-swap. Several cannot be charged together that way, and charging
+ * one after the other would need a rollback, during which innocent requests are refused. So the
+ * words of such a decision are locked by their top bit, in the order of their addresses, for the
+ * few tens of nanoseconds it takes to test all and write all. Finding a word: limit_table.c. */
+#include "guard/limit_int.h"
+
+#include <sched.h>
+
+#define SPINS 128 /* before the processor is given away: the holder may not be running */
+#define TRIES 16  /* a word that is stolen this often in a row is let go: see untracked */
+
+enum vv_err vv_limit_init(struct vv_limit *limit, enum vv_limit_kind kind, uint64_t id,
+                          uint64_t count, uint64_t per_ns, uint64_t at_once)
+{
+    struct vv_limit made = {
+        .id = id, .kind = kind, .count = count, .per_ns = per_ns, .at_once = at_once};
+    if (count == 0 || (kind != VV_LIMIT_CONCURRENT && per_ns == 0) ||
+        (kind == VV_LIMIT_RATE && at_once == 0)) {
+        return VV_EINVAL;
+    }
+    switch (kind) {
+    case VV_LIMIT_RATE:
+        made.interval_ns = per_ns / count + (per_ns % count != 0); /* never more than asked */
+        if (at_once > (WORD_LOCKED >> 2) / made.interval_ns) {
+            return VV_ERANGE;
+        }
+        break;
+    case VV_LIMIT_WINDOW:
+        if (count > VV_LIMIT_QUOTA_MAX || per_ns > VV_LIMIT_WINDOW_MAX_NS || per_ns % VV_SEC != 0) {
+            return VV_ERANGE;
+        }
+        break;
+    case VV_LIMIT_CONCURRENT:
+        if (count > VV_LIMIT_CONCURRENT_MAX) {
+            return VV_ERANGE;
+        }
+        break;
+    default:
+        return VV_EINVAL;
+    }
+    *limit = made;
+    return VV_OK;
+}
+
+/* The window as seen at now_ns: the counters of a word that is one window old move down. */
+struct window {
+    uint64_t number, before, current;
+    uint64_t elapsed_us, length_us;
+};
+
+static struct window window_at(const struct vv_limit *limit, uint64_t word, uint64_t now_ns)
+{
+    struct window w = {.length_us = limit->per_ns / VV_US};
+    const uint64_t number = now_ns / limit->per_ns;
+    const uint64_t age = (number - (word >> WINDOW_NUMBER_SHIFT)) & WINDOW_NUMBER_MASK;
+    w.number = number & WINDOW_NUMBER_MASK;
+    w.elapsed_us = (now_ns - number * limit->per_ns) / VV_US;
+    if (age == 0) {
+        w.before = (word >> WINDOW_BEFORE_SHIFT) & WINDOW_COUNT_MASK;
+        w.current = word & WINDOW_COUNT_MASK;
+    } else if (age == 1) {
+        w.before = word & WINDOW_COUNT_MASK;
+    } else if (age == WINDOW_NUMBER_MASK) { /* another thread's clock is already in the next one */
+        w.number = (w.number + 1) & WINDOW_NUMBER_MASK;
+        w.before = (word >> WINDOW_BEFORE_SHIFT) & WINDOW_COUNT_MASK;
+        w.current = word & WINDOW_COUNT_MASK;
+        w.elapsed_us = 0;
+    }
+    return w;
+}
+
+/* before < 2^22 and length_us < 2^42: the product fits. Rounded up, to the strict side. */
+static uint64_t window_used(const struct window *w)
+{
+    const uint64_t part = w->before * (w->length_us - w->elapsed_us);
+    return w->current + part / w->length_us + (part % w->length_us != 0);
+}
+
+/* May `cost` pass, and what does the word say afterwards? *ret_word is set only then. */
+static bool judge(const struct vv_limit *limit, uint64_t cost, uint64_t word, uint64_t now_ns,
+                  uint64_t *ret_word)
+{
+    if (limit->kind == VV_LIMIT_RATE) {
+        const uint64_t from = vv_max_u64(word, now_ns);
+        if (cost > limit->at_once || from - now_ns > (limit->at_once - cost) * limit->interval_ns) {
+            return false;
+        }
+        *ret_word = from + cost * limit->interval_ns;
+        return true;
+    }
+    if (limit->kind == VV_LIMIT_WINDOW) {
+        const struct window w = window_at(limit, word, now_ns);
+        if (cost > limit->count || window_used(&w) + cost > limit->count) {
+            return false;
+        }
+        *ret_word =
+            w.number << WINDOW_NUMBER_SHIFT | w.before << WINDOW_BEFORE_SHIFT | (w.current + cost);
+        return true;
+    }
+    const uint64_t in_flight = word & FLIGHT_COUNT_MASK;
+    if (in_flight >= limit->count) {
+        return false;
+    }
+    *ret_word = vv_limit_flight_word(in_flight + 1, now_ns);
+    return true;
+}
+
+/* When does before * (1 - e / length) + fixed + cost <= count hold? Microseconds into the window
+ * in which `before` fades; everything rounded up. */
+static uint64_t fades_us(uint64_t before, uint64_t fixed, uint64_t cost,
+                         const struct vv_limit *limit, uint64_t length_us)
+{
+    const uint64_t room = limit->count - cost - fixed;
+    if (before <= room) {
+        return 0;
+    }
+    return length_us - room * length_us / before;
+}
+
+static uint64_t window_retry_ns(const struct vv_limit *limit, const struct window *w, uint64_t cost)
+{
+    if (w->current + cost <= limit->count) {
+        const uint64_t at = fades_us(w->before, w->current, cost, limit, w->length_us);
+        return at > w->elapsed_us ? (at - w->elapsed_us) * VV_US : 0;
+    }
+    return (w->length_us - w->elapsed_us + fades_us(w->current, 0, cost, limit, w->length_us)) *
+           VV_US;
+}
+
+static void describe(const struct vv_limit *limit, uint64_t cost, uint64_t word, uint64_t now_ns,
+                     bool allowed, struct vv_limit_answer *ret)
+{
+    *ret = (struct vv_limit_answer){.allowed = allowed};
+    if (limit->kind == VV_LIMIT_RATE) {
+        const uint64_t all_ns = limit->at_once * limit->interval_ns;
+        const uint64_t debt_ns = vv_max_u64(word, now_ns) - now_ns;
+        ret->remaining = debt_ns < all_ns ? (all_ns - debt_ns) / limit->interval_ns : 0;
+        ret->reset_ns = debt_ns;
+        if (!allowed) {
+            ret->retry_ns = cost > limit->at_once
+                                ? VV_LIMIT_NEVER
+                                : debt_ns - (limit->at_once - cost) * limit->interval_ns;
+        }
+        return;
+    }
+    if (limit->kind == VV_LIMIT_WINDOW) {
+        const struct window w = window_at(limit, word, now_ns);
+        const uint64_t used = window_used(&w);
+        ret->remaining = used < limit->count ? limit->count - used : 0;
+        ret->reset_ns = w.current > 0  ? (2 * w.length_us - w.elapsed_us) * VV_US
+                        : w.before > 0 ? (w.length_us - w.elapsed_us) * VV_US
+                                       : 0;
+        if (!allowed) {
+            ret->retry_ns = cost > limit->count ? VV_LIMIT_NEVER : window_retry_ns(limit, &w, cost);
+        }
+        return;
+    }
+    const uint64_t in_flight = word & FLIGHT_COUNT_MASK;
+    ret->remaining = in_flight < limit->count ? limit->count - in_flight : 0;
+}
+
+static inline void pause_a_little(unsigned *spins)
+{
+    if (++*spins % SPINS == 0) {
+        sched_yield();
+    } else {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+    }
+}
+
+/* One limit. False on a stolen slot: look for it again. */
+static bool take_one(struct vv_limit_slot *slot, uint64_t tag, const struct vv_limit_ask *ask,
+                     uint64_t now_ns, bool *ret_allowed, uint64_t *ret_word)
+{
+    unsigned spins = 0;
+    for (;;) {
+        uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+        if ((word & WORD_LOCKED) != 0) {
+            pause_a_little(&spins);
+            continue;
+        }
+        if (atomic_load_explicit(&slot->tag, memory_order_acquire) != tag) {
+            return false;
+        }
+        *ret_word = word;
+        *ret_allowed = judge(ask->limit, ask->cost, word, now_ns, ret_word);
+        if (!*ret_allowed ||
+            atomic_compare_exchange_weak_explicit(&slot->word, &word, *ret_word,
+                                                  memory_order_acq_rel, memory_order_relaxed)) {
+            return true;
+        }
+    }
+}
+
+/* A decision on its way: slots in the order of their addresses, each once. */
+struct several {
+    const struct vv_limit_ask *asks;
+    const struct vv_limit_place *places;
+    struct vv_limit_slot **slots; /* by ask; NULL is untracked */
+    uint8_t order[VV_LIMITS_AT_ONCE];
+    size_t count;                                              /* of order */
+    uint64_t word[VV_LIMITS_AT_ONCE], next[VV_LIMITS_AT_ONCE]; /* by ask */
+};
+
+static void put_in_order(struct several *s, size_t count)
+{
+    s->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        while (at < s->count && s->slots[s->order[at]] < s->slots[i]) {
+            at++;
+        }
+        if (s->slots[i] == NULL || (at < s->count && s->slots[s->order[at]] == s->slots[i])) {
+            s->slots[i] = NULL; /* the same limit and key twice: charged once */
+            continue;
+        }
+        memmove(s->order + at + 1, s->order + at, s->count - at);
+        s->order[at] = (uint8_t)i;
+        s->count++;
+    }
+}
+
+/* False when a slot was stolen meanwhile; then nothing is locked. */
+static bool lock_all(struct several *s)
+{
+    for (size_t n = 0; n < s->count; n++) {
+        const size_t i = s->order[n];
+        struct vv_limit_slot *slot = s->slots[i];
+        unsigned spins = 0;
+        uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed) & ~WORD_LOCKED;
+        while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, word | WORD_LOCKED,
+                                                      memory_order_acq_rel, memory_order_relaxed)) {
+            if ((word & WORD_LOCKED) != 0) {
+                pause_a_little(&spins);
+                word &= ~WORD_LOCKED;
+            }
+        }
+        s->word[i] = word;
+        if (atomic_load_explicit(&slot->tag, memory_order_acquire) != s->places[i].tag) {
+            for (size_t k = 0; k <= n; k++) {
+                atomic_store_explicit(&s->slots[s->order[k]]->word, s->word[s->order[k]],
+                                      memory_order_release);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_several(struct several *s, size_t count, uint64_t now_ns, uint64_t *ret_words)
+{
+    bool allowed = true;
+    for (size_t i = 0; i < count; i++) {
+        if (s->slots[i] == NULL) {
+            s->word[i] = vv_limit_fresh(s->asks[i].limit, now_ns);
+        }
+        s->next[i] = s->word[i];
+        allowed =
+            judge(s->asks[i].limit, s->asks[i].cost, s->word[i], now_ns, &s->next[i]) && allowed;
+    }
+    for (size_t i = 0; i < count; i++) {
+        ret_words[i] = allowed ? s->next[i] : s->word[i];
+        if (s->slots[i] != NULL) {
+            atomic_store_explicit(&s->slots[i]->word, ret_words[i], memory_order_release);
+        }
+    }
+    return allowed;
+}
+
+static bool decide(struct vv_limits *l, const struct vv_limit_ask *asks,
+                   const struct vv_limit_place *places, size_t count, uint64_t now_ns,
+                   struct vv_limit_slot **slots, uint64_t *ret_words)
+{
+    struct several s = {.asks = asks, .places = places, .slots = slots};
+    for (int tries = 0; tries < TRIES; tries++) {
+        for (size_t i = 0; i < count; i++) {
+            slots[i] = vv_limits_find(l, &places[i]);
+            if (slots[i] == NULL) {
+                slots[i] = vv_limits_insert(l, &places[i], asks[i].limit, now_ns);
+            }
+        }
+        if (count == 1 && slots[0] != NULL) {
+            bool allowed;
+            if (take_one(slots[0], places[0].tag, asks, now_ns, &allowed, ret_words)) {
+                return allowed;
+            }
+            continue;
+        }
+        put_in_order(&s, count);
+        if (lock_all(&s)) {
+            return take_several(&s, count, now_ns, ret_words);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        slots[i] = NULL;
+    }
+    s.count = 0;
+    atomic_fetch_add_explicit(&l->untracked, count, memory_order_relaxed);
+    return take_several(&s, count, now_ns, ret_words);
+}
+
+/* Judges the words just written or kept, for the answers' sake. */
+static void describe_all(const struct vv_limit_ask *asks, size_t count, uint64_t now_ns,
+                         bool allowed, const uint64_t *words, struct vv_limit_answer *answers)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t unused;
+        const bool one = allowed || judge(asks[i].limit, asks[i].cost, words[i], now_ns, &unused);
+        describe(asks[i].limit, asks[i].cost, words[i], now_ns, one, &answers[i]);
+    }
+}
+
+bool vv_limits_take(struct vv_limits *l, const struct vv_limit_ask *asks, size_t count,
+                    uint64_t now_ns, struct vv_limit_grant *grant, struct vv_limit_answer *answers)
+{
+    struct vv_limit_place places[VV_LIMITS_AT_ONCE];
+    struct vv_limit_slot *slots[VV_LIMITS_AT_ONCE];
+    uint64_t words[VV_LIMITS_AT_ONCE];
+    VV_ASSERT(count > 0 && count <= VV_LIMITS_AT_ONCE);
+    for (size_t i = 0; i < count; i++) {
+        vv_limits_place(l, asks[i].limit, asks[i].key, &places[i]);
+    }
+    const bool allowed = decide(l, asks, places, count, now_ns, slots, words);
+    if (answers != NULL) {
+        describe_all(asks, count, now_ns, allowed, words, answers);
+    }
+    memset(grant, 0, sizeof(*grant));
+    for (size_t i = 0; allowed && i < count; i++) {
+        grant->held[i] = asks[i].limit->kind == VV_LIMIT_CONCURRENT ? slots[i] : NULL;
+    }
+    return allowed;
+}
+
+bool vv_limits_peek(struct vv_limits *l, const struct vv_limit_ask *asks, size_t count,
+                    uint64_t now_ns, struct vv_limit_answer *answers)
+{
+    uint64_t words[VV_LIMITS_AT_ONCE];
+    bool allowed = true;
+    VV_ASSERT(count > 0 && count <= VV_LIMITS_AT_ONCE);
+    for (size_t i = 0; i < count; i++) {
+        struct vv_limit_place place;
+        uint64_t unused;
+        vv_limits_place(l, asks[i].limit, asks[i].key, &place);
+        struct vv_limit_slot *slot = vv_limits_find(l, &place);
+        words[i] = slot == NULL
+                       ? vv_limit_fresh(asks[i].limit, now_ns)
+                       : atomic_load_explicit(&slot->word, memory_order_acquire) & ~WORD_LOCKED;
+        allowed = judge(asks[i].limit, asks[i].cost, words[i], now_ns, &unused) && allowed;
+    }
+    if (answers != NULL) {
+        describe_all(asks, count, now_ns, false, words, answers);
+    }
+    return allowed;
+}
+
+void vv_limits_release(struct vv_limits *l, struct vv_limit_grant *grant, uint64_t now_ns)
+{
+    (void)l;
+    for (size_t i = 0; i < VV_LIMITS_AT_ONCE; i++) {
+        struct vv_limit_slot *slot = grant->held[i];
+        unsigned spins = 0;
+        while (slot != NULL) {
+            uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+            if ((word & WORD_LOCKED) != 0) {
+                pause_a_little(&spins);
+                continue;
+            }
+            const uint64_t in_flight = word & FLIGHT_COUNT_MASK;
+            VV_ASSERT(in_flight > 0);
+            if (atomic_compare_exchange_weak_explicit(&slot->word, &word,
+                                                      vv_limit_flight_word(in_flight - 1, now_ns),
+                                                      memory_order_acq_rel, memory_order_relaxed)) {
+                grant->held[i] = slot = NULL;
+            }
+        }
+    }
+}
