@@ -93,7 +93,8 @@ size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_
     put_status(&o, stored);
     for (uint32_t i = 0; i < stored->fields_count; i++) {
         const struct vv_h1_field *f = &stored->fields[i];
-        if (!ours(f) && f->id != VV_FIELD_DATE && !updated(not_modified, cc, f)) {
+        if (!ours(f) && f->id != VV_FIELD_DATE && vv_cache_keeps_field(f, cc) &&
+            !updated(not_modified, cc, f)) {
             put_field(&o, f);
         }
     }

@@ -105,6 +105,34 @@ VV_TEST(a_304_replaces_fields_but_not_what_describes_the_bytes)
                                                            "X-A: new\r\n")));
 }
 
+VV_TEST(a_304_takes_away_fields_that_it_calls_private)
+{
+    struct vv_h1_head stored;
+    assert_true(vv_stored_head_read(VV_STR("HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B: 2\r\n"), 3, &stored));
+    const struct vv_h1_head fresh = parsed("HTTP/1.1 304 Not Modified\r\n"
+                                           "Cache-Control: private=\"x-b\"\r\n\r\n");
+    struct vv_cc cc;
+    char room[512];
+    vv_cc_of_answer(&fresh, NULL, 0, false, &cc);
+    const size_t n = vv_stored_head_merge(&stored, &fresh, &cc, VV_STR("now"), room, sizeof room);
+    assert_true(vv_str_eq((struct vv_str){room, n}, VV_STR("HTTP/1.1 200 OK\r\n"
+                                                           "X-A: 1\r\n"
+                                                           "Cache-Control: private=\"x-b\"\r\n"
+                                                           "Date: now\r\n")));
+}
+
+/* Connection: Date marks it for one hop; the stored answer has a Date all the same. */
+VV_TEST(a_date_that_is_not_kept_is_made_anew)
+{
+    const struct vv_h1_head answer = parsed(
+        "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 10:00:00 GMT\r\nConnection: date\r\n\r\n");
+    struct vv_cc cc;
+    char room[512];
+    vv_cc_init(&cc);
+    const size_t n = vv_stored_head_write(&answer, &cc, VV_STR("now"), room, sizeof room);
+    assert_true(vv_str_eq((struct vv_str){room, n}, VV_STR("HTTP/1.1 200 OK\r\nDate: now\r\n")));
+}
+
 VV_TEST(a_304_without_date_was_made_when_it_came)
 {
     struct vv_h1_head stored;
