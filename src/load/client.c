@@ -75,8 +75,6 @@ static const char *err_name(enum vv_err err)
         return "EMFILE";
     case VV_ENOMEM:
         return "ENOMEM";
-    case VV_EADDRINUSE: /* no port of ours is left for this address */
-        return "EADDRNOTAVAIL";
     default:
         return "EIO";
     }
@@ -468,9 +466,10 @@ void vv_load_conn_init(struct vv_load_conn *conn, struct vv_load_client *client,
 const char *vv_load_conn_open(struct vv_load_conn *conn, const struct vv_addr *to)
 {
     int fd = -1;
+    errno = 0;
     const enum vv_err err = vv_sock_connect(to, &fd);
-    if (err != VV_OK) {
-        return err_name(err);
+    if (err != VV_OK) { /* a generator that runs out of ports must be told from a network's fault */
+        return errno == EADDRNOTAVAIL ? "EADDRNOTAVAIL" : err_name(err);
     }
     conn->io.fd = fd;
     conn->state = ST_CONNECTING;

@@ -342,9 +342,7 @@ static const char *judge(const struct run *run, uint64_t until_ns)
 static void conclude(struct run *run)
 {
     struct vv_load_result *r = run->total;
-    r->planned_ns = vv_load_schedule_length(r->view.phase, r->view.phase_count);
-    uint64_t until_ns = r->planned_ns;
-    uint64_t sent_ns = 0;
+    uint64_t until_ns = r->planned_ns, sent_ns = 0;
     if (run->stop_sent) {
         until_ns = run->ended_ns > run->t0_ns ? run->ended_ns - run->t0_ns : 0;
         until_ns = vv_min_u64(until_ns, r->planned_ns);
@@ -361,10 +359,6 @@ static void conclude(struct run *run)
     /* Users may send beyond the last phase; what they did is part of the time, too. */
     const uint64_t busy_ns = sent_ns > run->t0_ns ? sent_ns - run->t0_ns : 0;
     r->duration_ns = vv_max_u64(until_ns, busy_ns);
-    r->threads = run->threads;
-    for (size_t i = 0; i < r->view.phase_count; i++) {
-        r->closed = r->closed || vv_load_phase_closed(&r->view.phase[i]);
-    }
     r->invalid = run->options->allow_late ? NULL : judge(run, until_ns);
 }
 
@@ -392,6 +386,13 @@ static enum vv_err prepare(struct run *run, const struct vv_load_plan *plan)
     }
     if (err == VV_OK) {
         err = vv_load_result_new(&s->view, &run->total);
+    }
+    for (size_t i = 0; err == VV_OK && i < s->view.phase_count; i++) {
+        run->total->closed = run->total->closed || vv_load_phase_closed(&s->view.phase[i]);
+    }
+    if (err == VV_OK) { /* known before the first progress */
+        run->total->planned_ns = vv_load_schedule_length(s->view.phase, s->view.phase_count);
+        run->total->threads = run->threads;
     }
     return err;
 }

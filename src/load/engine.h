@@ -4,7 +4,11 @@
  *            that comes late is recorded from its intended time. Closed phases keep a number of users
  *            at work. A user sends one request at a time over its own connection or one of a shared
  *            pool. When full seconds get less than 99 % of what was offered because the generator
- *            could not keep up, the run is marked invalid unless late starts are allowed.
+ *            could not keep up, the run is marked invalid unless late starts are allowed. A start up
+ *            to 10 ms late counts in its second. Closed users keep their connection from iteration to
+ *            iteration; one that failed rests 1 ms; at the end of their phase they stop after the
+ *            answer in hand. Open users finish their flow after the last phase, for 10 min at most.
+ * Agents:    every part needs the same plan, seed and number of threads.
  * Threads:   vv_load_run() blocks its caller; `progress` runs on the calling thread once a second.
  * Errors:    VV_EFILES: not enough descriptors, before anything is sent.
  */

@@ -343,7 +343,7 @@ static bool begin(struct vv_load_user_slot *u)
                                 : plan_ns > 0     ? plan_ns
                                                   : TIMEOUT_NS;
     u->deadline_ns = now_ns + timeout_ns;
-    const char *error = q->tls ? "EPROTO" : d == NULL ? "ENOMEM" : send_or_wait(u);
+    const char *error = q->tls ? "EPROTONOSUPPORT" : d == NULL ? "ENOMEM" : send_or_wait(u);
     if (error != NULL) {
         request_failed(u, error);
         return false;
