@@ -115,7 +115,11 @@ static enum vv_err key_by_template(struct target *t, const struct vv_route *rout
                                     .rest = match->rest,
                                     .route = vv_str_from(route->conf->name),
                                     .match = match};
-    vars.host = t->authority;
+    uint16_t port; /* no part of $host */
+    const enum vv_err err = vv_uri_split_authority(t->authority, &vars.host, &port);
+    if (err != VV_OK) {
+        return err;
+    }
     lower(&t->arena, &vars.host);
     return vv_template_render(route->cache->key, &vars, &t->arena, VV_TEMPLATE_KEY, ret);
 }

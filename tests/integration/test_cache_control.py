@@ -108,6 +108,8 @@ def test_a_url_is_purged_under_the_key_of_a_template(site):
     fetch(gw, "/a")
     assert purge(gw, url=url(gw, "/a"))["objects"] == 1
     assert state(gw, "/a") == "MISS"
+    wait_for("it is kept", lambda: state(gw, "/a") == "HIT")
+    assert purge(gw, url="http://TEST:8080/a")["objects"] == 1  # a port is no part of $host
 
 
 def test_a_url_is_purged_with_every_body_and_every_identity(site):
