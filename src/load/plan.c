@@ -320,6 +320,7 @@ static void read_line(struct vv_load_plan *p, const struct vv_load_line *line,
     load_phase_add(p, &line->phase);
     p->view.target = load_dup(p, url);
     p->view.timeout_ns = r->timeout_ns;
+    p->view.pool = UINT64_MAX; /* one URL: connections are used again, as wrk does */
     if (!load_request_seal(p, r)) {
         vv_conf_problems_add(problems, false, NULL, "cannot send a request to \"%s\"", line->url);
     }

@@ -68,6 +68,9 @@ struct vv_load_source {
     const char *payload;                              /* CSV path or NULL */
     const char *scenario;                             /* only this one, by name */
     bool strict;                                      /* unknown keys are errors */
+    const char *profile; /* smoke, load, stress, spike, or a test of the file; replaces its phases.
+                          * path and text NULL: GET to the target */
+    bool no_files;       /* text from strangers: no payloads, no body files */
     const char *(*env)(void *user, const char *name); /* NULL: getenv */
     void *env_user;
 };

@@ -184,7 +184,7 @@ static bool take_step(struct vv_str *rest, struct vv_load_step *ret)
 /* Things that do not change during a run. True: *ret_text is what it stands for; p NULL: undefined. */
 static bool is_known(struct compile *c, struct vv_str all, struct vv_str *ret_text)
 {
-    const struct vv_load_names *n = c->names;
+    struct vv_load_names *n = c->names;
     static const struct vv_str prefix[] = {{"$env.", 5}, {"$processEnvironment.", 20}};
     for (size_t i = 0; i < VV_COUNT(prefix); i++) {
         if (vv_str_starts(all, prefix[i])) {
@@ -192,6 +192,7 @@ static bool is_known(struct compile *c, struct vv_str all, struct vv_str *ret_te
                 vv_arena_dup(n->arena, (struct vv_str){all.p + prefix[i].n, all.n - prefix[i].n});
             const char *value = name != NULL ? n->env(n->env_user, name) : NULL;
             *ret_text = vv_str_from(value);
+            n->missing = value == NULL ? name : n->missing;
             return true;
         }
     }

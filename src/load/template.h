@@ -25,6 +25,7 @@ struct vv_load_names { /* variables of a plan; a slot is an index */
     const char *(*env)(void *user, const char *name);
     void *env_user;
     struct vv_str environment, target, test_id; /* $environment, target, $testId */
+    const char *missing; /* set by a compile that met $env.NAME without a value; in the arena */
 };
 /* Slot of the name, new if need be; VV_LOAD_NO_SLOT: memory is out. */
 uint32_t vv_load_slot(struct vv_load_names *names, struct vv_str name);
