@@ -305,3 +305,74 @@ VV_TEST(more_users_than_descriptors_are_refused_before_anything_is_sent)
     vv_load_plan_free(plan);
     vv_conf_problems_free(problems);
 }
+
+/* A file's users: each has a connection of its own unless a pool is set. */
+static struct vv_load_result *run_file(const char *pool, unsigned threads)
+{
+    char text[1024];
+    snprintf(text, sizeof(text),
+             "config:\n"
+             "  target: %.*s\n"
+             "%s"
+             "  phases:\n"
+             "    - duration: 200ms\n"
+             "      arrivalCount: 10\n"
+             "scenarios:\n"
+             "  - flow:\n"
+             "      - get: {url: /a}\n"
+             "      - think: 30ms\n"
+             "      - get: {url: /b}\n",
+             (int)strlen(server.url) - 1, server.url, pool);
+    const struct vv_load_source source = {.path = "test.yml", .text = text};
+    struct vv_load_options o = {.threads = threads, .seed = 1};
+    struct vv_conf_problems *problems = vv_conf_problems_new();
+    struct vv_load_plan *plan = NULL;
+    struct vv_load_result *r = NULL;
+    VV_CHECK_INT(vv_load_plan_read(&source, problems, &plan), VV_OK);
+    VV_CHECK_INT(vv_load_run(plan, &o, &r), VV_OK);
+    vv_load_plan_free(plan);
+    vv_conf_problems_free(problems);
+    return r;
+}
+
+VV_TEST(a_user_of_a_file_has_one_connection_for_its_flow)
+{
+    server_start(ANSWER);
+    struct vv_load_result *r = run_file("", 1);
+    server_stop();
+    VV_CHECK_INT(r->users_completed, 10);
+    VV_CHECK_INT(r->answers, 20);
+    VV_CHECK_INT(r->connections, 10);
+    VV_CHECK_INT(r->endpoint[0].answers, 10);
+    VV_CHECK_INT(r->endpoint[1].answers, 10);
+    /* A session holds its think, a request does not. */
+    VV_CHECK(vv_load_hist_min(r->session) >= 30 * VV_MS);
+    VV_CHECK(vv_load_hist_min(r->endpoint[1].latency) < 30 * VV_MS);
+    vv_load_result_free(r);
+}
+
+VV_TEST(users_share_the_connections_of_a_pool)
+{
+    server_start(ANSWER);
+    struct vv_load_result *r = run_file("  http: {pool: 1}\n", 4);
+    server_stop();
+    VV_CHECK_INT(r->threads, 1); /* a second thread would have no connection */
+    VV_CHECK_INT(r->answers, 20);
+    VV_CHECK_INT(r->connections, 1);
+    vv_load_result_free(r);
+}
+
+VV_TEST(users_wait_for_a_connection_of_the_pool_until_they_time_out)
+{
+    server_start(SILENT);
+    struct vv_load_result *r = run_file("  http: {pool: 2, timeout: 0.1}\n", 1);
+    server_stop();
+    VV_CHECK_INT(r->requests, 10); /* nobody comes to the second */
+    VV_CHECK_INT(r->failed, 10);
+    VV_CHECK_STR(r->error[0].name, "ETIMEDOUT");
+    VV_CHECK_INT(r->error_count, 1);
+    /* Whoever times out on a connection makes room for the next who waits. */
+    VV_CHECK(atomic_load(&server.requests) >= 2);
+    VV_CHECK(r->connections >= 2 && r->connections <= 10);
+    vv_load_result_free(r);
+}
