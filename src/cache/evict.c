@@ -571,9 +571,10 @@ void vv_cache_evict_shrink(struct vv_cache *c)
     if (e->heap_room > e->heap_n * 8 + 1024) {
         uint64_t charged;
         const size_t room = e->heap_n * 2 + 64;
-        struct vv_cache_object **heap = vv_cache_mem(c, room * sizeof(*heap), &charged);
+        const size_t each = sizeof(struct vv_cache_object *);
+        struct vv_cache_object **heap = vv_cache_mem(c, room * each, &charged);
         if (heap != NULL) {
-            memcpy(heap, e->heap, e->heap_n * sizeof(*heap));
+            memcpy(heap, e->heap, e->heap_n * each);
             vv_cache_mem_free(c, e->heap, vv_cache_usable(e->heap));
             e->heap = heap;
             e->heap_room = room;

@@ -205,6 +205,8 @@ static struct vv_exchange *fetch_exchange(struct vv_exchange *x)
     f->action = x->action;
     f->service_name = x->service_name;
     f->attempts = x->attempts;
+    f->deadline_ns = x->deadline_ns; /* the whole exchange's limit is the fetch's, whoever waits */
+    vv_session_arm(s);
     f->head_sent = true;
     f->status = x->status;
     f->recall = r;

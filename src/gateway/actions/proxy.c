@@ -634,9 +634,9 @@ static void fresh_block(struct proxy *p)
 }
 
 /* A head that does not fit its block gets a larger one. */
-static bool room_for_head(struct proxy *p)
+static bool room_for_head(struct proxy *p, struct vv_uconn *u)
 {
-    struct vv_buf *b = p->u->in;
+    struct vv_buf *b = u->in;
     if (b == NULL || vv_buf_room(b) > 0) {
         return true;
     }
@@ -647,7 +647,7 @@ static bool room_for_head(struct proxy *p)
     memcpy(bigger->data, b->data + b->start, vv_buf_len(b));
     bigger->end = (uint32_t)vv_buf_len(b);
     vv_buf_put(&p->x->w->bufs, b);
-    p->u->in = bigger;
+    u->in = bigger;
     return true;
 }
 
@@ -662,7 +662,7 @@ static void pump_answer(struct proxy *p)
             vv_loop_defer(x->w->loop, &u->again);
             return;
         }
-        if (!p->head_done && !room_for_head(p)) {
+        if (!p->head_done && !room_for_head(p, u)) {
             fail(p, VV_REASON_NO_MEMORY, VV_OUTCOME_ABANDONED, "memory");
             return;
         }
