@@ -7,8 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#define BACKLOG_SHARE 0.02
-#define BACKLOG_MIN 8.0 /* users: below, chance decides */
+#define BACKLOG_SHARE 0.015
+#define BACKLOG_MIN 6.0 /* users: below, chance decides */
 
 void vv_load_limit_search(const struct vv_load_limit_conf *conf, vv_load_probe *probe, void *user,
                           struct vv_load_step *step, size_t *ret_count, struct vv_load_limit *ret)
@@ -62,22 +62,22 @@ void vv_load_limit_search(const struct vv_load_limit_conf *conf, vv_load_probe *
     *ret_count = n;
 }
 
+/* The first second fills the server and is left out; the draining after the last arrival is no load. */
 static bool piles_up(const struct vv_load_result *r, double *ret_more)
 {
-    if (r->window_count < 3 || r->closed) {
+    size_t last = 0;
+    for (size_t i = 1; i < r->window_count; i++) {
+        last = r->window[i].offered > 0 ? i : last;
+    }
+    if (last < 2 || r->closed) {
         return false;
     }
-    /* The first second fills the server, and the last may be a stub. */
-    const struct vv_load_window *first = &r->window[1], *last = &r->window[r->window_count - 2];
-    double end = (double)last->in_flight;
-    for (size_t i = 0; i < r->window_count; i++) {
-        /* Users in flight are counted while there are arrivals; the draining afterwards is not load. */
-        if (r->window[i].offered > 0 && r->window[i].at_ns >= last->at_ns) {
-            end = fmax(end, (double)r->window[i].in_flight);
-        }
+    double arrived = 0.0;
+    for (size_t i = 2; i <= last; i++) {
+        arrived += (double)r->window[i].offered;
     }
-    *ret_more = end - (double)first->in_flight;
-    return *ret_more > fmax(BACKLOG_MIN, BACKLOG_SHARE * (double)r->offered);
+    *ret_more = (double)r->window[last].in_flight - (double)r->window[1].in_flight;
+    return *ret_more > fmax(BACKLOG_MIN, BACKLOG_SHARE * arrived);
 }
 
 void vv_load_step_judge(const struct vv_load_result *r, struct vv_load_judged j, double rate,

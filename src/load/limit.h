@@ -4,7 +4,7 @@
  *            halved until it is narrower than `precision`. While halving, a step that missed is run
  *            once more before it is believed: one hiccup must not end the search. A step misses when
  *            a strict gate does, or when users pile up: more wait at its end than at its beginning by
- *            over 2 % of what arrived, which is how an open model says "over capacity" before any
+ *            over 1.5 % of what arrived, which is how an open model says "over capacity" before any
  *            latency does.
  * Threads:   pure but for the caller's probe. Ownership: steps are the caller's storage.
  */

@@ -158,10 +158,27 @@ static void title(struct vv_str metric, char *buf, size_t bytes)
     (void)snprintf(buf, bytes, VV_STR_FMT, VV_STR_ARG(metric));
 }
 
+/* What the plan reader makes of Artillery's maxErrorRate: "Error Rate" and the rest of it, "<= 5". */
+static bool is_error_rate(const char *expression, struct vv_load_gate_line *ret)
+{
+    static const char users[] = "(vusers.created - vusers.completed) / vusers.created * 100 ";
+    if (strncmp(expression, users, sizeof users - 1) != 0) {
+        return false;
+    }
+    (void)snprintf(ret->metric, sizeof ret->metric, "Error Rate");
+    (void)snprintf(ret->target, sizeof ret->target, "%.80s%%", expression + sizeof users - 1);
+    return true;
+}
+
 void vv_load_gate_line(const struct vv_load_verdict *v, struct vv_load_gate_line *ret)
 {
     struct vv_load_gate_parts p;
     char buf[VV_LOAD_TEXT];
+    if (is_error_rate(v->gate->expression, ret)) {
+        (void)snprintf(ret->measured, sizeof ret->measured, "%s",
+                       vv_load_unit_text(v->value, VV_LOAD_UNIT_PERCENT, buf));
+        return;
+    }
     if (!vv_load_gate_split(v->gate->expression, &p)) {
         (void)snprintf(ret->metric, sizeof ret->metric, "%s", v->gate->expression);
         (void)snprintf(ret->target, sizeof ret->target, "true");

@@ -70,6 +70,24 @@ VV_TEST(the_target_table_has_ticks)
     vv_load_result_free(r);
 }
 
+VV_TEST(the_error_rate_of_a_file_reads_like_one)
+{
+    struct vv_load_result *r = sample_result();
+    const struct vv_load_gate gate = {
+        .expression = "(vusers.created - vusers.completed) / vusers.created * 100 <= 5",
+        .strict = true};
+    struct vv_sb out = VV_SB_INIT;
+    struct vv_load_verdict *v = NULL;
+    size_t count = 0;
+    r->view.gate_count = 0;
+    VV_CHECK_INT(vv_load_judge(r, &gate, 1, &v, &count), VV_OK);
+    vv_load_report_text(r, (struct vv_load_judged){v, count}, false, &out);
+    check_has(out.p, "| **Error Rate** | <= 5% | 0.8% \xE2\x9C\x85 |\n");
+    vv_sb_fini(&out);
+    free(v);
+    vv_load_result_free(r);
+}
+
 VV_TEST(an_open_run_shows_both_clocks_and_what_was_late)
 {
     struct vv_load_result *r = sample_result();
