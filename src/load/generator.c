@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 #define SLICE_NS (50 * VV_US)
-#define STARTS_MAX 256            /* before answers are looked at again */
-#define ABANDON_NS VV_SEC         /* after a stop, for what is in flight */
+#define STARTS_MAX 64     /* before answers are looked at again: a burst needs connections */
+#define ABANDON_NS VV_SEC /* after a stop, for what is in flight */
 #define DRAIN_NS (10 * VV_MINUTE) /* after the end, for users in the middle of their flow */
 
 static void batch_free(struct vv_load_batch *b)
