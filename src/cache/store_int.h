@@ -76,7 +76,8 @@ struct purge_set { /* replaced as a whole, except that a tag may be added in pla
     struct vv_epoch_item retired;
     struct vv_cache *cache;
     uint64_t charged;
-    size_t tags_mask, tags_n, patterns_n;
+    size_t tags_mask, patterns_n;
+    _Atomic size_t tags_n; /* grows in place */
     struct purge_pattern *patterns;
     struct purge_tag tags[];
 };
