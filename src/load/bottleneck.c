@@ -1,6 +1,6 @@
 /* src/load/bottleneck.c - what gave out, by the gateway's own numbers between two moments. The causes are
  * asked in the order of how sure their sign is: a status that says so itself first, arithmetic on
- * times last. CPU comes after the slow dependency only where workers still had time to spare. */
+ * times last. A slow dependency is named only where workers still had time to spare. */
 #include "load/limit.h"
 
 #include <stdlib.h>
@@ -154,19 +154,23 @@ enum vv_load_cause vv_load_diagnose(const struct vv_load_evidence *e, struct vv_
     if (said != VV_LOAD_CAUSE_UNKNOWN) {
         return said;
     }
+    /* Before the generator: on one machine a gateway that takes all CPU makes the generator late too. */
+    if (b->known && busy >= BUSY) {
+        vv_sb_addf(out, "CPU: the gateway's %u worker%s were %.0f %% busy", e->workers,
+                   e->workers == 1 ? "" : "s", 100.0 * busy);
+        vv_sb_adds(out, e->generator_late ? "; the generator was late too" : "");
+        return VV_LOAD_CAUSE_CPU;
+    }
     if (e->generator_late || e->generator_cpu >= GENERATOR_CPU) {
         vv_sb_addf(out, "the generator: its threads were %.0f %% busy", e->generator_cpu);
-        vv_sb_adds(out, e->generator_late ? " and starts were late" : "");
+        vv_sb_adds(out, e->generator_late
+                            ? " and starts were late; try --threads, or another machine"
+                            : "; try --threads");
         return VV_LOAD_CAUSE_GENERATOR;
     }
     if (!b->known) {
         vv_sb_adds(out, "unknown: the gateway's metrics were not read (--admin URL)");
         return VV_LOAD_CAUSE_UNKNOWN;
-    }
-    if (busy >= BUSY) {
-        vv_sb_addf(out, "CPU: the gateway's %u worker%s were %.0f %% busy", e->workers,
-                   e->workers == 1 ? "" : "s", 100.0 * busy);
-        return VV_LOAD_CAUSE_CPU;
     }
     if (ratio(behind, duration) >= WAITING) {
         vv_sb_addf(out,

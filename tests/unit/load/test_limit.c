@@ -167,6 +167,9 @@ VV_TEST(each_staged_case_has_its_cause)
     e.after.upstream_count = 1000.0;
     e.after.loop_busy = 9.5; /* 95 % */
     VV_CHECK_INT(cause(&e), VV_LOAD_CAUSE_CPU);
+    e.generator_late = true; /* on the same machine it had no CPU left either */
+    VV_CHECK_INT(cause(&e), VV_LOAD_CAUSE_CPU);
+    e.generator_late = false;
     e.after.loop_busy = 2.0;
     e.after.upstream_sum = 95.0; /* 95 % of the time passes behind */
     VV_CHECK_INT(cause(&e), VV_LOAD_CAUSE_DEPENDENCY);
