@@ -187,9 +187,8 @@ static void on_batch(struct vv_loop *loop, struct vv_mail *mail)
     struct vv_load_batch *b = VV_CONTAINER(mail, struct vv_load_batch, mail);
     struct run *run = run_of(b->gen);
     (void)loop;
-    enum vv_err err = reach(run, b->second);
-    struct open_second *o = err == VV_OK ? second_open(run, b->second) : NULL;
-    if (o == NULL || (err = vv_load_result_merge(run->total, b->r)) != VV_OK) {
+    struct open_second *o = reach(run, b->second) == VV_OK ? second_open(run, b->second) : NULL;
+    if (o == NULL || vv_load_result_merge(run->total, b->r) != VV_OK) {
         run->err = VV_ENOMEM;
     } else {
         add_window(run, b);

@@ -106,6 +106,7 @@ static struct vv_load_conn *conn_take(struct vv_load_gen *g)
 /* Closes and puts into the free list. */
 static void conn_drop(struct vv_load_gen *g, struct vv_load_dest *d, struct vv_load_conn *conn)
 {
+    VV_ASSERT(d != NULL); /* a connection goes somewhere */
     vv_load_conn_close(conn);
     vv_list_del(&conn->node);
     conn->owner = NULL;
@@ -691,9 +692,8 @@ void vv_load_users_free(struct vv_load_gen *g)
         }
         free(d);
     }
-    while (!vv_list_empty(&g->free_conns)) {
-        struct vv_load_conn *conn = VV_LIST_ENTRY(g->free_conns.next, struct vv_load_conn, node);
-        vv_list_del(&conn->node);
-        free(conn);
+    VV_LIST_EACH (it, &g->free_conns) {
+        free(VV_LIST_ENTRY(it, struct vv_load_conn, node));
     }
+    vv_list_init(&g->free_conns);
 }
