@@ -39,7 +39,7 @@ void load_target(struct load_reading *r, const NODE *n)
 
 struct phase_keys { /* those that were given */
     const NODE *duration, *rate, *ramp, *count, *pause, *users, *users_to, *users_ramp, *max, *name,
-        *arrival;
+        *arrival, *recorded;
 };
 
 static void phase_arrival(struct load_reading *r, const NODE *n, struct vv_load_phase *ph)
@@ -52,6 +52,30 @@ static void phase_arrival(struct load_reading *r, const NODE *n, struct vv_load_
             load_wrong(r, n, "arrival must be even or poisson, not \"%s\"", text);
         }
     }
+}
+
+/* Milliseconds since the phase began, rising, one for each arrival. */
+static bool phase_recorded(struct load_reading *r, const NODE *n, struct vv_load_phase *ph)
+{
+    if (!load_is(r, n, VV_CONF_NODE_LIST, "recorded")) {
+        return false;
+    }
+    uint64_t *at = load_zalloc(r->plan, (vv_conf_node_count(n) + 1) * sizeof *at);
+    for (size_t i = 0; i < vv_conf_node_count(n); i++) {
+        const NODE *item = vv_conf_node_item(n, i);
+        double ms = 0;
+        if (!load_number(r, item, "a recorded time", 0, 1e11, &ms)) {
+            return false;
+        }
+        at[i] = (uint64_t)(ms * 1e6);
+        if (at[i] > ph->duration_ns || (i > 0 && at[i] < at[i - 1])) {
+            load_wrong(r, item, "recorded times rise, up to the duration");
+            return false;
+        }
+    }
+    ph->recorded = at;
+    ph->count = vv_conf_node_count(n);
+    return true;
 }
 
 static bool phase_numbers(struct load_reading *r, const struct phase_keys *k,
@@ -74,6 +98,9 @@ static bool phase_numbers(struct load_reading *r, const struct phase_keys *k,
     if (k->count != NULL) {
         fine = load_whole(r, k->count, "arrivalCount", COUNT_MAX, &ph->count) && fine;
     }
+    if (k->recorded != NULL) {
+        fine = phase_recorded(r, k->recorded, ph) && fine;
+    }
     if (k->users != NULL) {
         fine = load_whole(r, k->users, "users", USERS_MAX, &ph->users) && fine;
     }
@@ -91,9 +118,9 @@ static bool phase_numbers(struct load_reading *r, const struct phase_keys *k,
 
 void load_phase(struct load_reading *r, const NODE *n)
 {
-    static const char *const known[] = {"duration", "arrivalRate", "rampTo",      "arrivalCount",
-                                        "pause",    "users",       "rampUsersTo", "ramp",
-                                        "name",     "maxVusers",   "arrival",     NULL};
+    static const char *const known[] = {
+        "duration", "arrivalRate", "rampTo",    "arrivalCount", "pause",    "users", "rampUsersTo",
+        "ramp",     "name",        "maxVusers", "arrival",      "recorded", NULL};
     struct vv_load_phase ph = {.arrival = VV_LOAD_EVEN};
     if (!load_is(r, n, VV_CONF_NODE_MAP, "a phase")) {
         return;
@@ -105,13 +132,14 @@ void load_phase(struct load_reading *r, const NODE *n)
         vv_conf_node_get(n, "pause"),       vv_conf_node_get(n, "users"),
         vv_conf_node_get(n, "rampUsersTo"), vv_conf_node_get(n, "ramp"),
         vv_conf_node_get(n, "maxVusers"),   vv_conf_node_get(n, "name"),
-        vv_conf_node_get(n, "arrival"),
+        vv_conf_node_get(n, "arrival"),     vv_conf_node_get(n, "recorded"),
     };
     if (k.name != NULL) {
         (void)load_fixed(r, k.name, "name", &ph.name);
     }
     const int kinds = (k.rate != NULL || (k.ramp != NULL && k.users == NULL)) + (k.count != NULL) +
-                      (k.pause != NULL) + (k.users != NULL || k.users_to != NULL);
+                      (k.pause != NULL) + (k.recorded != NULL) +
+                      (k.users != NULL || k.users_to != NULL);
     if (kinds != 1) {
         load_wrong(r, n,
                    kinds == 0 ? "a phase needs one of arrivalRate, arrivalCount, users or pause"

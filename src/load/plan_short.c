@@ -199,14 +199,34 @@ static void scenarios(struct load_reading *r, const NODE *map)
     }
 }
 
+/* A recording says not only when, but also who: the numbers of scenarios, one for each user. */
+static void sequence(struct load_reading *r, const NODE *n)
+{
+    struct vv_load_plan *p = r->plan;
+    if (!load_is(r, n, VV_CONF_NODE_LIST, "sequence") || vv_conf_node_count(n) == 0 ||
+        p->view.scenario_count == 0 || r->source->scenario != NULL) {
+        return;
+    }
+    p->sequence = load_zalloc(p, vv_conf_node_count(n) * sizeof *p->sequence);
+    p->sequence_next = load_zalloc(p, sizeof *p->sequence_next);
+    for (size_t i = 0; i < vv_conf_node_count(n); i++) {
+        uint64_t index = 0;
+        if (!load_whole(r, vv_conf_node_item(n, i), "the number of a scenario, from 0,",
+                        p->view.scenario_count - 1, &index)) {
+            return;
+        }
+        p->sequence[p->sequence_count++] = (uint32_t)index;
+    }
+}
+
 /* ---- the whole ----------------------------------------------------------------------------- */
 
 void load_short(struct load_reading *r, const NODE *root)
 {
-    static const char *const known[] = {"target",  "headers", "timeout",   "pool",    "variables",
-                                        "payload", "tests",   "scenarios", "pass",    "users",
-                                        "rate",    "for",     "ramp",      "ramp_to", "arrival",
-                                        "max",     "phases",  NULL};
+    static const char *const known[] = {"target",  "headers", "timeout",   "pool",     "variables",
+                                        "payload", "tests",   "scenarios", "pass",     "users",
+                                        "rate",    "for",     "ramp",      "ramp_to",  "arrival",
+                                        "max",     "phases",  "ensure",    "sequence", NULL};
     struct vv_load_plan *p = r->plan;
     const NODE *n = NULL;
     load_known_keys(r, root, known, "a load file");
@@ -231,6 +251,9 @@ void load_short(struct load_reading *r, const NODE *root)
     if ((n = vv_conf_node_get(root, "pass")) != NULL) {
         load_pass(r, n);
     }
+    if ((n = vv_conf_node_get(root, "ensure")) != NULL) {
+        load_ensure(r, n);
+    }
     if ((n = vv_conf_node_get(root, "phases")) != NULL &&
         load_is(r, n, VV_CONF_NODE_LIST, "phases")) {
         for (size_t i = 0; i < vv_conf_node_count(n); i++) {
@@ -247,6 +270,9 @@ void load_short(struct load_reading *r, const NODE *root)
     }
     if ((n = vv_conf_node_get(root, "scenarios")) != NULL) {
         scenarios(r, n);
+        if ((n = vv_conf_node_get(root, "sequence")) != NULL) {
+            sequence(r, n);
+        }
     } else {
         load_wrong(r, root, "there are no scenarios: what should be sent?");
     }

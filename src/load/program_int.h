@@ -165,6 +165,9 @@ struct vv_load_plan {
     struct vv_load_gate *gate;
     size_t gate_room;
     uint64_t weight_sum;
+    uint32_t *sequence; /* of scenarios, in the order users start; NULL: by weight */
+    size_t sequence_count;
+    _Atomic uint64_t *sequence_next;
     struct load_variable *variable;
     size_t variable_count, variable_room;
     struct load_payload *payload;

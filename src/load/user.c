@@ -93,6 +93,10 @@ struct vv_load_user *vv_load_user_new(const struct vv_load_plan *p, struct vv_rn
 
 static uint32_t choose_scenario(const struct vv_load_plan *p, struct vv_rng *rng)
 {
+    if (p->sequence_count > 0) {
+        const uint64_t turn = atomic_fetch_add_explicit(p->sequence_next, 1, memory_order_relaxed);
+        return p->sequence[turn % p->sequence_count];
+    }
     uint64_t at = p->weight_sum > 0 ? vv_rng_below(rng, p->weight_sum) : 0;
     for (uint32_t i = 0; i < p->view.scenario_count; i++) {
         if (at < p->scenario[i].weight) {
