@@ -433,8 +433,8 @@ const char *vv_load_number_format(double d, char *buf, size_t buf_bytes)
     } else if (exponent >= 0 && exponent < 21) {
         snprintf(buf, buf_bytes, "%s%.*s.%s", sign, exponent + 1, mantissa,
                  mantissa + exponent + 1);
-    } else if (exponent < 0 && exponent >= -7) {
-        snprintf(buf, buf_bytes, "%s0.%.*s%s", sign, -exponent - 1, "000000", mantissa);
+    } else if (exponent < 0 && exponent >= -6) {
+        snprintf(buf, buf_bytes, "%s0.%.*s%s", sign, -exponent - 1, "00000", mantissa);
     } else {
         snprintf(buf, buf_bytes, "%s%c%s%se%+d", sign, mantissa[0], n > 1 ? "." : "", mantissa + 1,
                  exponent);
