@@ -17,7 +17,7 @@ import harness
 from harness import PATIENCE, SCALE, Closed, free_port, wait_for
 
 VERBS = (
-    "run proxy check reload upgrade stop status top logs explain config server load health metrics "
+    "run proxy check reload upgrade stop status top logs explain config server load import health metrics "
     "completion version help"
 ).split()
 
