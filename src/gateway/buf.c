@@ -1,6 +1,7 @@
 /* src/gateway/buf.c - two size classes and a bounded free list: what one turn of the loop needs is
  * there again in the next, and a burst gives its memory back (vv_bufs_trim, once a second). */
 #include "gateway/buf.h"
+#include "os/sock.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
@@ -236,10 +237,10 @@ static enum vv_err flush_pieces(struct vv_out *o, int fd)
         ssize_t n;
         const int flags = MSG_NOSIGNAL | (o->file_left > 0 || o->more ? MSG_MORE : 0);
         if (o->count - o->at == 1) {
-            n = send(fd, o->piece[o->at].iov_base, o->piece[o->at].iov_len, flags);
+            n = vv_sock_send(fd, o->piece[o->at].iov_base, o->piece[o->at].iov_len, flags);
         } else {
             struct msghdr m = {.msg_iov = &o->piece[o->at], .msg_iovlen = o->count - o->at};
-            n = sendmsg(fd, &m, flags);
+            n = vv_sock_sendmsg(fd, &m, flags);
         }
         if (n < 0) {
             if (errno == EINTR) {

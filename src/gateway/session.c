@@ -199,7 +199,7 @@ static enum vv_err read_some(struct vv_session *s, struct vv_buf *b)
     }
     for (;;) {
         const size_t room = vv_buf_room(b);
-        const ssize_t n = recv(s->io.fd, b->data + b->end, room, 0);
+        const ssize_t n = vv_sock_recv(s->io.fd, b->data + b->end, room);
         if (n > 0) {
             b->end += (uint32_t)n;
             /* A short read has emptied the socket: epoll will speak up for the next byte. After a

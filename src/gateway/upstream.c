@@ -360,7 +360,7 @@ enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
     for (;;) {
         const size_t room = vv_buf_room(u->in);
         VV_ASSERT(room > 0);
-        const ssize_t n = recv(u->io.fd, u->in->data + u->in->end, room, 0);
+        const ssize_t n = vv_sock_recv(u->io.fd, u->in->data + u->in->end, room);
         if (n > 0) {
             u->in->end += (uint32_t)n;
             u->readable =

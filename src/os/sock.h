@@ -11,7 +11,9 @@
 #include "base/str.h"
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 struct vv_addr {
     union {
@@ -56,6 +58,20 @@ VV_MUST_CHECK enum vv_err vv_sock_listen(const struct vv_addr *a, const struct v
 /* Prepares a listening socket that came from elsewhere (socket activation, another process): the
  * flags that vv_sock_listen() sets itself. VV_EINVAL: it does not listen. */
 VV_MUST_CHECK enum vv_err vv_sock_adopt_listener(int fd);
+/* recv(), send() and sendmsg() without the two looks for a cancelled thread that libc puts around each (we
+ * cancel none): 2 to 3 % of the time of a cache hit. */
+static inline ssize_t vv_sock_recv(int fd, void *to, size_t room)
+{
+    return syscall(SYS_recvfrom, fd, to, room, 0, NULL, NULL);
+}
+static inline ssize_t vv_sock_send(int fd, const void *from, size_t n, int flags)
+{
+    return syscall(SYS_sendto, fd, from, n, flags, NULL, 0);
+}
+static inline ssize_t vv_sock_sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    return syscall(SYS_sendmsg, fd, m, flags);
+}
 /* VV_OK: connected or in progress (wait for VV_IO_WRITE, then vv_sock_error). */
 VV_MUST_CHECK enum vv_err vv_sock_connect(const struct vv_addr *a, int *ret_fd);
 /* VV_EAGAIN: nobody waits. VV_EFILES: out of descriptors. ret_peer may be NULL; an IPv4 peer of a
