@@ -239,14 +239,42 @@ static void post_sick(struct answer *a, const struct request *q)
     put(a, "{\"instance\": \"%s\", \"sick_ms\": %ld}\n", instance, ms);
 }
 
+/* The API of examples/load: a rate of new cases per 100,000 people and what it means. */
+static void post_prediction(struct answer *a, const struct request *q)
+{
+    long people = 0;
+    long cases = 0;
+    if (!json_number(q->body, "population", &people) || people < 1 ||
+        !json_number(q->body, "nouveaux_cas", &cases) || cases < 0) {
+        fail(a, 422, "send {\\\"population\\\": 1000, \\\"nouveaux_cas\\\": 3}");
+        return;
+    }
+    const double rate = (double)cases * 100000.0 / (double)people;
+    put(a, "{\"instance\": \"%s\", \"rate\": %.2f, \"admissions\": %.0f}\n", instance, rate,
+        (double)cases * 0.04);
+}
+
+/* A list of predictions; an empty request has an empty result. */
+static void post_bulk(struct answer *a, const struct request *q)
+{
+    put(a, "{\"instance\": \"%s\", \"received_bytes\": %zu, \"predictions\": []}\n", instance,
+        q->body_bytes);
+}
+
 static const struct {
     const char *method, *path; /* a path that ends in "/" takes everything below it */
     void (*serve)(struct answer *a, const struct request *q);
 } routes[] = {
-    {"GET", "/health", get_health},   {"GET", "/api/books", get_books},
-    {"GET", "/api/books/", get_book}, {"POST", "/api/orders", post_order},
-    {"GET", "/api/slow", get_slow},   {"GET", "/api/primes", get_primes},
+    {"GET", "/health", get_health},
+    {"GET", "/api/books", get_books},
+    {"GET", "/api/books/", get_book},
+    {"POST", "/api/orders", post_order},
+    {"GET", "/api/slow", get_slow},
+    {"GET", "/api/primes", get_primes},
     {"POST", "/sick", post_sick},
+    {"GET", "/api/v1/health", get_health},
+    {"POST", "/api/v1/prediction/hospitalisation", post_prediction},
+    {"POST", "/api/technique/v1/bulk/predictions", post_bulk},
 };
 
 static void route(struct answer *a, const struct request *q)
