@@ -3,6 +3,7 @@
 #include "app/load.h"
 #include "app/table.h"
 #include "base/json.h"
+#include "base/units.h"
 #include "load/limit.h"
 #include "load/usl.h"
 #include "os/clock.h"
@@ -318,6 +319,14 @@ int cli_load_limit(const struct cli_args *a)
     if (!cli_load_duration(a, "step", &s.step_ns) || !cli_load_number(a, "start", &conf.start) ||
         !cli_load_number(a, "max", &conf.max)) {
         return EXIT_USAGE;
+    }
+    const char *share = cli_value(a, "precision");
+    if (share != NULL) {
+        uint64_t ppm = 0;
+        if (vv_parse_ppm(vv_str_from(share), &ppm) != VV_OK || ppm < VV_PPM / 1000) {
+            return cli_fail(EXIT_USAGE, "--precision takes a share of at least 0.1%%");
+        }
+        conf.precision = (double)ppm / (double)VV_PPM;
     }
     if (conf.start > conf.max) {
         return cli_fail(EXIT_USAGE, "--start is above --max");

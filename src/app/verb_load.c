@@ -40,6 +40,7 @@ const struct cli_option options_load[] = {
     {0, "admin", "URL", "limit: the gateway's admin listener, to name what gave out"},
     {0, "start", "RATE", "limit: first rate to try, default 10/s"},
     {0, "max", "RATE", "limit: last rate to try, default 100000/s"},
+    {0, "precision", "SHARE", "limit: how narrow, default 2%"},
     {0, "step", "DURATION", "limit: of one step, compare: of one round; default 5s"},
     {'q', "quiet", NULL, "no live view"},
     CLI_JSON_OPTION,

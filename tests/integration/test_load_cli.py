@@ -291,7 +291,7 @@ def test_compare_runs_both_in_turn(pool):
 
 
 def limit(gw, *args):
-    got = load("limit", f"http://127.0.0.1:{gw.ports['web']}/", "--step", "3s", "--json", *QUIET,
+    got = load("limit", f"http://127.0.0.1:{gw.ports['web']}/", "--step", "3s", "--json", "--quiet",
                "--admin", f"http://127.0.0.1:{gw.admin_port}", *args)
     assert got.returncode == 0, got.stdout + got.stderr
     return json.loads(got.stdout)
@@ -310,7 +310,7 @@ def test_limit_finds_a_known_capacity_and_the_slow_dependency(pool, gateway):
 def test_limit_names_the_upstream_pool(pool, gateway):
     gw = gateway({"workers": 1, "routes": [{"path": "/", "to": "s"}],
                   "services": {"s": {"servers": [pool(100, 0.050).url], "connections": 4}}})
-    found = limit(gw, "--start", "160")
+    found = limit(gw, "--start", "160", "--precision", "10%")
     assert found["cause"] == "upstream-pool" and found["limit"] < 90, found
 
 
@@ -323,7 +323,7 @@ def test_limit_names_a_rate_limit(origin, gateway):
         return ok() if len(times) <= 50 else ok(b"", "429 Too Many Requests")
 
     gw = gateway({"routes": [{"path": "/", "to": origin(answer=answer).url}]})
-    found = limit(gw, "--start", "20")
+    found = limit(gw, "--start", "20", "--precision", "10%")
     assert found["cause"] == "rate-limit" and "servers behind" in found["why"], found
     assert 40 <= found["limit"] <= 56, found
 
@@ -333,7 +333,8 @@ def test_limit_names_the_cpu(origin, gateway):
     server = origin(answer=lambda _: ok(body, headers={"Content-Type": "text/html"}))
     gw = gateway({"workers": 1,
                   "routes": [{"path": "/", "to": server.url, "compress": {"encodings": ["br"]}}]})
-    found = limit(gw, "--start", "4", "--gate", "p95 < 2s", "-H", "Accept-Encoding: br")
+    found = limit(gw, "--start", "16", "--gate", "p95 < 500ms", "-H", "Accept-Encoding: br",
+                  "--precision", "50%", "--step", "2s")
     assert found["cause"] == "cpu", found
 
 
