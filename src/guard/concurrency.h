@@ -7,7 +7,9 @@
  *            shrink it by a tenth.
  *            `base`, the time without a queue, is the least smoothed median. It rises only on
  *            evidence that a slower service, not our own queue, is the cause: windows of low load,
- *            or times that do not follow the number in flight. Load is never held back to measure.
+ *            or times that do not follow the number in flight. A limit that is used up and stands
+ *            still is raised by 30 % for four windows in sixteen or so, to see which of the two it
+ *            is; load is never held back to measure.
  * Source:    Brakmo and Peterson, TCP Vegas (1995), in the form of Netflix' concurrency-limits
  *            (thresholds); Uber's Cinnamon (throughput against concurrency).
  * Units:     *_ns monotonic nanoseconds.

@@ -274,21 +274,25 @@ VV_TEST(after_overload_it_is_as_before_within_a_second)
     sim_close(s);
 }
 
+/* Some of these seeds settle below the number of workers, where only trying more shows the way. */
 VV_TEST(a_service_that_became_slower_is_learned_without_holding_load_back)
 {
-    struct sim *s = sim_open(0.8, 4, 6);
-    sim_run(s, 20 * VV_SEC);
-    s->service_ns = 3.0 * (double)SERVICE_NS; /* a third of the capacity; the same load is 2.4 */
-    sim_run(s, 60 * VV_SEC);
-    sim_forget(s);
-    sim_run(s, 60 * VV_SEC);
-    VV_CHECK(s->done >= 19000); /* 95 % of 333 a second */
-    s->service_ns = (double)SERVICE_NS;
-    sim_run(s, 10 * VV_SEC);
-    sim_forget(s);
-    sim_run(s, 20 * VV_SEC);
-    VV_CHECK(s->shed * 1000 <= s->came);
-    sim_close(s);
+    static const uint64_t seeds[] = {2, 6, 11, 13, 18, 24};
+    for (size_t i = 0; i < VV_COUNT(seeds); i++) {
+        struct sim *s = sim_open(0.8, 4, seeds[i]);
+        sim_run(s, 20 * VV_SEC);
+        s->service_ns = 3.0 * (double)SERVICE_NS; /* a third of the capacity: the load is 2.4 now */
+        sim_run(s, 60 * VV_SEC);
+        sim_forget(s);
+        sim_run(s, 60 * VV_SEC);
+        VV_CHECK(s->done >= 19000); /* 95 % of 333 a second */
+        s->service_ns = (double)SERVICE_NS;
+        sim_run(s, 10 * VV_SEC);
+        sim_forget(s);
+        sim_run(s, 20 * VV_SEC);
+        VV_CHECK(s->shed * 1000 <= s->came);
+        sim_close(s);
+    }
 }
 
 VV_TEST(drops_shrink_the_limit_to_its_least_and_no_further)
