@@ -1,10 +1,14 @@
-/* bench/micro/guard.c - what a decision of the limits costs.
+/* bench/micro/guard.c - what the decisions of src/guard cost.
  *
  * Build:  ninja -C build src/guard/bench_guard
  * Prints: nanoseconds of CPU per vv_limits_take(), one thread, made-up clock: for keys that stay in
  *         the processor's caches and for a million of them in random order, for one limit and for
- *         the three of a plan (rate, quota, in flight; with the release). */
+ *         the three of a plan (rate, quota, in flight; with the release). Then what a request pays
+ *         for the others. */
 #include "base/rng.h"
+#include "guard/breaker.h"
+#include "guard/budget.h"
+#include "guard/concurrency.h"
 #include "guard/limit.h"
 
 #include <stdio.h>
@@ -55,6 +59,70 @@ static double measure(uint64_t keys, size_t limits, bool answers)
     return passed > 0 ? took : -1;
 }
 
+/* Everything a request that goes well pays beside its limits: breaker, concurrency, budget, hedge. */
+static int measure_others(void)
+{
+    const struct vv_breaker_conf breaker_conf = {.consecutive = 5,
+                                                 .window_ns = 5 * VV_MINUTE,
+                                                 .volume_min = 100,
+                                                 .fail_ppm_max = VV_PPM / 10,
+                                                 .open_ns = VV_MINUTE,
+                                                 .probes = 1,
+                                                 .probe_successes = 1,
+                                                 .probe_lease_ns = VV_MINUTE};
+    const struct vv_conc_conf conc_conf = {
+        .initial = 20, .min = 4, .max = 200, .window_ns = 100 * VV_MS, .samples_min = 100};
+    const struct vv_budget_conf budget_conf = {
+        .share_ppm = VV_PPM / 5, .floor_per_s = 10, .window_ns = 10 * VV_SEC};
+    const struct vv_hedge_conf hedge_conf = {.quantile_ppm = 950000,
+                                             .samples_min = 100,
+                                             .min_ns = VV_MS,
+                                             .max_ns = VV_SEC,
+                                             .period_ns = 10 * VV_SEC};
+    struct vv_breaker *breaker = NULL;
+    struct vv_conc *conc = NULL;
+    struct vv_budget *budget = NULL;
+    struct vv_hedge *hedge = NULL;
+    uint64_t began_ns[5];
+    uint64_t wait_ns;
+    if (vv_breaker_new(&breaker_conf, 0, &breaker) != VV_OK ||
+        vv_conc_new(&conc_conf, &conc) != VV_OK || vv_budget_new(&budget_conf, &budget) != VV_OK ||
+        vv_hedge_new(&hedge_conf, &hedge) != VV_OK) {
+        return 1;
+    }
+    began_ns[0] = cpu_ns();
+    for (uint64_t t = VV_HOUR; t < VV_HOUR + DECISIONS * VV_US; t += VV_US) {
+        struct vv_breaker_permit permit;
+        if (vv_breaker_admit(breaker, t, &permit, &wait_ns)) {
+            vv_breaker_report(breaker, t, &permit, VV_BREAKER_OK, VV_MS);
+        }
+    }
+    began_ns[1] = cpu_ns();
+    for (uint64_t t = VV_HOUR; t < VV_HOUR + DECISIONS * VV_US; t += VV_US) {
+        if (vv_conc_enter(conc)) {
+            vv_conc_leave(conc, t, VV_MS, VV_CONC_OK);
+        }
+    }
+    began_ns[2] = cpu_ns();
+    for (uint64_t t = VV_HOUR; t < VV_HOUR + DECISIONS * VV_US; t += VV_US) {
+        vv_budget_deposit(budget, t);
+    }
+    began_ns[3] = cpu_ns();
+    for (uint64_t t = VV_HOUR; t < VV_HOUR + DECISIONS * VV_US; t += VV_US) {
+        vv_hedge_observe(hedge, t, VV_MS);
+    }
+    began_ns[4] = cpu_ns();
+    static const char *const names[] = {"breaker", "concurrency", "budget", "hedge"};
+    for (size_t i = 0; i < VV_COUNT(names); i++) {
+        printf("%-20s %10.0f\n", names[i], (double)(began_ns[i + 1] - began_ns[i]) / DECISIONS);
+    }
+    vv_breaker_free(breaker);
+    vv_conc_free(conc);
+    vv_budget_free(budget);
+    vv_hedge_free(hedge);
+    return 0;
+}
+
 int main(void)
 {
     static const uint64_t keys[] = {1, 1000, KEYS_MAX};
@@ -69,5 +137,5 @@ int main(void)
         }
         printf("\n");
     }
-    return 0;
+    return measure_others();
 }

@@ -64,18 +64,34 @@ VV_TEST(rate_100_burst_200_passes_201_of_300_at_once)
     vv_limits_free(l);
 }
 
-VV_TEST(rate_of_the_standard_plan_passes_500_and_then_one_every_360_ms)
+VV_TEST(plans_pass_their_burst_then_their_rate_and_no_more_in_flight)
 {
-    struct vv_limits *l = table_of(1000);
-    const struct vv_limit limit = limit_of(VV_LIMIT_RATE, 1, 10000, VV_HOUR, 500);
-    VV_CHECK_INT(take_many(l, &limit, 600, START), 500);
-    /* 3,600 s / 10,000 = 0.36 s, that is 2.78 a second. */
-    int passed = 0;
-    for (uint64_t t = 1; t <= 360; t++) {
-        passed += take(l, &limit, START + t * 100 * VV_MS, NULL);
+    static const struct plan {
+        uint64_t per_hour, at_once, in_flight;
+    } plans[] = {{10000, 500, 100}, {50000, 2000, 500}, {100000, 5000, 1000}};
+    static struct vv_limit_grant grant[5000];
+    for (uint64_t i = 0; i < VV_COUNT(plans); i++) {
+        const struct plan *p = &plans[i];
+        struct vv_limits *l = table_of(1000);
+        const struct vv_limit rate = limit_of(VV_LIMIT_RATE, 1, p->per_hour, VV_HOUR, p->at_once);
+        const struct vv_limit flight = limit_of(VV_LIMIT_CONCURRENT, 2, p->in_flight, 0, 0);
+        const struct vv_limit_ask both[] = {{&rate, VV_STR("k"), 1}, {&flight, VV_STR("k"), 1}};
+        struct vv_limit_answer a[2];
+        for (uint64_t n = 0; n < p->in_flight; n++) { /* slow ones: none comes back */
+            VV_CHECK(vv_limits_take(l, both, 2, START, &grant[n], a));
+        }
+        struct vv_limit_grant refused;
+        VV_CHECK(!vv_limits_take(l, both, 2, START, &refused, a)); /* the 101st, 501st, 1001st */
+        VV_CHECK(a[0].allowed && !a[1].allowed);
+        for (uint64_t n = 0; n < p->in_flight; n++) {
+            vv_limits_release(l, &grant[n], START);
+        }
+        /* What is left of the burst: the refused one was not charged. */
+        VV_CHECK_INT(take_many(l, &rate, 6000, START), p->at_once - p->in_flight);
+        /* 36 s later: 1 % of an hour's, that is 2.78, 13.9 and 27.8 a second. */
+        VV_CHECK_INT(take_many(l, &rate, 6000, START + 36 * VV_SEC), p->per_hour / 100);
+        vv_limits_free(l);
     }
-    VV_CHECK_INT(passed, 100); /* 36 s / 0.36 s */
-    vv_limits_free(l);
 }
 
 VV_TEST(rate_and_keys_are_apart_and_a_reload_goes_on)
