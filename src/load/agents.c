@@ -1,4 +1,4 @@
-/* src/load/agents.c - a protocol of seven frames with blocking calls: between two frames there is nothing
+/* src/load/agents.c - a protocol of nine frames with blocking calls: between two frames there is nothing
  * else to do, and a run is the engine's own loop. While it runs, the agent looks at its coordinator
  * once a second, so that a coordinator that was interrupted or died ends the load it had asked for. */
 #include "load/agents.h"
@@ -15,7 +15,7 @@
 #define PATIENCE_NS (10 * VV_SEC)
 #define START_AFTER_NS (500 * VV_MS) /* time for the last agent to hear when to begin */
 #define SLICE_MS 200                 /* how often *stop is looked at */
-#define SLACK_NS VV_MINUTE           /* of a run over its plan, before an agent counts as gone */
+#define SLACK_NS (10 * VV_MINUTE)    /* of a run over its plan, before an agent counts as gone */
 
 struct peer {
     int fd;
@@ -281,7 +281,8 @@ static enum vv_err serve_one(struct serving *s)
         say(a, "denied: wrong token");
         return VV_EACCES;
     }
-    err = receive(&s->peer, deadline_ns, a->stop, &name, &body);
+    err = send_frame(s->peer.fd, "welcome", VV_STR(""));
+    err = err == VV_OK ? receive(&s->peer, deadline_ns, a->stop, &name, &body) : err;
     if (err != VV_OK) {
         return err;
     }
@@ -334,12 +335,15 @@ static enum vv_err connect_one(const struct vv_load_crew *c, size_t i, struct vv
     err = err == VV_OK ? vv_sock_error(p->fd) : err;
     err = err == VV_OK ? send_frame(p->fd, "hello", vv_str_from(c->token != NULL ? c->token : ""))
                        : err;
+    err = err == VV_OK ? receive(p, deadline_ns, c->stop, &name, &body) : err;
+    if (err == VV_OK && !vv_str_eq(name, VV_STR("welcome"))) {
+        err = vv_str_eq(name, VV_STR("denied")) ? VV_EACCES : VV_ESYNTAX;
+    }
+    /* Only now: the file may hold what a stranger should not see. */
     err = err == VV_OK ? send_frame(p->fd, "job", job) : err;
     err = err == VV_OK ? receive(p, deadline_ns, c->stop, &name, &body) : err;
     if (err == VV_OK && !vv_str_eq(name, VV_STR("ready"))) {
-        err = vv_str_eq(name, VV_STR("denied"))    ? VV_EACCES
-              : vv_str_eq(name, VV_STR("refused")) ? VV_ECONFIG
-                                                   : VV_ESYNTAX;
+        err = vv_str_eq(name, VV_STR("refused")) ? VV_ECONFIG : VV_ESYNTAX;
     }
     return err == VV_OK ? VV_OK : failed(c, i, err, body, why);
 }

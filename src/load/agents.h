@@ -1,10 +1,10 @@
 /* src/load/agents.h - one run split over processes or hosts; what they measured is added exactly.
  *
  * Model:     an agent waits for a coordinator: one at a time. Both speak frames over TCP, "name
- *            length\n" and that many bytes: hello (token), job, ready or refused, start, result; stop
- *            ends a run early, and so does a connection that breaks. Agent i of n makes every n-th
- *            arrival, so all together make each arrival once. They begin at the same wall-clock
- *            time: hosts need synchronised clocks.
+ *            length\n" and that many bytes: hello (token), welcome or denied, job, ready or
+ *            refused, start, result; stop ends a run early, and so does a connection that breaks.
+ *            Agent i of n makes every n-th arrival, so all together make each arrival once. They
+ *            begin at the same wall-clock time: hosts need synchronised clocks.
  * Safety:    an agent sends load to whatever it is told. It belongs on loopback or behind a token;
  *            frames are not encrypted.
  * Threads:   calls block. Ownership: results are the caller's.

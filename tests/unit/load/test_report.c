@@ -31,7 +31,9 @@ static char *make(report *fn, const struct vv_load_result *r)
 
 static void check_has(const char *text_, const char *part)
 {
-    if (strstr(text_, part) == NULL) {
+    assert_non_null(text_);
+    assert_non_null(part);
+    if (text_ != NULL && strstr(text_, part) == NULL) {
         fail_msg("\"%s\" is not in:\n%s", part, text_);
     }
 }
