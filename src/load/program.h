@@ -60,14 +60,14 @@ struct vv_load_view {   /* of a plan, for engine and reports */
 };
 
 struct vv_load_source {
-    const char *path, *text;                          /* text NULL: read the file */
-    const char *environment;                          /* -e */
-    const char *target;                               /* -t: overrides the file's */
-    const char *variables;                            /* JSON object or NULL */
-    const char *overrides;                            /* JSON object merged over config, or NULL */
-    const char *payload;                              /* CSV path or NULL */
-    const char *scenario;                             /* only this one, by name */
-    bool strict;                                      /* unknown keys are errors */
+    const char *path, *text; /* text NULL: read the file */
+    const char *environment; /* -e */
+    const char *target;      /* -t: overrides the file's */
+    const char *variables;   /* JSON object or NULL */
+    const char *overrides;   /* JSON object merged over config, or NULL */
+    const char *payload;     /* CSV path or NULL */
+    const char *scenario;    /* only this one, by name */
+    bool strict;             /* unknown keys are errors */
     const char *profile; /* smoke, load, stress, spike, or a test of the file; replaces its phases.
                           * path and text NULL: GET to the target */
     bool no_files;       /* text from strangers: no payloads, no body files */
