@@ -118,6 +118,7 @@ static const struct named plain[] = {
     {"vivace.connections", m_connections},
     {"vivace.generator_cpu", m_cpu},
     {"error_rate", m_error_rate},
+    {"errors", m_error_rate}, /* as `pass: {errors: 5%}` says it */
     {"success_rate", m_success_rate},
     {"availability", m_success_rate},
     {"throughput", m_throughput},
@@ -355,8 +356,9 @@ enum vv_load_unit vv_load_metric_unit(struct vv_str name)
     if (vv_str_eq(last, VV_STR("throughput"))) {
         return VV_LOAD_UNIT_RATE;
     }
-    if (vv_str_eq(last, VV_STR("error_rate")) || vv_str_eq(last, VV_STR("success_rate")) ||
-        vv_str_eq(last, VV_STR("availability")) || vv_str_eq(last, VV_STR("generator_cpu"))) {
+    if (vv_str_eq(last, VV_STR("error_rate")) || vv_str_eq(last, VV_STR("errors")) ||
+        vv_str_eq(last, VV_STR("success_rate")) || vv_str_eq(last, VV_STR("availability")) ||
+        vv_str_eq(last, VV_STR("generator_cpu"))) {
         return VV_LOAD_UNIT_PERCENT;
     }
     if (is_one_of(last, times, VV_COUNT(times)) || vv_str_eq(last, VV_STR("late_max"))) {

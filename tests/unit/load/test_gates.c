@@ -63,6 +63,7 @@ VV_TEST(our_own_names_are_known)
 {
     VV_CHECK(held("p95 < 801ms and latency.p95 < 801 and vivace.latency.p95 < 801"));
     VV_CHECK(held("error_rate == 0.8% and success_rate > 99.1"));
+    VV_CHECK(held("errors < 1%")); /* as the short form of a file says it */
     VV_CHECK(
         held("'vivace.endpoint.POST /api/optimize/pricing.error_rate' == 2")); /* 120 of 6000 */
     VV_CHECK(held("vivace.endpoint./api/optimize/pricing.requests == 6000"));
