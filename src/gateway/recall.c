@@ -205,6 +205,25 @@ static enum vv_cache_fwd forwarded_for(const struct vv_recall *r, const struct l
 
 /* ---- who fetches ---- */
 
+/* Between the look and the lead another worker may have published and gone: one more look, now that
+ * nobody else can lead, and the origin is asked once. True: the exchange is answered. */
+static bool came_meanwhile(struct vv_exchange *x)
+{
+    struct vv_recall *r = x->recall;
+    struct look l = {x, false};
+    find(x, &l);
+    if (r->object == NULL || r->use.result == VV_USE_REVALIDATE ||
+        r->use.result == VV_USE_GATEWAY_TIMEOUT) {
+        keep_object(r);
+        return false;
+    }
+    vv_cache_fill_fail(r->fill, VV_EEXIST);
+    vv_cache_fill_unref(r->fill);
+    r->fill = NULL;
+    vv_recall_serve(x);
+    return true;
+}
+
 /* True: the exchange follows another's fetch, or was ended. */
 static bool join(struct vv_exchange *x)
 {
@@ -224,6 +243,9 @@ static bool join(struct vv_exchange *x)
         r->role = VV_RECALL_LEAD;
         r->finished = false;
         r->born = vv_cache_born(r->memory);
+        if (came_meanwhile(x)) {
+            return true;
+        }
         make_conditions(x);
         return false;
     }
