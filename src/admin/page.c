@@ -12,28 +12,6 @@ static const char style[] =
     "th:first-child,td:first-child{text-align:left}h1{font-size:1.5rem}h2{font-size:1.1rem}"
     "code{font-size:.95em}";
 
-static void escaped(struct vv_sb *out, const char *text)
-{
-    for (const char *p = text != NULL ? text : ""; *p != '\0'; p++) {
-        switch (*p) {
-        case '<':
-            vv_sb_adds(out, "&lt;");
-            break;
-        case '>':
-            vv_sb_adds(out, "&gt;");
-            break;
-        case '&':
-            vv_sb_adds(out, "&amp;");
-            break;
-        case '"':
-            vv_sb_adds(out, "&quot;");
-            break;
-        default:
-            vv_sb_addc(out, *p);
-        }
-    }
-}
-
 static void traffic_row(struct vv_admin *a, struct vv_sb *out, const char *title, const char *route,
                         const char *service)
 {
@@ -42,7 +20,7 @@ static void traffic_row(struct vv_admin *a, struct vv_sb *out, const char *title
     const double span = s.seconds > 0 ? (double)s.seconds : 1.0;
     const double errors = s.requests > 0 ? 100.0 * (double)s.errors_5xx / (double)s.requests : 0.0;
     vv_sb_adds(out, "<tr><td>");
-    escaped(out, title);
+    vv_sb_add_markup(out, title);
     vv_sb_addf(out,
                "</td><td>%.1f</td><td>%.2f %%</td><td>%.1f</td><td>%.1f</td><td>%.1f</td></tr>",
                (double)s.requests / span, errors, (double)s.p50_ns / 1e6, (double)s.p95_ns / 1e6,
@@ -92,7 +70,7 @@ static void caches(struct vv_admin *a, struct vv_sb *out)
         vv_cache_stats(c->memory, &s);
         vv_caches_answered(c, &all, &held);
         vv_sb_adds(out, "<tr><td>");
-        escaped(out, c->name);
+        vv_sb_add_markup(out, c->name);
         vv_sb_addf(out,
                    "</td><td>%.1f %%</td><td>%llu</td><td>%llu</td><td>%.1f</td><td>%.0f</td></tr>",
                    all > 0 ? 100.0 * (double)held / (double)all : 0.0, (unsigned long long)all,
@@ -118,7 +96,7 @@ enum vv_err admin_page(struct vv_admin *a, struct vv_admin_exchange *x)
                "<meta name=\"viewport\" content=\"width=device-width\">"
                "<title>Vivace</title><style>%s</style></head><body><h1>Vivace %s</h1><p>",
                style, p->version);
-    escaped(out, p->config_path);
+    vv_sb_add_markup(out, p->config_path);
     vv_sb_addf(
         out,
         " &middot; process %d, worker %d &middot; %llu connections, %llu requests in flight, "
@@ -139,7 +117,7 @@ enum vv_err admin_page(struct vv_admin *a, struct vv_admin_exchange *x)
         } else {
             vv_sb_addf(out, " %s</code> ", r->path);
         }
-        escaped(out, r->doc);
+        vv_sb_add_markup(out, r->doc);
         vv_sb_adds(out, "</li>");
     }
     vv_sb_adds(out, "</ul></body></html>\n");

@@ -124,3 +124,26 @@ char *vv_sb_take(struct vv_sb *sb)
     vv_sb_fini(sb);
     return p;
 }
+
+void vv_sb_add_markup(struct vv_sb *sb, const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)(text != NULL ? text : ""); *p != '\0';
+         p++) {
+        switch (*p) {
+        case '&':
+            vv_sb_adds(sb, "&amp;");
+            break;
+        case '<':
+            vv_sb_adds(sb, "&lt;");
+            break;
+        case '>':
+            vv_sb_adds(sb, "&gt;");
+            break;
+        case '"':
+            vv_sb_adds(sb, "&quot;");
+            break;
+        default:
+            vv_sb_addc(sb, *p >= 0x20 || *p == '\t' || *p == '\n' || *p == '\r' ? (char)*p : '?');
+        }
+    }
+}

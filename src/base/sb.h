@@ -24,6 +24,9 @@ void vv_sb_fini(struct vv_sb *sb);
 void vv_sb_reset(struct vv_sb *sb);
 void vv_sb_add(struct vv_sb *sb, struct vv_str s);
 void vv_sb_adds(struct vv_sb *sb, const char *cstr);
+/* Text between tags or in an attribute of HTML or XML. Control characters that XML 1.0 has not become "?". NULL is
+ * nothing. */
+void vv_sb_add_markup(struct vv_sb *sb, const char *text);
 void vv_sb_addc(struct vv_sb *sb, char c);
 void vv_sb_addf(struct vv_sb *sb, const char *fmt, ...) VV_PRINTF(2, 3);
 void vv_sb_vaddf(struct vv_sb *sb, const char *fmt, va_list args);

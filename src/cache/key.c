@@ -35,40 +35,14 @@ static void put_lower(struct out *o, struct vv_str s)
     }
 }
 
-/* Is it in normal form as it came: small letters, digits, dots and hyphens, and no port or one that is not
- * the scheme's own? That is nearly always so. */
-static bool authority_is_normal(struct vv_str a)
-{
-    size_t i = 0;
-    unsigned port = 0;
-    while (i < a.n && ((a.p[i] >= 'a' && a.p[i] <= 'z') || (a.p[i] >= '0' && a.p[i] <= '9') ||
-                       a.p[i] == '.' || a.p[i] == '-')) {
-        i++;
-    }
-    if (i == 0 || i == a.n) {
-        return i > 0;
-    }
-    const size_t digits = a.n - i - 1;
-    if (a.p[i] != ':' || digits == 0 || digits > 5 || a.p[i + 1] == '0') {
-        return false;
-    }
-    for (i++; i < a.n; i++) {
-        if (a.p[i] < '0' || a.p[i] > '9') {
-            return false;
-        }
-        port = port * 10 + (unsigned)(a.p[i] - '0');
-    }
-    return port != 80 && port != 443 && port <= UINT16_MAX;
-}
-
 static bool put_authority(struct out *o, struct vv_str scheme, struct vv_str authority)
 {
-    if (authority_is_normal(authority)) {
-        put(o, authority);
-        return true;
-    }
     struct vv_str host;
     uint16_t port;
+    if (vv_uri_authority_plain(authority, &host, &port) && port != 80 && port != 443) {
+        put(o, authority); /* is in normal form as it came: nearly always so */
+        return true;
+    }
     char text[8];
     if (vv_uri_split_authority(authority, &host, &port) != VV_OK) {
         return false;

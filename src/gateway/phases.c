@@ -22,40 +22,14 @@ static enum result identify(struct vv_exchange *x)
     return CONTINUE;
 }
 
-/* Small letters, digits, dots and hyphens, then nothing or a port: nearly every request. The host is then
- * what stands there, and nothing is copied. */
-static bool plain_host(struct vv_exchange *x)
-{
-    const struct vv_str a = x->req.authority;
-    size_t i = 0;
-    unsigned port = 0;
-    while (i < a.n && ((a.p[i] >= 'a' && a.p[i] <= 'z') || (a.p[i] >= '0' && a.p[i] <= '9') ||
-                       a.p[i] == '.' || a.p[i] == '-')) {
-        i++;
-    }
-    x->host = (struct vv_str){a.p, i};
-    if (i == 0 || i == a.n) {
-        return i > 0;
-    }
-    if (a.p[i] != ':' || i + 1 == a.n || a.n - i > 6 || a.p[i + 1] == '0') {
-        return false;
-    }
-    for (i++; i < a.n; i++) {
-        if (a.p[i] < '0' || a.p[i] > '9') {
-            return false;
-        }
-        port = port * 10 + (unsigned)(a.p[i] - '0');
-    }
-    return port <= UINT16_MAX;
-}
-
 static bool lower_host(struct vv_exchange *x)
 {
-    if (plain_host(x)) {
-        return true;
-    }
     uint16_t port = 0;
     struct vv_str host = {NULL, 0};
+    if (vv_uri_authority_plain(x->req.authority, &host, &port)) {
+        x->host = host; /* nothing to make smaller */
+        return true;
+    }
     if (x->req.authority.n > 0 && vv_uri_split_authority(x->req.authority, &host, &port) != VV_OK) {
         return false;
     }

@@ -15,28 +15,6 @@
 #define POINTS_MAX 600 /* more windows are drawn as the largest of each group */
 #define BARS_MAX 80
 
-static void escaped(struct vv_sb *out, const char *text)
-{
-    for (const char *p = text; *p != '\0'; p++) {
-        switch (*p) {
-        case '&':
-            vv_sb_adds(out, "&amp;");
-            break;
-        case '<':
-            vv_sb_adds(out, "&lt;");
-            break;
-        case '>':
-            vv_sb_adds(out, "&gt;");
-            break;
-        case '"':
-            vv_sb_adds(out, "&quot;");
-            break;
-        default:
-            vv_sb_addc(out, *p);
-        }
-    }
-}
-
 static const char style[] =
     "<style>\n"
     ":root{--bg:#fff;--fg:#1c2330;--dim:#68748a;--line:#dde3ec;--card:#f6f8fb;--a:#2563c9;"
@@ -97,7 +75,9 @@ static void open_svg(struct vv_sb *out, const char *label)
 static void y_axis(struct vv_sb *out, double top, bool ms)
 {
     const double step = step_for(top, 5.0);
-    for (double v = 0.0; v <= top * 1.0001; v += step) {
+    const unsigned lines = (unsigned)(top * 1.0001 / step);
+    for (unsigned i = 0; i <= lines; i++) {
+        const double v = (double)i * step;
         char buf[VV_LOAD_TEXT];
         const double y = y_at(v, top);
         vv_sb_addf(out,
@@ -111,7 +91,9 @@ static void y_axis(struct vv_sb *out, double top, bool ms)
 static void x_axis(struct vv_sb *out, double end_s)
 {
     const double step = fmax(1.0, step_for(end_s, 10.0));
-    for (double v = 0.0; v <= end_s * 1.0001; v += step) {
+    const unsigned marks = (unsigned)(end_s * 1.0001 / step);
+    for (unsigned i = 0; i <= marks; i++) {
+        const double v = (double)i * step;
         vv_sb_addf(out, "<text x=\"%.1f\" y=\"%.0f\" text-anchor=\"middle\">%.0fs</text>\n",
                    x_at(v, end_s), HEIGHT - 8.0, v);
     }
@@ -248,16 +230,16 @@ static void head(struct vv_sb *out, const struct vv_load_result *r, struct vv_lo
     vv_sb_adds(out,
                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                "<meta name=\"viewport\" content=\"width=device-width\">\n<title>Load test of ");
-    escaped(out, r->view.target != NULL ? r->view.target : "");
+    vv_sb_add_markup(out, r->view.target != NULL ? r->view.target : "");
     vv_sb_adds(out, "</title>\n");
     vv_sb_adds(out, style);
     vv_sb_adds(out, "</head><body>\n<h1>Load test of ");
-    escaped(out, r->view.target != NULL ? r->view.target : "");
+    vv_sb_add_markup(out, r->view.target != NULL ? r->view.target : "");
     vv_sb_addf(out, "</h1>\n<p id=\"verdict\" class=\"%s\">%s</p>\n", passed ? "good" : "bad",
                passed ? "\xE2\x9C\x85 Load test passed" : "\xE2\x9D\x8C Load test failed");
     if (r->invalid != NULL) {
         vv_sb_adds(out, "<p class=\"bad\">Invalid: ");
-        escaped(out, r->invalid);
+        vv_sb_add_markup(out, r->invalid);
         vv_sb_adds(out, "</p>\n");
     }
     vv_sb_adds(out, "<div class=\"cards\">\n");
@@ -288,11 +270,11 @@ static void targets(struct vv_sb *out, struct vv_load_judged j)
         const struct vv_load_verdict *v = &j.verdict[i];
         vv_load_gate_line(v, &line);
         vv_sb_adds(out, "<tr><td>");
-        escaped(out, line.metric);
+        vv_sb_add_markup(out, line.metric);
         vv_sb_adds(out, "</td><td>");
-        escaped(out, line.target);
+        vv_sb_add_markup(out, line.target);
         vv_sb_adds(out, "</td><td>");
-        escaped(out, line.measured);
+        vv_sb_add_markup(out, line.measured);
         vv_sb_addf(out, "</td><td class=\"%s\">%s%s</td></tr>\n", v->held ? "good" : "bad",
                    v->held ? "\xE2\x9C\x93 held" : "\xE2\x9C\x97 missed",
                    v->gate->strict ? "" : " (not strict)");
@@ -336,7 +318,7 @@ static void codes(struct vv_sb *out, const struct vv_load_result *r)
     }
     for (size_t i = 0; i < r->error_count; i++) {
         vv_sb_adds(out, "<tr class=\"bad\"><td>");
-        escaped(out, r->error[i].name);
+        vv_sb_add_markup(out, r->error[i].name);
         vv_sb_addf(out, "</td><td>%llu</td><td></td></tr>\n",
                    (unsigned long long)r->error[i].count);
     }
@@ -350,9 +332,9 @@ static void endpoints(struct vv_sb *out, const struct vv_load_result *r)
     for (size_t i = 0; i < r->view.endpoint_count; i++) {
         static const char *const columns[] = {"p50", "p95", "p99"};
         vv_sb_adds(out, "<tr><td>");
-        escaped(out, r->view.endpoint[i].method);
+        vv_sb_add_markup(out, r->view.endpoint[i].method);
         vv_sb_addc(out, ' ');
-        escaped(out, r->view.endpoint[i].name);
+        vv_sb_add_markup(out, r->view.endpoint[i].name);
         vv_sb_addf(out, "</td><td>%llu</td><td>%llu</td>",
                    (unsigned long long)r->endpoint[i].requests,
                    (unsigned long long)r->endpoint[i].failed);

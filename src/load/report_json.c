@@ -170,7 +170,7 @@ static void window_summary(struct vv_json *j, const char *key, const struct vv_l
         vv_json_obj(j);
         vv_json_ku64(j, "count", w->completed);
         for (size_t i = 0; i < VV_COUNT(names); i++) {
-            vv_json_kdouble(j, names[i], (double)(values[i] / 1000) / 1000.0);
+            vv_json_kdouble(j, names[i], (double)values[i] / 1e6);
         }
         vv_json_obj_end(j);
     }

@@ -2,28 +2,6 @@
  * "something succeeded", because those decide the exit code too. */
 #include "load/report_int.h"
 
-static void escaped(struct vv_sb *out, const char *text)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        switch (*p) {
-        case '&':
-            vv_sb_adds(out, "&amp;");
-            break;
-        case '<':
-            vv_sb_adds(out, "&lt;");
-            break;
-        case '>':
-            vv_sb_adds(out, "&gt;");
-            break;
-        case '"':
-            vv_sb_adds(out, "&quot;");
-            break;
-        default: /* XML 1.0 has no other control characters than these three */
-            vv_sb_addc(out, *p >= 0x20 || *p == '\t' || *p == '\n' || *p == '\r' ? (char)*p : '?');
-        }
-    }
-}
-
 struct suite {
     struct vv_sb body;
     unsigned tests, failures, skipped;
@@ -33,7 +11,7 @@ struct suite {
 static void open_case(struct suite *s, const char *name)
 {
     vv_sb_adds(&s->body, "    <testcase classname=\"vivace.load\" name=\"");
-    escaped(&s->body, name);
+    vv_sb_add_markup(&s->body, name);
     vv_sb_addf(&s->body, "\" time=\"%.3f\"", s->seconds);
     s->tests++;
 }
@@ -41,9 +19,9 @@ static void open_case(struct suite *s, const char *name)
 static void fail(struct suite *s, const char *type, const char *message, const char *text)
 {
     vv_sb_addf(&s->body, ">\n      <failure type=\"%s\" message=\"", type);
-    escaped(&s->body, message);
+    vv_sb_add_markup(&s->body, message);
     vv_sb_adds(&s->body, "\">");
-    escaped(&s->body, text);
+    vv_sb_add_markup(&s->body, text);
     vv_sb_adds(&s->body, "</failure>\n    </testcase>\n");
     s->failures++;
 }
@@ -62,7 +40,7 @@ static void gate(struct suite *s, const struct vv_load_verdict *v)
              v->gate->at.file != NULL && v->gate->at.line > 0 ? v->gate->at.file : "");
     } else { /* reported, but it does not fail the run: JUnit's nearest word is "skipped" */
         vv_sb_adds(&s->body, ">\n      <skipped message=\"missed, not strict: ");
-        escaped(&s->body, vv_sb_str(&text).p);
+        vv_sb_add_markup(&s->body, vv_sb_str(&text).p);
         vv_sb_adds(&s->body, "\"/>\n    </testcase>\n");
         s->skipped++;
     }
@@ -93,7 +71,7 @@ void vv_load_report_junit(const struct vv_load_result *r, struct vv_load_judged 
                "<testsuites name=\"vivace load\" tests=\"%u\" failures=\"%u\" skipped=\"%u\" "
                "time=\"%.3f\">\n  <testsuite name=\"",
                s.tests, s.failures, s.skipped, s.seconds);
-    escaped(out, r->view.target != NULL ? r->view.target : "load");
+    vv_sb_add_markup(out, r->view.target != NULL ? r->view.target : "load");
     vv_sb_addf(out, "\" tests=\"%u\" failures=\"%u\" skipped=\"%u\" errors=\"0\" time=\"%.3f\">\n",
                s.tests, s.failures, s.skipped, s.seconds);
     vv_sb_add(out, vv_sb_str(&s.body));

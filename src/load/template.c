@@ -1,6 +1,7 @@
 /* src/load/template.c - braces to parts, parts to text. Names of the surroundings ($env, target) are
  * known when a plan is read and become literals there and then. */
 #include "load/template.h"
+#include <inttypes.h>
 
 #define STEPS_MAX 16
 #define STRING_LENGTH 10 /* of $randomString() */
@@ -65,7 +66,7 @@ static struct vv_load_part *add_part(struct compile *c)
 /* Neighbouring literals become one, so that a text without variables is one part. */
 static void add_literal(struct compile *c, struct vv_str s)
 {
-    struct vv_str joined = s;
+    struct vv_str joined;
     struct vv_load_part *last = c->count > 0 ? &c->part[c->count - 1] : NULL;
     if (s.n == 0) {
         return;
@@ -350,9 +351,8 @@ void vv_load_text_render(const struct vv_load_text *t, const struct vv_load_scop
             random_string(s->rng, (size_t)p->to, out);
             break;
         case VV_LOAD_PART_RANDOM_NUMBER:
-            vv_sb_addf(out, "%lld",
-                       (long long)(p->from +
-                                   (int64_t)vv_rng_below(s->rng, (uint64_t)(p->to - p->from) + 1)));
+            vv_sb_addf(out, "%" PRId64,
+                       p->from + (int64_t)vv_rng_below(s->rng, (uint64_t)(p->to - p->from) + 1));
             break;
         }
     }

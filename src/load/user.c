@@ -81,7 +81,7 @@ struct vv_load_user *vv_load_user_new(const struct vv_load_plan *p, struct vv_rn
     vv_arena_init(&u->arena[0], NULL, 0, BLOCK_BYTES, VALUES_BYTES_MAX);
     vv_arena_init(&u->arena[1], NULL, 0, BLOCK_BYTES, VALUES_BYTES_MAX);
     vv_arena_init(&u->parsed, NULL, 0, BLOCK_BYTES, 4 * VALUES_BYTES_MAX);
-    u->slot = calloc(p->names.count + 1, sizeof *u->slot);
+    u->slot = calloc(p->names.count + 1, sizeof(void *)); /* pointers to values */
     u->own = calloc(p->names.count + 1, sizeof *u->own);
     if (u->slot == NULL || u->own == NULL) {
         vv_load_user_free(u);

@@ -68,6 +68,33 @@ static bool parse_port(const char *p, const char *end, uint16_t *ret_port)
     return port <= UINT16_MAX;
 }
 
+bool vv_uri_authority_plain(struct vv_str authority, struct vv_str *ret_host, uint16_t *ret_port)
+{
+    const struct vv_str a = authority;
+    size_t i = 0;
+    unsigned port = 0;
+    while (i < a.n && ((a.p[i] >= 'a' && a.p[i] <= 'z') || (a.p[i] >= '0' && a.p[i] <= '9') ||
+                       a.p[i] == '.' || a.p[i] == '-')) {
+        i++;
+    }
+    const struct vv_str host = {a.p, i};
+    if (i < a.n && (a.p[i] != ':' || i + 1 == a.n || a.n - i > 6 || a.p[i + 1] == '0')) {
+        return false;
+    }
+    for (i++; i < a.n; i++) {
+        if (a.p[i] < '0' || a.p[i] > '9') {
+            return false;
+        }
+        port = port * 10 + (unsigned)(a.p[i] - '0');
+    }
+    if (host.n == 0 || port > UINT16_MAX) {
+        return false;
+    }
+    *ret_host = host;
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
 enum vv_err vv_uri_split_authority(struct vv_str authority, struct vv_str *ret_host,
                                    uint16_t *ret_port)
 {

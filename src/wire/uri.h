@@ -15,6 +15,9 @@ VV_MUST_CHECK enum vv_err vv_uri_parse(struct vv_str text, struct vv_uri *ret);
 /* "host", "host:80", "[::1]:80". *ret_port 0 when absent. */
 VV_MUST_CHECK enum vv_err vv_uri_split_authority(struct vv_str authority, struct vv_str *ret_host,
                                                  uint16_t *ret_port);
+/* The quick look at most authorities: small letters, digits, dots and hyphens, then nothing (port 0) or a
+ * port without leading zeros. False: it may be well-formed all the same, split it. */
+bool vv_uri_authority_plain(struct vv_str authority, struct vv_str *ret_host, uint16_t *ret_port);
 /* Percent-decodes unreserved characters and resolves dot segments into out (cap >= path.n + 1).
  * "%2e%2e" counts as "..", "//" is kept, "%2f" is kept encoded. VV_ESYNTAX: bad escape, NUL byte, or
  * a path that climbs above the root. Returns the number of bytes through ret_len. */

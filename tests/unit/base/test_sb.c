@@ -60,3 +60,12 @@ VV_TEST(sb_remembers_its_first_failure)
     VV_CHECK_STR(sb.p, "keep");
     VV_CHECK(vv_sb_take(&sb) == NULL);
 }
+
+VV_TEST(text_between_tags_stays_text)
+{
+    struct vv_sb sb = VV_SB_INIT;
+    vv_sb_add_markup(&sb, "<a href=\"x\">\x01 & b");
+    vv_sb_add_markup(&sb, NULL);
+    VV_CHECK_SLICE(vv_sb_str(&sb), "&lt;a href=&quot;x&quot;&gt;? &amp; b");
+    vv_sb_fini(&sb);
+}

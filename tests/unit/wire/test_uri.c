@@ -214,3 +214,20 @@ VV_TEST(query_parameters_are_found)
     VV_CHECK(!vv_uri_query_get(query, VV_STR("b"), &v));
     VV_CHECK(!vv_uri_query_get((struct vv_str){NULL, 0}, VV_STR("a"), &v));
 }
+
+VV_TEST(a_plain_authority_is_seen_at_a_glance)
+{
+    struct vv_str host;
+    uint16_t port = 9;
+    VV_CHECK(vv_uri_authority_plain(VV_STR("a-1.example"), &host, &port));
+    VV_CHECK_SLICE(host, "a-1.example");
+    VV_CHECK_INT(port, 0);
+    VV_CHECK(vv_uri_authority_plain(VV_STR("h:8080"), &host, &port));
+    VV_CHECK_SLICE(host, "h");
+    VV_CHECK_INT(port, 8080);
+    static const char *const others[] = {"",        "H",    "h:",    "h:0", "h:080",
+                                         "h:65536", "h:1x", "[::1]", ":80"};
+    for (size_t i = 0; i < VV_COUNT(others); i++) {
+        VV_CHECK(!vv_uri_authority_plain(vv_str_from(others[i]), &host, &port));
+    }
+}
