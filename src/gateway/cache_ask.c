@@ -158,7 +158,7 @@ static enum vv_err each_key(struct vv_gateway *g, struct vv_str cache, struct vv
     enum vv_err err = VV_OK;
     vv_arena_init(&t.arena, NULL, 0, ARENA_BYTES, 0);
     for (struct vv_named_cache *c = NULL;
-         err == VV_OK && (c = vv_caches_next(g->caches, c)) != NULL;) {
+         err == VV_OK && (c = vv_caches_next(g->homes.caches, c)) != NULL;) {
         if (cache.n == 0 || vv_str_eq(vv_str_from(c->name), cache)) {
             err = fn(ctx, c, url, false);
         }
@@ -214,7 +214,7 @@ enum vv_err vv_gateway_purge(struct vv_gateway *g, const struct vv_purge *p, siz
 {
     struct purging purging = {.soft = p->soft};
     struct vv_purge own = *p;
-    if (p->cache.n > 0 && vv_caches_find(g->caches, p->cache) == NULL) {
+    if (p->cache.n > 0 && vv_caches_find(g->homes.caches, p->cache) == NULL) {
         return VV_ENOENT;
     }
     if (p->what == VV_PURGE_URL) {
@@ -223,13 +223,13 @@ enum vv_err vv_gateway_purge(struct vv_gateway *g, const struct vv_purge *p, siz
         return err;
     }
     if (p->what != VV_PURGE_PATTERN || p->value.n == 0 || p->value.p[0] != '/') {
-        return vv_caches_purge(g->caches, p, ret_count);
+        return vv_caches_purge(g->homes.caches, p, ret_count);
     }
     struct vv_sb glob = VV_SB_INIT; /* a path: on every host */
     vv_sb_adds(&glob, "*://*");
     vv_sb_add(&glob, p->value);
     own.value = vv_sb_str(&glob);
-    const enum vv_err err = glob.failed ? VV_ENOMEM : vv_caches_purge(g->caches, &own, ret_count);
+    const enum vv_err err = glob.failed ? VV_ENOMEM : vv_caches_purge(g->homes.caches, &own, ret_count);
     vv_sb_fini(&glob);
     return err;
 }
@@ -328,7 +328,7 @@ static void found_json(const struct vv_gateway *g, const struct found *f, bool w
 enum vv_err vv_gateway_objects_json(struct vv_gateway *g, struct vv_str cache, struct vv_str prefix,
                                     size_t limit, struct vv_json *j)
 {
-    struct vv_named_cache *c = vv_caches_find(g->caches, cache);
+    struct vv_named_cache *c = vv_caches_find(g->homes.caches, cache);
     struct vv_cache_cursor at = {0};
     struct found f;
     if (c == NULL) {
@@ -375,16 +375,16 @@ enum vv_err vv_gateway_object_json(struct vv_gateway *g, struct vv_str cache, st
                                    struct vv_json *j, size_t *ret_count)
 {
     struct looking l = {.reader = NULL};
-    if (vv_caches_find(g->caches, cache) == NULL) {
+    if (vv_caches_find(g->homes.caches, cache) == NULL) {
         return VV_ENOENT;
     }
     enum vv_err err = found_init(&l.f, VARIANTS_MAX);
     if (err == VV_OK) {
-        err = vv_epoch_join(vv_caches_epoch(g->caches), &l.reader);
+        err = vv_epoch_join(vv_caches_epoch(g->homes.caches), &l.reader);
     }
     if (err == VV_OK) {
         err = each_key(g, cache, url, look, &l);
-        vv_epoch_leave(vv_caches_epoch(g->caches), l.reader);
+        vv_epoch_leave(vv_caches_epoch(g->homes.caches), l.reader);
     }
     if (err == VV_OK) {
         *ret_count = l.f.n;
@@ -396,5 +396,5 @@ enum vv_err vv_gateway_object_json(struct vv_gateway *g, struct vv_str cache, st
 
 struct vv_caches *vv_gateway_caches(struct vv_gateway *g)
 {
-    return g->caches;
+    return g->homes.caches;
 }

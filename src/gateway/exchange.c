@@ -1,6 +1,10 @@
 /* src/gateway/exchange.c - birth, record and end of an exchange. Every request whose head was received
  * passes vv_exchange_end() exactly once, so that the counters add up. */
 #include "gateway/exchange.h"
+#include "gateway/access.h"
+#include "gateway/admit.h"
+#include "gateway/canary.h"
+#include "gateway/homes.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
 #include "gateway/shape.h"

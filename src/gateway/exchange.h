@@ -17,6 +17,9 @@
 #include "gateway/worker.h"
 
 struct vv_session;
+struct vv_caller;
+struct vv_admission;
+struct vv_sink;
 
 /* VV_REASON(id, "name", status, text): why the gateway answered itself or cut (reasons.def). */
 enum vv_reason {
@@ -40,7 +43,7 @@ struct vv_action { /* one row per way to answer; each in actions/<name>.c */
     void (*cancel)(struct vv_exchange *x);  /* the exchange ends now: let go of everything */
 };
 extern const struct vv_action vv_action_proxy, vv_action_files, vv_action_redirect,
-    vv_action_respond, vv_action_cached;
+    vv_action_respond, vv_action_cached, vv_action_compose;
 
 enum vv_answer_framing { VV_ANSWER_NONE, VV_ANSWER_LENGTH, VV_ANSWER_CHUNKED, VV_ANSWER_CLOSE };
 
@@ -49,7 +52,8 @@ struct vv_exchange {
     struct vv_session *session;
     struct vv_runtime_use *use;
     struct vv_runtime *rt;
-    const struct vv_route *route; /* NULL until ROUTE, and for refused requests */
+    const struct vv_route *route;     /* NULL until ROUTE, and for refused requests */
+    const struct vv_service *service; /* who is asked: the route's, its canary's or fallback's */
     struct vv_route_match match;
     const struct vv_action *action;
     void *state; /* the action's own, in the arena */
@@ -80,6 +84,15 @@ struct vv_exchange {
     unsigned attempts;
     struct vv_str body_kept; /* a request body that was read whole before; p NULL: it was not */
     size_t body_kept_at;
+    struct vv_caller *caller;       /* access.h; NULL: nobody known */
+    struct vv_admission *admission; /* admit.h; NULL: no limit applied */
+    const struct vv_sink *sink;     /* sink.h: who takes the answer; NULL: the client */
+    void *sink_user;
+    const char *guard_word;   /* for logs: what a guard did (limited, breaker_open, hedged ...) */
+    struct vv_str degraded;   /* the answer is not the real thing: what is missing; n 0: it is */
+    uint64_t retry_after_ns;  /* of a refusal: when asking again makes sense; 0: in a second */
+    uint8_t priority;         /* 0 high .. 3 batch */
+    uint8_t side;             /* canary.h: 0 no canary, 1 the base, 2 the candidate */
     struct vv_recall *recall; /* what the cache is doing for it; NULL: nothing */
     struct vv_shape *shape;   /* the encoder its body passes; NULL: none */
 
@@ -93,7 +106,9 @@ struct vv_exchange {
 /* session.c calls these */
 VV_MUST_CHECK struct vv_exchange *vv_exchange_new(struct vv_worker *w, struct vv_session *s);
 void vv_exchange_free(struct vv_exchange *x);
-void vv_exchange_run(struct vv_exchange *x); /* the phases */
+void vv_exchange_run(struct vv_exchange *x);       /* the phases */
+void vv_exchange_run_route(struct vv_exchange *x); /* those after ROUTE: x->route was given */
+void vv_exchange_resume(struct vv_exchange *x); /* from RECALL on: a phase before it had waited */
 /* Ends it: counts, logs, cancels the action. `aborted` with its reason when the client did not get a
  * complete answer. The session goes on or closes. */
 void vv_exchange_end(struct vv_exchange *x, enum vv_reason aborted);

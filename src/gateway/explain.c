@@ -375,7 +375,7 @@ static void say_upstream(struct explanation *e)
         vv_json_kstr(e->j, "host",
                      e->head.authority.n > 0 ? e->head.authority : vv_str_from(s->conf->name));
     }
-    vv_json_ku64(e->j, "retries", s->conf->retries);
+    vv_json_ku64(e->j, "retries", e->route->retries);
     vv_json_obj_end(e->j);
 }
 
@@ -409,6 +409,8 @@ static void say_action(struct explanation *e)
         vv_json_ku64(e->j, "status", conf->redirect.status);
         say_rendered(e, "location", e->route->redirect, VV_TEMPLATE_URI);
         vv_json_obj_end(e->j);
+        return;
+    case VV_ACTION_COMPOSE:
         return;
     case VV_ACTION_RESPOND:
         vv_json_key(e->j, "respond");
@@ -488,7 +490,7 @@ static enum vv_err explain(const struct vv_runtime *rt, struct vv_gateway *g,
     if (g != NULL) {
         e->now_ns = vv_loop_now(g->control);
         e->now_ms = (int64_t)(vv_loop_wall(g->control) / VV_MS);
-        e->epoch = vv_caches_epoch(g->caches);
+        e->epoch = vv_caches_epoch(g->homes.caches);
     }
     e->j = j;
     e->method = vv_str_from(r->method != NULL ? r->method : "GET");

@@ -202,6 +202,7 @@ static struct vv_exchange *fetch_exchange(struct vv_exchange *x)
     f->req.minor = 1;
     f->req.framing = VV_H1_BODY_NONE;
     f->route = x->route;
+    f->service = x->service;
     f->action = x->action;
     f->service_name = x->service_name;
     f->attempts = x->attempts;

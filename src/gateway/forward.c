@@ -170,9 +170,9 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
         return err;
     }
     struct vv_str host =
-        x->route->service->host.p != NULL ? x->route->service->host : x->req.authority;
+        x->service->host.p != NULL ? x->service->host : x->req.authority;
     if (host.n == 0) {
-        host = vv_str_from(x->route->service->conf->name); /* HTTP/1.0 without Host */
+        host = vv_str_from(x->service->conf->name); /* HTTP/1.0 without Host */
     }
     const struct vv_str conditions = vv_recall_conditions(x);
     bytes += conditions.n + path.n + host.n + 2 * x->req.authority.n + x->forwarded.n +

@@ -330,10 +330,8 @@ static enum vv_err make_workers(struct vv_gateway *g, unsigned count)
         return VV_ENOMEM;
     }
     for (unsigned i = 0; i < count; i++) {
-        const struct vv_worker_options o = {.index = i,
-                                            .metrics = g->metrics,
-                                            .pool = g->pool,
-                                            .epoch = vv_caches_epoch(g->caches)};
+        const struct vv_worker_options o = {
+            .index = i, .metrics = g->metrics, .pool = g->pool, .homes = &g->homes};
         const enum vv_err err = vv_worker_new(g, &o, &g->worker[i]);
         if (err != VV_OK) {
             return err;
@@ -341,11 +339,6 @@ static enum vv_err make_workers(struct vv_gateway *g, unsigned count)
         g->worker_count++;
     }
     return VV_OK;
-}
-
-static struct vv_cache_clock clock_now(void)
-{
-    return (struct vv_cache_clock){vv_clock_now(), vv_clock_wall()};
 }
 
 static enum vv_err open_log(struct vv_gateway *g, const struct vv_settings *settings)
@@ -386,10 +379,13 @@ enum vv_err vv_gateway_new(const struct vv_gateway_options *o, struct vv_setting
         err = use_labels(g, settings);
     }
     if (err == VV_OK) {
-        err = vv_caches_new(g->metrics, &g->caches);
+        err = vv_homes_init(&g->homes, g->metrics, o->workers > 0 ? o->workers : 1, settings);
     }
     if (err == VV_OK) {
-        err = vv_runtime_new(settings, NULL, g->caches, &g->rt, why);
+        err = vv_homes_prepare(&g->homes, settings, why);
+    }
+    if (err == VV_OK) {
+        err = vv_runtime_new(settings, NULL, &g->homes, &g->rt, why);
     }
     if (err != VV_OK) {
         say(why);
@@ -418,7 +414,7 @@ enum vv_err vv_gateway_new(const struct vv_gateway_options *o, struct vv_setting
         return err;
     }
     settle_sockets(g, true);
-    vv_caches_settle(g->caches, true, clock_now());
+    vv_homes_settle(&g->homes, settings, true);
     vv_runtime_commit(g->rt);
     *ret = g;
     return VV_OK;
@@ -502,7 +498,7 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
     }
     vv_loop_timer_at(loop, t, now + TICK_NS);
     vv_checks_tick(g->checks, g->rt, now);
-    vv_caches_tick(g->caches, now);
+    vv_homes_tick(&g->homes, now);
     vv_warm_tick(g, now);
     if (g->draining) {
         drain_step(g, now); /* last: its callback may free the gateway */
@@ -519,11 +515,14 @@ enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings
         err = all_have_sockets(g, settings);
     }
     if (err == VV_OK) {
-        err = vv_runtime_new(settings, g->rt, g->caches, &rt, why);
+        err = vv_homes_prepare(&g->homes, settings, why);
+    }
+    if (err == VV_OK) {
+        err = vv_runtime_new(settings, g->rt, &g->homes, &rt, why);
     }
     if (err != VV_OK) {
         settle_sockets(g, false);
-        vv_caches_settle(g->caches, false, clock_now());
+        vv_homes_settle(&g->homes, g->rt->settings, false);
         say(why);
         vv_settings_free(settings);
         return err;
@@ -541,12 +540,12 @@ enum vv_err vv_gateway_reload(struct vv_gateway *g, struct vv_settings *settings
         (void)!use_labels(g, g->rt->settings);
         (void)!vv_names_apply(g->names, g->rt);
         settle_sockets(g, false);
-        vv_caches_settle(g->caches, false, clock_now());
+        vv_homes_settle(&g->homes, g->rt->settings, false);
         vv_runtime_unref(rt);
         return err;
     }
     settle_sockets(g, true);
-    vv_caches_settle(g->caches, true, clock_now());
+    vv_homes_settle(&g->homes, settings, true);
     vv_runtime_commit(rt);
     vv_runtime_unref(g->rt);
     g->rt = rt;
@@ -616,7 +615,7 @@ void vv_gateway_stop(struct vv_gateway *g)
 
 void vv_gateway_save_caches(struct vv_gateway *g)
 {
-    vv_caches_save(g->caches, clock_now());
+    vv_caches_save(g->homes.caches, (struct vv_cache_clock){vv_clock_now(), vv_clock_wall()});
 }
 
 void vv_gateway_free(struct vv_gateway *g)
@@ -637,7 +636,7 @@ void vv_gateway_free(struct vv_gateway *g)
     vv_warm_free(g);
     vv_access_log_free(g->log);
     vv_runtime_unref(g->rt);
-    vv_caches_free(g->caches); /* last: workers and runtimes held references */
+    vv_homes_fini(&g->homes); /* last: workers and runtimes held references */
     VV_LIST_EACH (it, &g->sockets) {
         sockets_free(VV_LIST_ENTRY(it, struct sockets, node));
     }

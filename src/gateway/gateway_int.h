@@ -1,9 +1,9 @@
 /* src/gateway/gateway_int.h - the gateway's own fields, for the files of this folder that describe it. */
 #ifndef VV_GATEWAY_GATEWAY_INT_H
 #define VV_GATEWAY_GATEWAY_INT_H
-#include "gateway/caches.h"
 #include "gateway/checks.h"
 #include "gateway/gateway.h"
+#include "gateway/homes.h"
 #include "gateway/names.h"
 #include "gateway/worker.h"
 #include "os/pool.h"
@@ -12,7 +12,7 @@
 struct vv_gateway {
     struct vv_loop *control;
     struct vv_metrics *metrics;
-    struct vv_caches *caches; /* outlives runtimes and workers */
+    struct vv_homes homes; /* outlive runtimes and workers */
     struct vv_runtime *rt;
     struct vv_names *names;
     struct vv_checks *checks;

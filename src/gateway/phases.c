@@ -3,6 +3,9 @@
  * A phase continues, or has answered (the exchange may be gone), or waits and resumes the exchange by
  * itself. Actions are the last phase; shaping, sending and recording happen as the answer is made
  * (answer.c) and when the exchange ends (exchange.c). */
+#include "gateway/access.h"
+#include "gateway/admit.h"
+#include "gateway/canary.h"
 #include "gateway/identify.h"
 #include "gateway/recall.h"
 #include "wire/uri.h"
@@ -112,6 +115,7 @@ static enum result route(struct vv_exchange *x)
     switch (vv_routes_match(x->rt->matcher, &q, &x->match)) {
     case VV_ROUTE_FOUND:
         x->route = &x->rt->route[x->match.index];
+        x->service = x->route->service;
         return CONTINUE;
     case VV_ROUTE_METHOD:
         x->allow = vv_routes_allow(x->rt->matcher, &x->match, &x->arena);
@@ -122,8 +126,8 @@ static enum result route(struct vv_exchange *x)
     return refuse(x, VV_REASON_NO_ROUTE);
 }
 
-/* LIMITS: how long and how large this exchange may be. */
-static enum result limits(struct vv_exchange *x)
+/* BOUNDS: how long and how large this exchange may be. */
+static enum result bounds(struct vv_exchange *x)
 {
     const struct vv_route_settings *conf = x->route->conf;
     const uint64_t listener_max = x->session->listener->conf.body_bytes_max;
@@ -144,6 +148,26 @@ static enum result limits(struct vv_exchange *x)
     return CONTINUE;
 }
 
+/* ACCESS: who asks, and may they ask this? */
+static enum result access_check(struct vv_exchange *x)
+{
+    return vv_access_check(x) ? ANSWERED : CONTINUE;
+}
+
+/* ADMIT: may it pass now? */
+static enum result admit(struct vv_exchange *x)
+{
+    return vv_admit(x) ? ANSWERED : CONTINUE;
+}
+
+/* SPLIT: does the canary get it, is it copied to a mirror? */
+static enum result split(struct vv_exchange *x)
+{
+    return x->route->canary == NULL && x->route->mirror == NULL ? CONTINUE
+           : vv_canary_choose(x)                                ? ANSWERED
+                                                                : CONTINUE;
+}
+
 /* RECALL: is the answer here, or is somebody fetching it? */
 static enum result recall(struct vv_exchange *x)
 {
@@ -159,15 +183,32 @@ static enum result act(struct vv_exchange *x)
 }
 
 static enum result (*const phases[])(struct vv_exchange *x) = {
-    identify, normalise, server_wide, route, limits, recall, act,
+    identify, normalise, server_wide, route, bounds, access_check, admit, split, recall, act,
 };
+enum { ROUTED = 4, RECALL = 8 };
 
-void vv_exchange_run(struct vv_exchange *x)
+static void run_from(struct vv_exchange *x, size_t i)
 {
-    x->waiting_continue = x->req.expect_continue;
-    for (size_t i = 0; i < VV_COUNT(phases); i++) {
+    for (; i < VV_COUNT(phases); i++) {
         if (phases[i](x) == ANSWERED) {
             return;
         }
     }
+}
+
+void vv_exchange_run(struct vv_exchange *x)
+{
+    x->waiting_continue = x->req.expect_continue;
+    run_from(x, 0);
+}
+
+void vv_exchange_run_route(struct vv_exchange *x)
+{
+    x->service = x->route->service;
+    run_from(x, ROUTED);
+}
+
+void vv_exchange_resume(struct vv_exchange *x)
+{
+    run_from(x, RECALL);
 }

@@ -1,7 +1,12 @@
 /* src/gateway/runtime.c - compiles every text of the settings that requests would otherwise parse. */
 #include "gateway/runtime.h"
+#include "gateway/access.h"
+#include "gateway/admit.h"
+#include "gateway/compose_plan.h"
 #include "gateway/exchange.h"
+#include "gateway/homes.h"
 #include "gateway/plans.h"
+#include "os/clock.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -67,8 +72,46 @@ static struct vv_service_state *inherited(const struct vv_runtime *former, const
     return NULL;
 }
 
+static const struct vv_breaker_settings *find_breaker(const struct vv_runtime *rt, const char *name)
+{
+    const struct vv_conf_list *list = rt->settings->breakers;
+    for (size_t i = 0; name != NULL && list != NULL && i < list->count; i++) {
+        const struct vv_breaker_settings *b = list->item[i];
+        if (strcmp(b->name, name) == 0) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static enum vv_err fail_rules(const struct vv_conf_list *on, struct vv_fail_rules *ret,
+                              char *reterr_text)
+{
+    const char *bad = "";
+    const enum vv_err err = vv_fail_rules_parse(on, ret, &bad);
+    if (err != VV_OK) {
+        snprintf(reterr_text, ERROR_BYTES, "\"%s\" is no kind of failure", bad);
+    }
+    return err;
+}
+
+static enum vv_err guard_service(struct vv_runtime *rt, struct vv_service *s,
+                                 const struct vv_homes *homes, char *reterr_text)
+{
+    enum vv_err err = fail_rules(s->conf->retries.on, &s->retry_on, reterr_text);
+    if (err != VV_OK || homes == NULL) {
+        return err;
+    }
+    const struct vv_breaker_settings *breaker = find_breaker(rt, s->conf->breaker);
+    err = vv_guards_service(homes->guards, s->conf, &s->guard);
+    if (err == VV_OK && breaker != NULL) {
+        err = vv_guards_breaker(homes->guards, breaker, s->conf->name, vv_clock_now(), &s->breaker);
+    }
+    return err;
+}
+
 static enum vv_err build_services(struct vv_runtime *rt, const struct vv_runtime *former,
-                                  char *reterr_text)
+                                  const struct vv_homes *homes, char *reterr_text)
 {
     const struct vv_conf_list *list = rt->settings->services;
     const size_t count = list != NULL ? list->count : 0;
@@ -88,6 +131,9 @@ static enum vv_err build_services(struct vv_runtime *rt, const struct vv_runtime
         }
         if (err == VV_OK) {
             err = compile(s->conf->hash_key, &s->hash_key, "hash_key", reterr_text);
+        }
+        if (err == VV_OK) {
+            err = guard_service(rt, s, homes, reterr_text);
         }
         if (err != VV_OK) {
             return err;
@@ -131,6 +177,9 @@ static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char 
             return VV_ENOENT;
         }
         return compile(r->conf->rewrite, &r->rewrite, "rewrite", reterr_text);
+    case VV_ACTION_COMPOSE:
+        r->action = &vv_action_compose;
+        return vv_compose_new(rt, r->conf, &r->compose, reterr_text);
     case VV_ACTION_FILES:
         r->action = &vv_action_files;
         return open_root(r, reterr_text);
@@ -147,13 +196,96 @@ static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char 
     return VV_EINVAL;
 }
 
-static enum vv_err build_plans(struct vv_route *r, struct vv_caches *caches, char *reterr_text)
+static enum vv_err build_plans(struct vv_route *r, const struct vv_homes *homes, char *reterr_text)
 {
+    struct vv_caches *caches = homes != NULL ? homes->caches : NULL;
     const enum vv_err err = vv_cache_plan_new(r->conf, caches, &r->cache, reterr_text);
     return err == VV_OK ? vv_compress_plan_new(r->conf, &r->compress) : err;
 }
 
-static enum vv_err build_routes(struct vv_runtime *rt, struct vv_caches *caches, char *reterr_text)
+/* The route's own breaker, or its service's. */
+static enum vv_err build_breaker(struct vv_runtime *rt, struct vv_route *r,
+                                 const struct vv_homes *homes, char *reterr_text)
+{
+    const struct vv_service *s = r->service;
+    const char *name = r->conf->breaker != NULL ? r->conf->breaker : s->conf->breaker;
+    const struct vv_breaker_settings *breaker = find_breaker(rt, name);
+    if (breaker == NULL) {
+        return VV_OK;
+    }
+    enum vv_err err = fail_rules(breaker->on, &r->fail_on, reterr_text);
+    if (err == VV_OK && homes != NULL) {
+        err = vv_guards_breaker(homes->guards, breaker, s->conf->name, vv_clock_now(), &r->breaker);
+    }
+    return err;
+}
+
+static enum vv_err build_guards(struct vv_runtime *rt, struct vv_route *r,
+                                const struct vv_homes *homes, char *reterr_text)
+{
+    char scope[ERROR_BYTES];
+    snprintf(scope, sizeof scope, "route:%s", r->conf->name);
+    enum vv_err err = vv_limit_plan_new(r->conf->limits, scope, false, &r->limits, reterr_text);
+    if (err == VV_OK && r->service != NULL) {
+        r->retries = (unsigned)(r->conf->retries != VV_CONF_ABSENT ? r->conf->retries
+                                                                   : r->service->conf->retries.max);
+        err = build_breaker(rt, r, homes, reterr_text);
+    }
+    if (err == VV_OK && r->conf->fallback.to != NULL) {
+        r->fallback = find_service(rt, r->conf->fallback.to);
+    }
+    if (err == VV_OK) {
+        err = vv_canary_take(homes != NULL ? homes->canaries : NULL, rt, r->conf, &r->canary,
+                             reterr_text);
+    }
+    return err == VV_OK ? vv_mirror_new(rt, r->conf, &r->mirror, reterr_text) : err;
+}
+
+static const struct vv_plan *find_plan(const struct vv_runtime *rt, const char *name)
+{
+    for (size_t i = 0; name != NULL && i < rt->plan_count; i++) {
+        if (vv_str_eq(rt->plan[i].name, vv_str_from(name))) {
+            return &rt->plan[i];
+        }
+    }
+    return NULL;
+}
+
+/* Limits of listeners and of plans. */
+static enum vv_err build_limits(struct vv_runtime *rt, char *reterr_text)
+{
+    const struct vv_settings *s = rt->settings;
+    const size_t plans = s->access.plans != NULL ? s->access.plans->count : 0;
+    char scope[ERROR_BYTES];
+    enum vv_err err = VV_OK;
+    rt->listener_limits = calloc(s->listen->count + 1, sizeof *rt->listener_limits);
+    rt->plan = calloc(plans + 1, sizeof *rt->plan);
+    if (rt->listener_limits == NULL || rt->plan == NULL) {
+        return VV_ENOMEM;
+    }
+    for (size_t i = 0; err == VV_OK && i < s->listen->count; i++) {
+        const struct vv_listen_settings *l = s->listen->item[i];
+        snprintf(scope, sizeof scope, "listener:%s", l->name);
+        err = vv_limit_plan_new(l->limits, scope, false, &rt->listener_limits[rt->listener_count++],
+                                reterr_text);
+    }
+    for (size_t i = 0; err == VV_OK && i < plans; i++) {
+        const struct vv_plan_settings *p = s->access.plans->item[i];
+        const void *only = &p->limit;
+        const struct vv_conf_list list = {.count = 1, .item = (void **)(uintptr_t)&only};
+        struct vv_plan *to = &rt->plan[rt->plan_count++];
+        to->name = vv_str_from(p->name);
+        to->priority = (uint8_t)p->priority;
+        snprintf(scope, sizeof scope, "plan:%s", p->name);
+        err = vv_limit_plan_new(&list, scope, true, &to->limits, reterr_text);
+    }
+    rt->unknown = find_plan(rt, s->access.unknown);
+    rt->anonymous = find_plan(rt, s->access.anonymous);
+    return err;
+}
+
+static enum vv_err build_routes(struct vv_runtime *rt, const struct vv_homes *homes,
+                                char *reterr_text)
 {
     const struct vv_conf_list *list = rt->settings->routes;
     const size_t count = list != NULL ? list->count : 0;
@@ -175,7 +307,10 @@ static enum vv_err build_routes(struct vv_runtime *rt, struct vv_caches *caches,
             err = compile_edits(r->conf->request_headers, &r->request_edits, reterr_text);
         }
         if (err == VV_OK) {
-            err = build_plans(r, caches, reterr_text);
+            err = build_plans(r, homes, reterr_text);
+        }
+        if (err == VV_OK) {
+            err = build_guards(rt, r, homes, reterr_text);
         }
         if (err == VV_OK) {
             err = vv_expires_plan(r);
@@ -198,6 +333,11 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
         edits_free(&r->request_edits);
         vv_cache_plan_free(r->cache);
         vv_compress_plan_free(r->compress);
+        vv_limit_plan_free(r->limits);
+        vv_named_breaker_unref(r->breaker);
+        vv_compose_free(r->compose);
+        vv_canary_unref(r->canary);
+        vv_mirror_free(r->mirror);
         free((char *)(uintptr_t)r->cache_control.p);
         if (r->root_fd >= 0) {
             close(r->root_fd);
@@ -205,10 +345,20 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
     }
     for (size_t i = 0; i < rt->service_count; i++) {
         vv_template_free(rt->service[i].hash_key);
+        vv_service_guard_unref(rt->service[i].guard);
+        vv_named_breaker_unref(rt->service[i].breaker);
         if (rt->service[i].state != NULL) {
             vv_service_state_unref(rt->service[i].state);
         }
     }
+    for (size_t i = 0; i < rt->listener_count; i++) {
+        vv_limit_plan_free(rt->listener_limits[i]);
+    }
+    for (size_t i = 0; i < rt->plan_count; i++) {
+        vv_limit_plan_free(rt->plan[i].limits);
+    }
+    free(rt->listener_limits);
+    free(rt->plan);
     vv_routes_free(rt->matcher);
     free(rt->route);
     free(rt->service);
@@ -219,7 +369,7 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
 }
 
 enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime *former,
-                           struct vv_caches *caches, struct vv_runtime **ret, char *reterr_text)
+                           const struct vv_homes *homes, struct vv_runtime **ret, char *reterr_text)
 {
     struct vv_runtime *rt = calloc(1, sizeof *rt);
     reterr_text[0] = '\0';
@@ -229,9 +379,12 @@ enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime
     atomic_init(&rt->refs, 1);
     rt->settings = settings;
     rt->generation = former != NULL ? former->generation + 1 : 1;
-    enum vv_err err = build_services(rt, former, reterr_text);
+    enum vv_err err = build_services(rt, former, homes, reterr_text);
     if (err == VV_OK) {
-        err = build_routes(rt, caches, reterr_text);
+        err = build_limits(rt, reterr_text);
+    }
+    if (err == VV_OK) {
+        err = build_routes(rt, homes, reterr_text);
     }
     if (err != VV_OK) {
         if (reterr_text[0] == '\0') {

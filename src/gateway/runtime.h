@@ -11,6 +11,7 @@
 #include "cache/key.h"
 #include "cache/rules.h"
 #include "cache/vary.h"
+#include "gateway/guards.h"
 #include "gateway/routes.h"
 #include "gateway/settings.h"
 #include "gateway/template.h"
@@ -18,9 +19,13 @@
 #include <stdatomic.h>
 
 struct vv_action;
-struct vv_caches;
 struct vv_named_cache;
 struct vv_cidr;
+struct vv_canary;
+struct vv_mirror;
+struct vv_compose;
+struct vv_limit_plan;
+struct vv_plan;
 
 struct vv_edit { /* one header edit, compiled */
     struct vv_str name;
@@ -34,10 +39,13 @@ struct vv_edits {
 
 struct vv_service {
     const struct vv_service_settings *conf;
-    struct vv_service_state *state; /* counted */
-    uint32_t index;                 /* in the runtime */
-    struct vv_template *hash_key;   /* NULL: none */
-    struct vv_str host;             /* p NULL: the client's */
+    struct vv_service_state *state;   /* counted */
+    uint32_t index;                   /* in the runtime */
+    struct vv_template *hash_key;     /* NULL: none */
+    struct vv_str host;               /* p NULL: the client's */
+    struct vv_service_guard *guard;   /* counted; NULL: the runtime is only looked at */
+    struct vv_named_breaker *breaker; /* counted; NULL: none */
+    struct vv_fail_rules retry_on;
 };
 
 struct vv_cache_drop { /* a path that a write makes forgotten: parts[0] * parts[1] * ... */
@@ -86,7 +94,15 @@ struct vv_route {
     bool cache_control_whole;          /* it replaces an origin's: `headers` have a part in it */
     struct vv_cache_plan *cache;       /* NULL: none */
     struct vv_compress_plan *compress; /* NULL: none */
-    int root_fd;                       /* files: the opened root, -1 otherwise */
+    struct vv_limit_plan *limits;      /* NULL: none */
+    struct vv_named_breaker *breaker;  /* counted; the service's where the route names none */
+    struct vv_fail_rules fail_on;      /* what the breaker counts as failures */
+    const struct vv_service *fallback; /* VV_FALLBACK_TO; NULL */
+    struct vv_compose *compose;        /* NULL: none */
+    struct vv_canary *canary;          /* counted; NULL: none */
+    struct vv_mirror *mirror;          /* NULL: none */
+    unsigned retries;
+    int root_fd; /* files: the opened root, -1 otherwise */
 };
 
 struct vv_runtime {
@@ -96,14 +112,20 @@ struct vv_runtime {
     size_t route_count, service_count;
     struct vv_route *route;
     struct vv_service *service;
-    uint64_t generation; /* 1, 2, ... one per reload */
+    size_t listener_count, plan_count;
+    struct vv_limit_plan **listener_limits; /* by the listener's index; NULL: none */
+    struct vv_plan *plan;
+    const struct vv_plan *unknown, *anonymous; /* plans of access.h; NULL: none */
+    uint64_t generation;                       /* 1, 2, ... one per reload */
 };
 
-/* `former` may be NULL. `caches` gives the routes their memories and outlives the runtime; NULL: the
- * runtime is only looked at, its plans have no memory. Takes the settings only on VV_OK. reterr_text (256 bytes) says what failed. */
+struct vv_homes; /* homes.h */
+/* `former` may be NULL. `homes` outlive the runtime; NULL: it is only looked at, and nothing in it has
+ * memory, state or counts. Takes the settings only on VV_OK. reterr_text (256 bytes) says what failed. */
 VV_MUST_CHECK enum vv_err vv_runtime_new(struct vv_settings *settings,
-                                         const struct vv_runtime *former, struct vv_caches *caches,
-                                         struct vv_runtime **ret, char *reterr_text);
+                                         const struct vv_runtime *former,
+                                         const struct vv_homes *homes, struct vv_runtime **ret,
+                                         char *reterr_text);
 /* Gives the services their new rules: the last step of a reload, which cannot fail. */
 void vv_runtime_commit(struct vv_runtime *rt);
 void vv_runtime_ref(struct vv_runtime *rt);

@@ -13,6 +13,7 @@
 #include "balance/balance.h"
 #include "balance/check.h"
 #include "conf/conf.h"
+#include "gateway/settings_guard.h"
 
 struct vv_timeouts_settings { /* each wait has its own status and metric */
     uint64_t header_ns;       /* first byte of a request to the end of its head: 408 */
@@ -37,7 +38,8 @@ struct vv_listen_settings {
     uint64_t unix_mode;          /* permissions of a unix socket, octal text, default 0660 */
     uint64_t head_bytes, line_bytes, fields_max; /* 431, 414, 431 */
     uint64_t body_bytes_max;                     /* 413; 0: no limit */
-    uint64_t header_timeout_ns; /* overrides defaults.timeouts.header for this listener */
+    uint64_t header_timeout_ns;  /* overrides defaults.timeouts.header for this listener */
+    struct vv_conf_list *limits; /* struct vv_limit_settings */
 };
 
 struct vv_server_settings {
@@ -66,8 +68,11 @@ struct vv_service_settings {
     uint64_t connections;            /* per worker and server; 0: no limit */
     uint64_t connect_ns;             /* 0: from defaults.timeouts */
     uint64_t first_byte_ns, idle_ns; /* 0: from defaults.timeouts */
-    uint64_t retries;                /* safe retries on another server, default 1 */
-    const char *host;                /* Host sent: NULL = the client's ("$host"), or a literal */
+    struct vv_retry_settings retries;
+    struct vv_hedge_settings hedge;
+    struct vv_concurrency_settings concurrency;
+    const char *breaker; /* a name in breakers; NULL: none */
+    const char *host;    /* Host sent: NULL = the client's ("$host"), or a literal */
     struct vv_check_settings check;
 };
 
@@ -153,7 +158,13 @@ struct vv_header_edit { /* headers: {Cache-Control: "public", X-Old: null} */
     const char *value; /* NULL: remove */
 };
 
-enum vv_action_kind { VV_ACTION_TO, VV_ACTION_FILES, VV_ACTION_REDIRECT, VV_ACTION_RESPOND };
+enum vv_action_kind {
+    VV_ACTION_TO,
+    VV_ACTION_FILES,
+    VV_ACTION_REDIRECT,
+    VV_ACTION_RESPOND,
+    VV_ACTION_COMPOSE,
+};
 
 struct vv_redirect_settings {
     const char *to;  /* template: "https://$host$uri" */
@@ -196,7 +207,18 @@ struct vv_route_settings {
     struct vv_coalesce_settings coalesce;
     uint64_t coalesces; /* derived: bool; `cache` may be there too and then takes its key */
     struct vv_compress_settings compress;
-    uint64_t compresses;                  /* derived: bool */
+    uint64_t compresses; /* derived: bool */
+    struct vv_compose_settings compose;
+    struct vv_conf_list *limits;            /* struct vv_limit_settings */
+    struct vv_route_access_settings access; /* who may ask */
+    struct vv_conf_list *require;           /* struct vv_header_match: fields a request must have */
+    const char *breaker;                    /* a name in breakers; NULL: the service's */
+    uint64_t retries;                       /* UINT64_MAX: the service's */
+    uint64_t priority; /* 0 high .. 3 batch; UINT64_MAX: the plan's, else normal */
+    struct vv_fallback_settings fallback;
+    struct vv_canary_settings canary;
+    struct vv_mirror_settings mirror;
+    uint64_t server_timing;               /* bool: answers say where their time went */
     uint64_t body_bytes_max;              /* 413; UINT64_MAX: from the listener */
     struct vv_timeouts_settings timeouts; /* filled from defaults where absent */
     struct vv_conf_pos at;                /* where the route stands */
@@ -225,6 +247,11 @@ struct vv_settings {
     struct vv_conf_list *ttls;        /* struct vv_ttl_settings */
     struct vv_conf_list *caches;      /* struct vv_cache_settings */
     struct vv_conf_list *routes;      /* struct vv_route_settings */
+    struct vv_conf_list *breakers;    /* struct vv_breaker_settings */
+    struct vv_access_settings access;
+    struct vv_chaos_settings chaos;
+    struct vv_overload_settings overload;
+    const char *deadline_header; /* tells a service how many milliseconds are left; NULL: not */
 };
 
 /* Parses, checks and fills in. VV_ECONFIG: problems say why (ret_settings untouched). Warnings may

@@ -119,6 +119,7 @@ static const struct vv_conf_row listen_rows[] = {
     {FIELD(header_timeout_ns), .key = "header_timeout", .type = VV_CONF_DURATION, .min = "1ms",
      .max = "1h", .reload = true,
      .doc = "Time for a request head here. Default: defaults.timeouts.header.", .example = "10s"},
+    {FIELD(limits), .type = VV_CONF_DERIVED},
 };
 #undef FIELD
 _Static_assert(VV_COUNT(listen_rows) * 8 == sizeof(struct vv_listen_settings),
@@ -239,7 +240,7 @@ static const struct vv_conf_row service_rows[] = {
     {FIELD(idle_ns), .key = "idle_timeout", .type = VV_CONF_DURATION, .min = "1ms", .max = "7d",
      .reload = true, .doc = "Time between two reads. Default: defaults.timeouts.idle.",
      .example = "60s"},
-    {FIELD(retries), .key = "retries", .type = VV_CONF_COUNT, .def = "1", .max = "10",
+    {FIELD(retries.max), .key = "retries", .type = VV_CONF_COUNT, .def = "1", .max = "10",
      .reload = true,
      .doc = "Further servers tried when that is safe: nothing was sent, or the method allows it."},
     {FIELD(host), .key = "host", .type = VV_CONF_TEMPLATE, .reload = true,
@@ -409,6 +410,8 @@ static const struct vv_conf_row route_rows[] = {
             "defaults.compress; files only when it is given here.",
      .example = "{min: 4KB, encodings: [gzip]}"},
     {FIELD(compresses), .type = VV_CONF_DERIVED},
+    {FIELD(retries), .type = VV_CONF_DERIVED, .absent = VV_CONF_ABSENT},
+    {FIELD(priority), .type = VV_CONF_DERIVED, .absent = VV_CONF_ABSENT},
     {FIELD(body_bytes_max), .key = "max_body", .type = VV_CONF_SIZE, .absent = VV_CONF_ABSENT,
      .reload = true, .doc = "Largest request body; 0 means no limit. Default: the listener's.",
      .example = "10MB"},

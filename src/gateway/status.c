@@ -32,6 +32,8 @@ const char *vv_describe_action(enum vv_action_kind action)
         return "redirect";
     case VV_ACTION_RESPOND:
         return "respond";
+    case VV_ACTION_COMPOSE:
+        return "compose";
     }
     return NULL;
 }
@@ -167,6 +169,9 @@ static void target_json(const struct vv_route_settings *r, struct vv_json *j)
     case VV_ACTION_RESPOND:
         vv_json_kcstr(j, "target", NULL);
         vv_json_ku64(j, "status", r->respond.status);
+        return;
+    case VV_ACTION_COMPOSE:
+        vv_json_kcstr(j, "target", NULL);
         return;
     }
 }

@@ -114,7 +114,7 @@ static enum vv_err add_stored(struct vv_gateway *g, const struct vv_warm *w, str
     vv_sb_add(&glob, w->pattern);
     l->pattern = vv_sb_str(&glob);
     l->err = glob.failed ? VV_ENOMEM : VV_OK;
-    for (struct vv_named_cache *c = NULL; (c = vv_caches_next(g->caches, c)) != NULL;) {
+    for (struct vv_named_cache *c = NULL; (c = vv_caches_next(g->homes.caches, c)) != NULL;) {
         struct vv_cache_cursor at = {0};
         if (w->cache.n > 0 && !vv_str_eq(vv_str_from(c->name), w->cache)) {
             continue;
@@ -159,7 +159,7 @@ enum vv_err vv_gateway_warm(struct vv_gateway *g, const struct vv_warm *w, size_
     if (w->per_second > VV_WARM_RATE_MAX) {
         return VV_ERANGE;
     }
-    if (w->cache.n > 0 && vv_caches_find(g->caches, w->cache) == NULL) {
+    if (w->cache.n > 0 && vv_caches_find(g->homes.caches, w->cache) == NULL) {
         return VV_ENOENT;
     }
     for (size_t i = 0; err == VV_OK && i < w->count; i++) {

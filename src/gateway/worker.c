@@ -1,5 +1,6 @@
 /* src/gateway/worker.c - what a thread has of its own, and how it takes over a new runtime. */
 #include "gateway/actions/files_ahead.h"
+#include "gateway/homes.h"
 #include "gateway/session.h"
 #include "gateway/upstream.h"
 #include "os/clock.h"
@@ -200,6 +201,7 @@ enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *
         return VV_ENOMEM;
     }
     w->gateway = g;
+    w->homes = o->homes;
     w->index = o->index;
     w->metrics = o->metrics;
     w->pool = o->pool;
@@ -219,7 +221,7 @@ enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *
         err = vv_upstreams_new(w, &w->upstreams);
     }
     if (err == VV_OK) {
-        err = join_epoch(w, o->epoch);
+        err = o->homes != NULL ? join_epoch(w, vv_caches_epoch(o->homes->caches)) : VV_OK;
     }
     if (err != VV_OK) {
         vv_worker_free(w);

@@ -23,6 +23,7 @@
 struct vv_gateway;
 struct vv_exchange;
 struct vv_files_cache;
+struct vv_homes;
 
 struct vv_route_stat;
 struct vv_picker;
@@ -73,6 +74,7 @@ struct vv_corpse { /* something to free at the end of the turn */
 struct vv_worker {
     struct vv_loop *loop;
     struct vv_gateway *gateway;
+    const struct vv_homes *homes; /* named state; NULL only in tests */
     unsigned index;
     struct vv_shard *shard;
     struct vv_metrics *metrics;
@@ -111,7 +113,7 @@ struct vv_worker_options {
     unsigned index;
     struct vv_metrics *metrics;
     struct vv_pool *pool;
-    struct vv_epoch *epoch; /* outlives the worker; NULL: no caches */
+    const struct vv_homes *homes; /* outlive the worker; NULL: none, and no caches */
 };
 VV_MUST_CHECK enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *o,
                                         struct vv_worker **ret);

@@ -115,7 +115,7 @@ static void end_attempt(struct proxy *p, enum vv_outcome outcome)
         const struct vv_str name = vv_str_from(server->name);
         vv_balance_done(server, outcome, latency, now, &ejected);
         if (ejected != NULL) {
-            const struct vv_str values[] = {vv_str_from(x->route->service->conf->name), name,
+            const struct vv_str values[] = {vv_str_from(x->service->conf->name), name,
                                             vv_str_from(ejected)};
             vv_metric_add(x->w->shard,
                           vv_metrics_series(x->w->metrics, VV_METRIC_UPSTREAM_EJECTED, values, 3),
@@ -137,7 +137,7 @@ static void avoid_server(struct proxy *p)
 static void count_retry(struct proxy *p, const char *why)
 {
     struct vv_exchange *x = p->x;
-    const struct vv_str values[] = {vv_str_from(x->route->service->conf->name), vv_str_from(why)};
+    const struct vv_str values[] = {vv_str_from(x->service->conf->name), vv_str_from(why)};
     vv_metric_add(x->w->shard,
                   vv_metrics_series(x->w->metrics, VV_METRIC_UPSTREAM_RETRIES, values, 2), 1);
 }
@@ -348,7 +348,7 @@ static struct proxy *move_to(struct proxy *p, struct vv_exchange *to)
 static void set_sticky(struct proxy *p)
 {
     struct vv_exchange *x = p->x;
-    const char *name = x->route->service->conf->sticky_cookie;
+    const char *name = x->service->conf->sticky_cookie;
     if (name != NULL && (!p->pick.sticky || p->server->index_hash != p->pick.key)) {
         x->set_cookie = vv_arena_fmt(&x->arena, "%s=%08x; Path=/; HttpOnly; SameSite=Lax", name,
                                      p->server->index_hash);
@@ -803,7 +803,7 @@ static bool parse_hex(struct vv_str s, uint64_t *ret)
 static void choose_key(struct proxy *p)
 {
     struct vv_exchange *x = p->x;
-    const struct vv_service *service = x->route->service;
+    const struct vv_service *service = x->service;
     struct vv_str value;
     if (service->conf->sticky_cookie != NULL &&
         cookie_value(x, vv_str_from(service->conf->sticky_cookie), &value) &&
@@ -825,7 +825,7 @@ static void attempt(struct proxy *p)
 {
     struct vv_exchange *x = p->x;
     struct vv_worker *w = x->w;
-    const struct vv_service *service = x->route->service;
+    const struct vv_service *service = x->service;
     for (;;) {
         p->pick.now_ns = vv_worker_now(w);
         p->sent_any = p->request_done = p->send_failed = p->got_any = false;
@@ -872,8 +872,8 @@ static void start(struct vv_exchange *x)
     }
     x->state = p;
     p->x = x;
-    p->retries_left = (unsigned)x->route->service->conf->retries;
-    x->service_name = vv_str_from(x->route->service->conf->name);
+    p->retries_left = (unsigned)x->route->retries;
+    x->service_name = vv_str_from(x->service->conf->name);
     if (vv_forward_loops(x)) {
         vv_answer_error(x, VV_REASON_LOOP);
         return;

@@ -2,7 +2,7 @@
  * plain sockets of the test: it decides what happens between two turns of the loop. */
 #ifndef VV_TEST_RIG_H
 #define VV_TEST_RIG_H
-#include "gateway/caches.h"
+#include "gateway/homes.h"
 #include "gateway/session.h"
 #include "gateway/upstream.h"
 #include "vv_test.h"
@@ -14,7 +14,8 @@
 
 struct rig {
     struct vv_metrics *metrics;
-    struct vv_caches *caches;
+    struct vv_homes homes;
+    struct vv_caches *caches; /* of the homes */
     struct vv_worker *w;
     struct vv_runtime *rt;
     int listen_fd, origin_fd;
@@ -49,11 +50,11 @@ static inline void rig_up(struct rig *r, const char *yaml)
     VV_CHECK_INT(vv_settings_load(&source, problems, &settings), VV_OK);
     vv_conf_problems_free(problems);
     VV_CHECK_INT(vv_metrics_new(&r->metrics), VV_OK);
-    VV_CHECK_INT(vv_caches_new(r->metrics, &r->caches), VV_OK);
-    const struct vv_worker_options o = {
-        .index = 0, .metrics = r->metrics, .epoch = vv_caches_epoch(r->caches)};
+    VV_CHECK_INT(vv_homes_init(&r->homes, r->metrics, 1, settings), VV_OK);
+    r->caches = r->homes.caches;
+    const struct vv_worker_options o = {.index = 0, .metrics = r->metrics, .homes = &r->homes};
     VV_CHECK_INT(vv_worker_new(NULL, &o, &r->w), VV_OK);
-    VV_CHECK_INT(vv_runtime_new(settings, NULL, r->caches, &r->rt, why), VV_OK);
+    VV_CHECK_INT(vv_runtime_new(settings, NULL, &r->homes, &r->rt, why), VV_OK);
     for (size_t i = 0; i < r->rt->service_count; i++) {
         const struct vv_server_spec spec = {.name = "origin", .addr = r->origin_addr, .weight = 1};
         VV_CHECK_INT(vv_service_state_set(r->rt->service[i].state, &spec, 1, 1), VV_OK);
@@ -75,7 +76,7 @@ static inline void rig_down(struct rig *r)
     rig_turns(r, 3);
     vv_worker_free(r->w);
     vv_runtime_unref(r->rt);
-    vv_caches_free(r->caches);
+    vv_homes_fini(&r->homes);
     vv_metrics_free(r->metrics);
     close(r->listen_fd);
     close(r->origin_fd);

@@ -1,5 +1,6 @@
 /* tests/unit/gateway/test_caches.c - named caches: taken, resized, purged, trimmed, kept in a file. */
 #include "gateway/caches.h"
+#include "gateway/homes.h"
 #include "gateway/worker.h"
 #include "vv_test.h"
 #include <jansson.h>
@@ -291,7 +292,8 @@ VV_TEST(a_worker_holds_memory_back_for_a_turn_and_not_for_longer)
     struct vv_epoch_item item;
     start();
     struct vv_epoch *e = vv_caches_epoch(caches);
-    const struct vv_worker_options o = {.metrics = metrics, .epoch = e};
+    const struct vv_homes homes = {.caches = caches};
+    const struct vv_worker_options o = {.metrics = metrics, .homes = &homes};
     VV_CHECK_INT(vv_worker_new(NULL, &o, &w), VV_OK);
     freed = 0;
     vv_epoch_retire(e, &item, on_freed);

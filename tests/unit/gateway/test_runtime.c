@@ -1,6 +1,6 @@
 /* tests/unit/gateway/test_runtime.c - what routes say about caching and compressing, compiled: order of
  * lifetimes, keys, methods, and which memory a plan holds. */
-#include "gateway/caches.h"
+#include "gateway/homes.h"
 #include "gateway/runtime.h"
 #include "gateway/template.h"
 #include "vv_test.h"
@@ -9,11 +9,11 @@
 
 struct built {
     struct vv_metrics *metrics;
-    struct vv_caches *caches;
+    struct vv_homes homes;
     struct vv_runtime *rt;
 };
 
-static struct vv_runtime *runtime_of(const char *text, struct vv_caches *caches)
+static struct vv_runtime *runtime_of(const char *text, const struct vv_homes *homes)
 {
     const struct vv_conf_source source = {.path = "v.yaml", .text = text, .no_files = true};
     struct vv_conf_problems *problems = vv_conf_problems_new();
@@ -22,7 +22,7 @@ static struct vv_runtime *runtime_of(const char *text, struct vv_caches *caches)
     char why[256];
     VV_CHECK_INT(vv_settings_load(&source, problems, &settings), VV_OK);
     vv_conf_problems_free(problems);
-    VV_CHECK_INT(vv_runtime_new(settings, NULL, caches, &rt, why), VV_OK);
+    VV_CHECK_INT(vv_runtime_new(settings, NULL, homes, &rt, why), VV_OK);
     return rt;
 }
 
@@ -30,15 +30,16 @@ static struct built build(const char *text)
 {
     struct built b = {0};
     VV_CHECK_INT(vv_metrics_new(&b.metrics), VV_OK);
-    VV_CHECK_INT(vv_caches_new(b.metrics, &b.caches), VV_OK);
-    b.rt = runtime_of(text, b.caches);
+    const struct vv_settings none = {.overload = {.keys = 1024}};
+    VV_CHECK_INT(vv_homes_init(&b.homes, b.metrics, 1, &none), VV_OK);
+    b.rt = runtime_of(text, &b.homes);
     return b;
 }
 
 static void drop(struct built *b)
 {
     vv_runtime_unref(b->rt);
-    vv_caches_free(b->caches);
+    vv_homes_fini(&b->homes);
     vv_metrics_free(b->metrics);
 }
 
@@ -126,7 +127,7 @@ VV_TEST(caches_without_a_name_share_one_memory_and_like_shares_another)
     VV_CHECK_STR(r[3].cache->cache->name, "big");
     VV_CHECK_STR(r[4].cache->cache->name, "own");
     VV_CHECK(r[5].cache == NULL);
-    VV_CHECK(vv_caches_find(b.caches, VV_STR("too")) == NULL);
+    VV_CHECK(vv_caches_find(b.homes.caches, VV_STR("too")) == NULL);
     drop(&b);
 }
 
