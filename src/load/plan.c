@@ -208,10 +208,11 @@ static bool pairs_constant(const struct load_pairs *list)
 
 static bool request_constant(const struct vv_load_plan *p, const struct load_request *r)
 {
-    return vv_load_text_constant(&r->url) && pairs_constant(&p->headers) &&
-           pairs_constant(&p->cookies) && pairs_constant(&r->headers) &&
-           pairs_constant(&r->query) && pairs_constant(&r->form) && pairs_constant(&r->cookies) &&
-           vv_load_text_constant(&r->user) && vv_load_text_constant(&r->password) &&
+    /* Cookies go through the jar of each user. */
+    return vv_load_text_constant(&r->url) && pairs_constant(&p->headers) && p->cookies.count == 0 &&
+           pairs_constant(&r->headers) && pairs_constant(&r->query) && pairs_constant(&r->form) &&
+           r->cookies.count == 0 && vv_load_text_constant(&r->user) &&
+           vv_load_text_constant(&r->password) &&
            (r->body != LOAD_BODY_JSON || r->json.kind == LOAD_JSON_DONE) &&
            (r->body != LOAD_BODY_TEXT || vv_load_text_constant(&r->text));
 }

@@ -444,7 +444,12 @@ static void plugins(struct load_reading *r, const NODE *n)
             if (all != NULL) {
                 (void)load_bool(r, all, "expectDefault200", &r->expect_200);
             }
-        } else if (strcmp(name, "metrics-by-endpoint") != 0) {
+        } else if (strcmp(name, "metrics-by-endpoint") == 0) {
+            const NODE *strip = vv_conf_node_get(value, "stripQueryString");
+            bool yes = false; /* once the plugin is named: without a word of it, it is true */
+            r->keep_query =
+                strip == NULL || (load_bool(r, strip, "stripQueryString", &yes) && !yes);
+        } else {
             load_wrong(r, key, "the plugin %s needs JavaScript, which is not run here", name);
         }
     }

@@ -190,7 +190,8 @@ struct load_request *load_request_of(struct load_reading *r, const char *method,
         return NULL;
     }
     if (name == NULL || !load_fixed(r, name, "name", &label)) {
-        label = load_dup(p, vv_str_from(vv_conf_node_text(url)));
+        struct vv_str rest = vv_str_from(vv_conf_node_text(url));
+        label = load_dup(p, r->keep_query ? rest : vv_str_cut(&rest, '?'));
     }
     q->endpoint = load_endpoint_add(p, method, label, (uint32_t)p->view.scenario_count - 1);
     if (keys != NULL) {

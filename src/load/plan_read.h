@@ -17,6 +17,7 @@ struct load_reading {
     const struct vv_load_source *source;
     const NODE *config; /* Artillery form; NULL in the short form */
     bool expect_200;    /* plugins.expect.expectDefault200 */
+    bool keep_query;    /* plugins.metrics-by-endpoint without stripQueryString */
     size_t errors_before;
     struct vv_conf_problems *problems;
 };

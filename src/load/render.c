@@ -127,8 +127,10 @@ bool load_render_url(const struct load_render *x, const struct load_request *r)
         }
     }
     load_escape_url(url, x->url);
-    if (r->query.count > 0) {
-        vv_sb_addc(x->url, memchr(vv_sb_str(x->url).p, '?', x->url->n) != NULL ? '&' : '?');
+    if (r->query.count > 0) { /* qs replaces the query of the URL, as in Artillery */
+        const ptrdiff_t mark = vv_str_find_char(vv_sb_str(x->url), '?');
+        x->url->n = mark >= 0 ? (size_t)mark : x->url->n;
+        vv_sb_addc(x->url, '?');
         add_pairs(x, &r->query, x->url);
     }
     return !x->url->failed;
@@ -265,28 +267,12 @@ static void add_auth(const struct load_render *x, const struct load_request *r,
     vv_sb_fini(&pair);
 }
 
-static bool add_cookies(const struct load_render *x, const struct load_request *r)
+static bool add_cookies(const struct load_render *x)
 {
-    const struct load_pairs *lists[] = {&x->plan->cookies, &r->cookies};
-    bool first = x->jar.n == 0, fine = true;
-    if (x->jar.n == 0 && lists[0]->count + lists[1]->count == 0) {
-        return true;
+    if (x->jar.n > 0) {
+        add_field(x->out, "cookie", x->jar);
     }
-    vv_sb_adds(x->out, "cookie: ");
-    vv_sb_add(x->out, x->jar);
-    for (size_t l = 0; l < VV_COUNT(lists); l++) {
-        for (size_t i = 0; i < lists[l]->count; i++) {
-            vv_sb_adds(x->out, first ? "" : "; ");
-            vv_sb_add(x->out, rendered(x, &lists[l]->pair[i].name));
-            vv_sb_addc(x->out, '=');
-            const struct vv_str value = rendered(x, &lists[l]->pair[i].value);
-            fine = fine && vv_h1_is_field_value(value);
-            vv_sb_add(x->out, value);
-            first = false;
-        }
-    }
-    vv_sb_adds(x->out, "\r\n");
-    return fine;
+    return x->jar.n == 0 || vv_h1_is_field_value(x->jar);
 }
 
 /* The host a user names himself wins: virtual hosts are tested that way. */
@@ -345,7 +331,7 @@ bool load_render_request(const struct load_render *x, const struct load_request 
                                          : "accept-encoding: gzip, deflate, br\r\n");
     }
     add_auth(x, r, userinfo);
-    fine = fine && add_cookies(x, r);
+    fine = fine && add_cookies(x);
     if (body && r->body != LOAD_BODY_TEXT && !given(x, r, VV_STR("content-type"))) {
         vv_sb_adds(x->out, r->body == LOAD_BODY_JSON
                                ? "content-type: application/json\r\n"

@@ -122,7 +122,10 @@ static void counters(struct vv_json *j, const struct vv_load_result *r)
     vv_json_ku64(j, "http.downloaded_bytes", r->bytes_in);
     endpoint_codes(j, &name, r);
     for (size_t i = 0; i < r->error_count; i++) {
-        named_counter(j, &name, "errors.", r->error[i].name, r->error[i].count);
+        const bool capture =
+            strcmp(r->error[i].name, "capture") == 0; /* Artillery's words for it */
+        named_counter(j, &name, "errors.", capture ? "Failed capture or match" : r->error[i].name,
+                      r->error[i].count);
     }
     vv_json_ku64(j, "vusers.failed", r->users_failed);
     vv_json_ku64(j, "vusers.completed", r->users_completed);

@@ -42,6 +42,8 @@ struct vv_load_user {
     unsigned depth;
     struct cookie cookie[COOKIES_MAX];
     size_t cookies;
+    bool jar_used; /* a server has set a cookie: from then on all are sent, not only with a request
+                    * that names some (as in Artillery) */
     struct vv_sb url, scratch, body, out, jar, location, decoded;
     const struct load_request *at; /* whose answer is awaited */
     struct vv_str host;            /* it went to; in `out` or the plan */
@@ -144,6 +146,7 @@ void vv_load_user_reset(struct vv_load_user *u, struct vv_rng *rng)
     u->pc = 0;
     u->depth = 0;
     u->cookies = 0;
+    u->jar_used = false;
     u->redirects = 0;
     u->redirecting = u->plain_get = u->elsewhere = u->failed = false;
     u->at = NULL;
@@ -319,9 +322,51 @@ static bool is_chosen(const struct vv_load_user *u, const struct load_request *r
            (r->only_if == NULL || vv_load_cond_true(r->only_if, &s));
 }
 
+/* Into the jar of this host; the same name replaces. */
+static void set_cookie(struct vv_load_user *u, struct vv_str host, struct vv_str name,
+                       struct vv_str value, bool removed)
+{
+    size_t i = 0;
+    while (i < u->cookies &&
+           !(vv_str_eq(u->cookie[i].name, name) && vv_str_eq_nocase(u->cookie[i].host, host))) {
+        i++;
+    }
+    if (removed) {
+        if (i < u->cookies) {
+            u->cookie[i] = u->cookie[--u->cookies];
+        }
+        return;
+    }
+    if (i < u->cookies && vv_str_eq(u->cookie[i].value, value)) {
+        return; /* a loop must not fill the arena with what is there */
+    }
+    struct vv_arena *a = &u->arena[u->which];
+    const struct cookie c = {vv_arena_str(a, host), vv_arena_str(a, name), vv_arena_str(a, value)};
+    if (i == COOKIES_MAX || c.host.p == NULL || c.name.p == NULL || c.value.p == NULL) {
+        return;
+    }
+    u->cookie[i] = c;
+    u->cookies += i == u->cookies;
+}
+
+/* Cookies a file gives stay with the user, as if a server had set them. */
+static void own_cookies(struct vv_load_user *u, const struct load_request *r, struct vv_str host)
+{
+    const struct load_pairs *lists[] = {&u->plan->cookies, &r->cookies};
+    const struct vv_load_scope s = scope_of(u);
+    for (size_t l = 0; l < VV_COUNT(lists); l++) {
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            vv_sb_reset(&u->scratch);
+            vv_sb_reset(&u->body); /* not yet needed */
+            vv_load_text_render(&lists[l]->pair[i].name, &s, &u->scratch);
+            vv_load_text_render(&lists[l]->pair[i].value, &s, &u->body);
+            set_cookie(u, host, vv_sb_str(&u->scratch), vv_sb_str(&u->body), false);
+        }
+    }
+}
+
 static void fill_jar(struct vv_load_user *u, struct vv_str host)
 {
-    vv_sb_reset(&u->jar);
     for (size_t i = 0; i < u->cookies; i++) {
         const struct cookie *c = &u->cookie[i];
         if (vv_str_eq_nocase(c->host, host)) {
@@ -351,7 +396,13 @@ static bool render(struct vv_load_user *u, const struct load_request *r, struct 
         !load_place_of(vv_sb_str(&u->url), place, &target, &authority, &userinfo)) {
         return false;
     }
-    fill_jar(u, place->host);
+    if (!u->redirecting) {
+        own_cookies(u, r, place->host);
+    }
+    vv_sb_reset(&u->jar);
+    if (u->jar_used || r->cookies.count > 0 || u->plan->cookies.count > 0) {
+        fill_jar(u, place->host);
+    }
     x.jar = vv_sb_str(&u->jar);
     return !u->jar.failed && load_render_request(&x, r, place);
 }
@@ -438,25 +489,8 @@ static void keep_cookie(struct vv_load_user *u, struct vv_str field)
         const struct vv_str attribute = vv_str_trim(vv_str_cut(&rest, ';'));
         removed = removed || vv_str_eq_nocase(attribute, VV_STR("Max-Age=0"));
     }
-    size_t i = 0;
-    while (i < u->cookies &&
-           !(vv_str_eq(u->cookie[i].name, name) && vv_str_eq_nocase(u->cookie[i].host, u->host))) {
-        i++;
-    }
-    if (removed) {
-        if (i < u->cookies) {
-            u->cookie[i] = u->cookie[--u->cookies];
-        }
-        return;
-    }
-    struct vv_arena *a = &u->arena[u->which];
-    const struct cookie c = {vv_arena_str(a, u->host), vv_arena_str(a, name),
-                             vv_arena_str(a, value)};
-    if (i == COOKIES_MAX || c.host.p == NULL || c.name.p == NULL || c.value.p == NULL) {
-        return;
-    }
-    u->cookie[i] = c;
-    u->cookies += i == u->cookies;
+    u->jar_used = true;
+    set_cookie(u, u->host, name, value, removed);
 }
 
 static void keep_cookies(struct vv_load_user *u, const struct vv_h1_head *head)

@@ -161,8 +161,8 @@ VV_TEST(forms_queries_cookies_and_credentials_are_encoded)
           "  cookie: {sid: '5'}, auth: {user: Aladdin, pass: 'open sesame'}, gzip: false,\n"
           "  headers: {User-Agent: me, X-A: 1}}}]}]\n");
     /* "Aladdin:open sesame" is the example of RFC 7617; the form has 4 + 10 + 2 = 14 bytes:
-     * k=%C3%BC+%2B is 12, &l=2 is 4, together 16 */
-    VV_CHECK_STR(next_text(w.user), "PUT /a%20b?x=1&q=a%26b+c HTTP/1.1\r\n"
+     * k=%C3%BC+%2B is 12, &l=2 is 4, together 16; qs replaces ?x=1, as in Artillery */
+    VV_CHECK_STR(next_text(w.user), "PUT /a%20b?q=a%26b+c HTTP/1.1\r\n"
                                     "host: h\r\n"
                                     "user-agent: me\r\n"
                                     "x-a: 1\r\n"
@@ -350,6 +350,46 @@ VV_TEST(cookies_stay_with_the_user_and_the_host_that_set_them)
     VV_CHECK(strstr(next_text(w.user), "\r\ncookie: a=3\r\n") != NULL);
     vv_load_user_reset(w.user, &w.rng);
     VV_CHECK(strstr(next_text(w.user), "cookie:") == NULL);
+    end(&w);
+}
+
+VV_TEST(cookies_of_the_file_stay_with_the_user_as_well)
+{
+    struct walk w;
+    begin(&w, "config: {target: 'http://h', phases: [{duration: 1, arrivalRate: 1}],\n"
+              "  http: {defaults: {cookie: {a: 1}}}}\n"
+              "scenarios: [{flow: [{get: {url: /, cookie: {b: x}}},"
+              " {get: {url: /}}]}]\n");
+    VV_CHECK(strstr(next_text(w.user), "\r\ncookie: a=1; b=x\r\n") != NULL);
+    /* The file's own value comes again with each request, whatever the server says. */
+    (void)answer(w.user, "HTTP/1.1 200 OK\r\nSet-Cookie: a=2\r\nSet-Cookie: c=3\r\n"
+                         "content-length: 0\r\n\r\n");
+    VV_CHECK(strstr(next_text(w.user), "\r\ncookie: a=1; b=x; c=3\r\n") != NULL);
+    end(&w);
+    begin(&w, HEAD "scenarios: [{flow: [{get: {url: /, cookie: {b: x}}}, {get: {url: /}},"
+                   " {get: {url: /}}]}]\n");
+    VV_CHECK(strstr(next_text(w.user), "\r\ncookie: b=x\r\n") != NULL);
+    (void)answer(w.user, OK_EMPTY);
+    VV_CHECK(strstr(next_text(w.user), "cookie:") == NULL); /* until a server sets one */
+    (void)answer(w.user, "HTTP/1.1 200 OK\r\nSet-Cookie: c=3\r\ncontent-length: 0\r\n\r\n");
+    VV_CHECK(strstr(next_text(w.user), "\r\ncookie: b=x; c=3\r\n") != NULL);
+    end(&w);
+}
+
+VV_TEST(endpoints_are_named_without_their_query)
+{
+    struct walk w;
+    struct vv_load_view v;
+    begin(&w, "config: {target: 'http://h', phases: [{duration: 1, arrivalRate: 1}]}\n"
+              "scenarios: [{flow: [{get: {url: '/a?b={{ $randomString() }}'}}]}]\n");
+    vv_load_plan_view(w.plan, &v);
+    VV_CHECK_STR(v.endpoint[0].name, "/a");
+    end(&w);
+    begin(&w, "config: {target: 'http://h', phases: [{duration: 1, arrivalRate: 1}],\n"
+              "  plugins: {metrics-by-endpoint: {}}}\n"
+              "scenarios: [{flow: [{get: {url: '/a?b=c'}}]}]\n");
+    vv_load_plan_view(w.plan, &v);
+    VV_CHECK_STR(v.endpoint[0].name, "/a?b=c"); /* the plugin, once named, keeps it */
     end(&w);
 }
 
