@@ -557,6 +557,11 @@ bool vv_gateway_settled(const struct vv_gateway *g)
     return g->rt->generation == 1 || g->adopted == g->worker_count;
 }
 
+struct vv_homes *vv_gateway_homes(struct vv_gateway *g)
+{
+    return &g->homes;
+}
+
 const struct vv_settings *vv_gateway_settings(const struct vv_gateway *g)
 {
     return g->rt->settings;

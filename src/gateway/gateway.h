@@ -20,6 +20,7 @@
 
 struct vv_caches;
 struct vv_gateway;
+struct vv_homes;
 struct vv_purge;
 
 /* One listener of the settings with its bound, listening sockets: one per worker thread, or a
@@ -87,6 +88,8 @@ struct vv_server_change {
 VV_MUST_CHECK enum vv_err vv_gateway_server_change(struct vv_gateway *g,
                                                    const struct vv_server_change *c);
 
+/* Everything by name that outlives reloads: homes.h. */
+struct vv_homes *vv_gateway_homes(struct vv_gateway *g);
 /* The caches by name: caches.h. */
 struct vv_caches *vv_gateway_caches(struct vv_gateway *g);
 /* vv_caches_purge(), and beyond it: a URL under every key that the present routes make of it (their

@@ -53,13 +53,13 @@ struct vv_service_guard {
     struct vv_hedge *hedge; /* NULL: the service is not hedged */
     struct vv_conc *conc;   /* NULL: any number at once */
     struct vv_gate *gate;   /* one per worker; NULL like conc */
-    struct vv_queue_conf queue;
+    unsigned gates;
+    struct vv_hedge_conf hedge_conf; /* of the hedge, for as long as it lives */
     struct vv_list node;
     _Atomic uint32_t refs;
     /* PRIVATE: what a reload under way asks for */
     struct vv_budget_conf budget_wanted;
     struct vv_conc_conf conc_wanted;
-    bool fresh;
 };
 
 VV_MUST_CHECK enum vv_err vv_guards_new(struct vv_metrics *metrics, unsigned workers,
@@ -70,8 +70,7 @@ struct vv_limits *vv_guards_limits(struct vv_guards *gs);
 /* Counted references; made when they are not there. What is there keeps its rules until settled. */
 VV_MUST_CHECK enum vv_err vv_guards_breaker(struct vv_guards *gs,
                                             const struct vv_breaker_settings *conf,
-                                            const char *service, uint64_t now_ns,
-                                            struct vv_named_breaker **ret);
+                                            const char *service, struct vv_named_breaker **ret);
 VV_MUST_CHECK enum vv_err vv_guards_service(struct vv_guards *gs,
                                             const struct vv_service_settings *conf,
                                             struct vv_service_guard **ret);
@@ -79,18 +78,17 @@ void vv_named_breaker_unref(struct vv_named_breaker *b); /* NULL is fine */
 void vv_service_guard_unref(struct vv_service_guard *g); /* NULL is fine */
 /* Ends a start or reload. kept: new rules come into force; else everything stays as it was. */
 void vv_guards_settle(struct vv_guards *gs, bool kept);
-/* 10 Hz: frees what nobody holds, counts transitions of breakers, measures memory and delay. */
+/* 10 Hz: frees what nobody holds. */
 void vv_guards_tick(struct vv_guards *gs, uint64_t now_ns);
 struct vv_named_breaker *vv_guards_find_breaker(struct vv_guards *gs, struct vv_str name);
 /* The first (b NULL) or next one; NULL: the end. */
 struct vv_named_breaker *vv_guards_next_breaker(struct vv_guards *gs,
                                                 const struct vv_named_breaker *b);
-/* Array values: breakers (name, class, service, state, mode, since, counts); services' guards (budget,
- * hedge delay, places, waiting). */
-void vv_guards_breakers_json(struct vv_guards *gs, uint64_t now_ns, struct vv_json *j);
-void vv_guards_services_json(struct vv_guards *gs, uint64_t now_ns, struct vv_json *j);
+struct vv_service_guard *vv_guards_next_service(struct vv_guards *gs,
+                                                const struct vv_service_guard *g);
 
 /* Which priorities are turned away because the gateway itself is short of memory or CPU: this class and
  * the less important ones. VV_QUEUE_CLASSES: none. Any thread. */
 unsigned vv_guards_shed_from(const struct vv_guards *gs);
+void vv_guards_shed(struct vv_guards *gs, unsigned from);
 #endif

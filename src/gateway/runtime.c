@@ -6,7 +6,6 @@
 #include "gateway/exchange.h"
 #include "gateway/homes.h"
 #include "gateway/plans.h"
-#include "os/clock.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -105,7 +104,7 @@ static enum vv_err guard_service(struct vv_runtime *rt, struct vv_service *s,
     const struct vv_breaker_settings *breaker = find_breaker(rt, s->conf->breaker);
     err = vv_guards_service(homes->guards, s->conf, &s->guard);
     if (err == VV_OK && breaker != NULL) {
-        err = vv_guards_breaker(homes->guards, breaker, s->conf->name, vv_clock_now(), &s->breaker);
+        err = vv_guards_breaker(homes->guards, breaker, s->conf->name, &s->breaker);
     }
     return err;
 }
@@ -215,7 +214,7 @@ static enum vv_err build_breaker(struct vv_runtime *rt, struct vv_route *r,
     }
     enum vv_err err = fail_rules(breaker->on, &r->fail_on, reterr_text);
     if (err == VV_OK && homes != NULL) {
-        err = vv_guards_breaker(homes->guards, breaker, s->conf->name, vv_clock_now(), &r->breaker);
+        err = vv_guards_breaker(homes->guards, breaker, s->conf->name, &r->breaker);
     }
     return err;
 }

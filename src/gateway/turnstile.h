@@ -21,16 +21,16 @@ struct vv_turn { /* one that wants in; embedded by the caller, zeroed is "outsid
     void (*told)(struct vv_turn *t, enum vv_err err);
 };
 
-/* VV_OK: it is in. VV_EAGAIN: it waits for told(). VV_ELIMIT: neither. */
+/* `conf`: the rules of the queue from now on. VV_OK: it is in. VV_EAGAIN: it waits for told(). VV_ELIMIT: neither. */
 VV_MUST_CHECK enum vv_err vv_turnstile_enter(struct vv_turn *t, struct vv_worker *w,
-                                             struct vv_service_guard *g, uint32_t class);
+                                             struct vv_service_guard *g,
+                                             const struct vv_concurrency_settings *conf,
+                                             uint32_t class);
 /* It leaves, wherever it is (in, waiting, outside). took_ns: to the first byte. */
 void vv_turnstile_leave(struct vv_turn *t, uint64_t took_ns, enum vv_conc_outcome outcome);
 
 /* Queues of one service, one per worker; guards.c makes and frees them. */
-VV_MUST_CHECK enum vv_err vv_gates_new(unsigned workers, const struct vv_queue_conf *conf,
-                                       struct vv_gate **ret);
+VV_MUST_CHECK enum vv_err vv_gates_new(struct vv_service_guard *g, unsigned workers);
 void vv_gates_free(struct vv_gate *gates);
-void vv_gates_conf_set(struct vv_gate *gates, const struct vv_queue_conf *conf);
-uint64_t vv_gates_waiting(const struct vv_gate *gates);
+uint64_t vv_gates_waiting(const struct vv_service_guard *g); /* of all workers; any thread */
 #endif
