@@ -1,6 +1,7 @@
 /* src/gateway/upstream.c - last in, first out: the warmest connection is used first and the surplus grows
  * old at the other end of the list, where it is dropped. */
 #include "gateway/upstream.h"
+#include "gateway/fault_points.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -101,6 +102,7 @@ static void destroy(struct vv_uconn *u)
 {
     struct vv_worker *w = u->w;
     u->owner = NULL;
+    vv_fault_end(u);
     vv_loop_timer_stop(w->loop, &u->timer);
     vv_loop_del(w->loop, &u->io, true);
     close(u->io.fd);
@@ -167,7 +169,10 @@ void vv_upstreams_second(struct vv_upstreams *us, uint64_t now_ns)
 
 static void connect_done(struct vv_uconn *u)
 {
-    const enum vv_err err = vv_sock_error(u->io.fd);
+    enum vv_err err = vv_sock_error(u->io.fd);
+    if (u->fault != NULL && !vv_fault_connected(u, &err)) {
+        return;
+    }
     u->connecting = false;
     u->owner->connected(u, err);
 }
@@ -196,7 +201,17 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
     } else if ((events & VV_IO_WRITE) && u->blocked) {
         u->owner->writable(u);
     }
-    if (u->owner != NULL && u->readable) {
+    if (u->owner != NULL && u->readable && !u->connecting) {
+        u->owner->readable(u);
+    }
+}
+
+void vv_uconn_again(struct vv_uconn *u)
+{
+    if (u->connecting) {
+        connect_done(u);
+    }
+    if (u->owner != NULL && u->readable && !u->connecting) {
         u->owner->readable(u);
     }
 }
@@ -246,19 +261,17 @@ static void lend(struct vv_uconn *u, const struct vv_uconn_owner *owner, void *u
     vv_metric_add(u->w->shard, u->pool->stat.active, 1);
 }
 
-static enum vv_err open_new(struct vv_upstreams *us, struct vv_upstream_pool *p,
-                            struct vv_uconn **ret)
+/* A connection over fd, which is closed when there cannot be one. */
+static enum vv_err open_on(struct vv_upstreams *us, struct vv_upstream_pool *p, int fd,
+                           struct vv_uconn **ret)
 {
     struct vv_uconn *u = malloc(sizeof *u);
     if (u == NULL) {
+        close(fd);
         return VV_ENOMEM;
     }
     memset(u, 0, offsetof(struct vv_uconn, out));
-    enum vv_err err = vv_sock_connect(&p->server->addr, &u->io.fd);
-    if (err != VV_OK) {
-        free(u);
-        return err;
-    }
+    u->io.fd = fd;
     u->io.fn = on_io;
     u->w = us->w;
     u->pool = p;
@@ -268,15 +281,47 @@ static enum vv_err open_new(struct vv_upstreams *us, struct vv_upstream_pool *p,
     vv_list_init(&u->node);
     vv_timer_init(&u->timer, on_timer);
     vv_out_init(&u->out);
-    err = vv_loop_add(us->w->loop, &u->io);
+    const enum vv_err err = vv_loop_add(us->w->loop, &u->io);
     if (err != VV_OK) {
         close(u->io.fd);
         free(u);
         return err;
     }
-    vv_metric_add(us->w->shard, p->stat.connects, 1);
     *ret = u;
     return VV_OK;
+}
+
+static enum vv_err open_new(struct vv_upstreams *us, struct vv_upstream_pool *p,
+                            struct vv_uconn **ret)
+{
+    int fd;
+    enum vv_err err = vv_sock_connect(&p->server->addr, &fd);
+    if (err == VV_OK) {
+        err = open_on(us, p, fd, ret);
+    }
+    if (err == VV_OK) {
+        vv_metric_add(us->w->shard, p->stat.connects, 1);
+    }
+    return err;
+}
+
+enum vv_err vv_upstream_take_fd(struct vv_upstreams *us, struct vv_server *server,
+                                const struct vv_service_settings *conf, int fd,
+                                const struct vv_uconn_owner *owner, void *user,
+                                struct vv_uconn **ret)
+{
+    struct vv_upstream_pool *p = pool_of(us, server);
+    if (p == NULL) {
+        close(fd);
+        return VV_ENOMEM;
+    }
+    p->keep = conf->keepalive;
+    p->keep_ns = conf->keepalive_ns;
+    const enum vv_err err = open_on(us, p, fd, ret);
+    if (err == VV_OK) {
+        lend(*ret, owner, user);
+    }
+    return err;
 }
 
 enum vv_err vv_upstream_take(struct vv_upstreams *us, struct vv_server *server,
@@ -320,6 +365,7 @@ static void taken_back(struct vv_uconn *u)
 void vv_upstream_give_back(struct vv_uconn *u)
 {
     struct vv_upstream_pool *p = u->pool;
+    vv_fault_end(u);
     const bool clean = vv_out_empty(&u->out) && (u->in == NULL || vv_buf_len(u->in) == 0) &&
                        !u->eof && !u->rdhup && !u->readable;
     const bool wanted =
@@ -348,6 +394,13 @@ void vv_upstream_discard(struct vv_uconn *u)
 
 enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
 {
+    size_t room_max = SIZE_MAX;
+    if (u->fault != NULL) {
+        const enum vv_err err = vv_fault_before_read(u, &room_max);
+        if (err != VV_OK) {
+            return err;
+        }
+    }
     if (!u->readable) {
         return u->eof ? VV_ECLOSED : VV_EAGAIN;
     }
@@ -358,13 +411,16 @@ enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
         }
     }
     for (;;) {
-        const size_t room = vv_buf_room(u->in);
+        const size_t room = (size_t)vv_min_u64(vv_buf_room(u->in), room_max);
         VV_ASSERT(room > 0);
         const ssize_t n = vv_sock_recv(u->io.fd, u->in->data + u->in->end, room);
         if (n > 0) {
             u->in->end += (uint32_t)n;
             u->readable =
                 (size_t)n == room || u->rdhup; /* see session.c: a short read emptied it */
+            if (u->fault != NULL) {
+                vv_fault_after_read(u, (size_t)n);
+            }
             return VV_OK;
         }
         if (n < 0 && errno == EINTR) {

@@ -11,6 +11,7 @@
 #define VV_GATEWAY_UPSTREAM_H
 #include "gateway/worker.h"
 
+struct vv_fault_line;
 struct vv_upstream_pool;
 struct vv_uconn;
 struct vv_uconn_owner { /* events of a connection that is in use */
@@ -34,6 +35,7 @@ struct vv_uconn {
     struct vv_defer again; /* the owner's readable() next turn: fairness */
     struct vv_list node;
     struct vv_corpse corpse;
+    struct vv_fault_line *fault; /* fault_points.h; NULL: nothing is wrong on purpose */
     struct vv_out out;
 };
 
@@ -48,10 +50,18 @@ VV_MUST_CHECK enum vv_err vv_upstream_take(struct vv_upstreams *us, struct vv_se
                                            const struct vv_service_settings *conf, bool fresh,
                                            const struct vv_uconn_owner *owner, void *user,
                                            struct vv_uconn **ret);
+/* A new connection over fd, which is in its hands from the call on; never reused, not counted as a connect
+ * to the server. */
+VV_MUST_CHECK enum vv_err vv_upstream_take_fd(struct vv_upstreams *us, struct vv_server *server,
+                                              const struct vv_service_settings *conf, int fd,
+                                              const struct vv_uconn_owner *owner, void *user,
+                                              struct vv_uconn **ret);
 void vv_upstream_give_back(struct vv_uconn *u); /* clean: nothing unread, nothing unsent */
 void vv_upstream_discard(struct vv_uconn *u);
 /* Reads once into u->in (which is made when needed). VV_ECLOSED: the server has sent all it will. */
 VV_MUST_CHECK enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes);
+/* Tells the owner again what the socket said before: it was held back. */
+void vv_uconn_again(struct vv_uconn *u);
 void vv_uconn_wait(struct vv_uconn *u, uint64_t at_ns); /* 0: no time limit */
 
 /* Metric series of the server on this worker. */
