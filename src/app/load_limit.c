@@ -144,7 +144,7 @@ static bool probe(void *user, double rate, struct vv_load_step *ret)
     struct search *s = user;
     struct vv_load_evidence *e = &s->evidence[s->count];
     struct cli_load setup;
-    s->code = cli_load_setup(s->args, s->what, NULL, rate, s->step_ns, &setup);
+    s->code = cli_load_setup(s->args, s->what, NULL, rate, s->step_ns * ret->times, &setup);
     if (s->code != EXIT_FINE) {
         return false;
     }
@@ -242,7 +242,8 @@ static void print_text(const struct finding *f)
     if (f->limit.rate > 0.0) {
         (void)printf("\nlimit: %.1f/s holds", f->limit.rate);
         if (f->limit.missed > 0.0) {
-            (void)printf(", %.1f/s does not", f->limit.missed);
+            (void)printf(", %.1f/s does not%s", f->limit.missed,
+                         f->limit.confirmed ? " (both tried again, for longer)" : "");
         }
         (void)printf("\n");
     } else {
@@ -269,6 +270,7 @@ static void print_limit_json(const struct finding *f)
     vv_json_obj(&j);
     vv_json_kdouble(&j, "limit", f->limit.rate);
     vv_json_kdouble(&j, "missed", f->limit.missed);
+    vv_json_kbool(&j, "confirmed", f->limit.confirmed);
     vv_json_kcstr(&j, "cause", vv_load_cause_name(f->cause));
     vv_json_kstr(&j, "why", vv_sb_str(&f->why));
     if (f->has_usl) {

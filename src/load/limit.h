@@ -1,11 +1,14 @@
 /* src/load/limit.h - finds the highest rate that holds the gates, and says what gave out.
  *
  * Model:     a step is a short run at one rate. Rates double until a step misses, then the interval is
- *            halved until it is narrower than `precision`. While halving, a step that missed is run
- *            once more before it is believed: one hiccup must not end the search. A step misses when
- *            a strict gate does, or when users pile up: more wait at its end than at its beginning by
- *            over 1.5 % of what arrived, which is how an open model says "over capacity" before any
- *            latency does.
+ *            narrowed until it is smaller than `precision`: around what the server got done while it
+ *            had too much, else by halves. A step that missed above one that held is run once more
+ *            before it is believed: one hiccup must not end the search. At the end both sides of the
+ *            interval are tried again, twice as long; one that turns out the other way moves the
+ *            interval, a few times at most. A step misses when a strict gate does, or when users pile
+ *            up: more wait at its end than at its beginning by over 1.5 % of what arrived, which is
+ *            how an open model says "over capacity" before any latency does. Steps under 3 s are too
+ *            short to see that.
  * Threads:   pure but for the caller's probe. Ownership: steps are the caller's storage.
  */
 #ifndef VV_LOAD_LIMIT_H
@@ -13,10 +16,12 @@
 #include "load/report.h"
 
 struct vv_load_step {
-    double rate;     /* arrivals a second that were asked for */
-    double achieved; /* answers a second */
-    double users;    /* at work on average: answers a second times service time */
+    double rate;      /* arrivals a second that were asked for */
+    double achieved;  /* answers a second */
+    double sustained; /* answers a second while users piled up; 0: they did not */
+    double users;     /* at work on average: answers a second times service time */
     double p50_ms, p95_ms, p99_ms;
+    unsigned times; /* how many usual lengths the step has: set before the probe */
     bool held;
     bool generator; /* the generator was the limit: the step says nothing about the server */
     char why[96];   /* what was missed; "" when it held */
@@ -38,6 +43,7 @@ struct vv_load_limit {
     size_t best, worst; /* steps they were; worst is valid when missed > 0 */
     bool generator;     /* the search ended because of the generator */
     bool stopped;       /* by the probe */
+    bool confirmed;     /* both ends were tried again for longer, and it stayed with them */
 };
 /* step[VV_LOAD_STEPS_MAX]; *ret_count steps were run. */
 void vv_load_limit_search(const struct vv_load_limit_conf *conf, vv_load_probe *probe, void *user,
