@@ -7,12 +7,14 @@
 
 #include "os/clock.h"
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define READ_BYTES (64 * VV_KIB)
 #define KEPT_FIRST (4 * VV_KIB)
+#define SEGMENT_BYTES 500 /* any network carries so much in one segment (RFC 9293 section 3.7.1) */
 #define ENDED_KEEP (64 * VV_KIB) /* a bigger buffer is not kept for the next answer */
 
 static const struct vv_h1_limits limits = {
@@ -455,6 +457,16 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
     }
 }
 
+/* The kernel holds back the tail of a request of several segments until the others are acknowledged.
+ * Shorter requests never wait: whatever was sent before them has its answer. A failure is harmless:
+ * only slower. */
+static void send_at_once(struct vv_load_conn *conn)
+{
+    const int on = 1;
+    (void)setsockopt(conn->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    conn->at_once = true;
+}
+
 void vv_load_conn_init(struct vv_load_conn *conn, struct vv_load_client *client,
                        vv_load_done_fn *done, vv_load_gone_fn *gone)
 {
@@ -465,15 +477,25 @@ void vv_load_conn_init(struct vv_load_conn *conn, struct vv_load_client *client,
 
 const char *vv_load_conn_open(struct vv_load_conn *conn, const struct vv_addr *to)
 {
-    int fd = -1;
-    errno = 0;
-    const enum vv_err err = vv_sock_connect(to, &fd);
-    if (err != VV_OK) { /* a generator that runs out of ports must be told from a network's fault */
-        return errno == EADDRNOTAVAIL ? "EADDRNOTAVAIL" : err_name(err);
+    const int family = to->sa.sa_family;
+    const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return errno_name(errno);
+    }
+    /* The request follows at once and carries the acknowledgement of the handshake: without this the
+     * kernel sends a packet for it alone, which costs as much as a system call on each side. */
+    const int quick = 0;
+    const bool tcp = family != AF_UNIX;
+    if ((tcp && setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &quick, sizeof quick) != 0) ||
+        (connect(fd, &to->sa, to->len) != 0 && errno != EINPROGRESS)) {
+        const char *error = errno == EAGAIN && !tcp ? "ECONNREFUSED" : errno_name(errno);
+        close(fd);
+        return error;
     }
     conn->io.fd = fd;
     conn->state = ST_CONNECTING;
     conn->peer_ended = conn->used = false;
+    conn->at_once = !tcp; /* a unix socket has nothing to wait for */
     conn->client->connections++;
     return NULL;
 }
@@ -485,6 +507,9 @@ const char *vv_load_conn_send(struct vv_load_conn *conn, const struct vv_load_as
     conn->wants_body = ask->wants_body;
     conn->first_byte_ns = conn->left = 0;
     conn->scan = conn->head_bytes = 0;
+    if (ask->bytes.n > SEGMENT_BYTES && !conn->at_once) {
+        send_at_once(conn);
+    }
     conn->sent_ns = vv_clock_now();
     const char *error = flush(conn);
     if (error == NULL && conn->state != ST_CONNECTING) {

@@ -58,7 +58,7 @@ typedef void vv_load_gone_fn(struct vv_load_conn *conn);
 struct vv_load_conn { /* PRIVATE but for node and owner, which are the owner's */
     struct vv_io io;
     uint8_t state;
-    bool wants_body, reusable, peer_ended, used;
+    bool wants_body, reusable, peer_ended, used, at_once;
     uint8_t method;
     struct vv_load_client *client;
     vv_load_done_fn *done;
