@@ -1,6 +1,8 @@
 /* tests/unit/load/test_client.c - a connection against a server that the test plays by hand. */
 #include "load/client.h"
 #include "vv_test.h"
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -109,6 +111,38 @@ static void until_done(unsigned done)
         turn(1);
     }
     VV_CHECK_INT(b.done, done);
+}
+
+VV_TEST(a_request_carries_the_acknowledgement_of_the_handshake)
+{
+    struct tcp_info info;
+    socklen_t n = sizeof(info);
+    set_up();
+    ask(false);
+    VV_CHECK_INT(getsockopt(b.conn.io.fd, IPPROTO_TCP, TCP_INFO, &info, &n), 0);
+    VV_CHECK_INT(info.tcpi_segs_out, 2); /* SYN and the request: no ACK of its own between them */
+    tear_down();
+}
+
+VV_TEST(only_a_request_of_several_segments_turns_holding_back_off)
+{
+    static char big[4096];
+    struct vv_load_ask what = {.bytes = {big, 100}, .method = VV_METHOD_GET};
+    int on = -1;
+    socklen_t n = sizeof(on);
+    set_up();
+    memset(big, 'x', sizeof(big));
+    VV_CHECK(vv_load_conn_open(&b.conn, &b.addr) == NULL);
+    VV_CHECK(vv_load_conn_send(&b.conn, &what) == NULL);
+    VV_CHECK_INT(getsockopt(b.conn.io.fd, IPPROTO_TCP, TCP_NODELAY, &on, &n), 0);
+    VV_CHECK_INT(on, 0);
+    vv_load_conn_close(&b.conn);
+    what.bytes.n = sizeof(big);
+    VV_CHECK(vv_load_conn_open(&b.conn, &b.addr) == NULL);
+    VV_CHECK(vv_load_conn_send(&b.conn, &what) == NULL);
+    VV_CHECK_INT(getsockopt(b.conn.io.fd, IPPROTO_TCP, TCP_NODELAY, &on, &n), 0);
+    VV_CHECK(on != 0);
+    tear_down();
 }
 
 VV_TEST(a_connection_carries_one_request_after_another)
