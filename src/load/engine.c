@@ -4,6 +4,7 @@
 #include "load/engine.h"
 
 #include "load/engine_int.h"
+#include "load/periods.h"
 #include "os/clock.h"
 #include "os/proc.h"
 #include <stdlib.h>
@@ -38,6 +39,7 @@ struct run {
     uint64_t *cpu_ns;  /* per second */
     size_t seconds;    /* of these arrays */
     struct open_second open[OPEN_MAX];
+    struct vv_load_periods *periods;
     struct vv_load_hist *idle[OPEN_MAX]; /* cleared, for the next seconds */
     size_t idle_count;
 };
@@ -139,6 +141,7 @@ static void close_complete(struct run *run)
         return;
     }
     run->shown = complete;
+    vv_load_periods_close(run->periods, run->total->started_unix_ns + complete * VV_SEC);
     walk_plan(run, complete * VV_SEC);
     run->total->duration_ns = complete * VV_SEC;
     if (run->options->progress != NULL && !run->stop_sent &&
@@ -188,7 +191,9 @@ static void on_batch(struct vv_loop *loop, struct vv_mail *mail)
     struct run *run = run_of(b->gen);
     (void)loop;
     struct open_second *o = reach(run, b->second) == VV_OK ? second_open(run, b->second) : NULL;
-    if (o == NULL || vv_load_result_merge(run->total, b->r) != VV_OK) {
+    const uint64_t at_ns = run->total->started_unix_ns + b->second * VV_SEC;
+    if (o == NULL || vv_load_result_merge(run->total, b->r) != VV_OK ||
+        vv_load_periods_add(run->periods, at_ns, b->r) != VV_OK) {
         run->err = VV_ENOMEM;
     } else {
         add_window(run, b);
@@ -359,6 +364,7 @@ static void conclude(struct run *run)
     const uint64_t busy_ns = sent_ns > run->t0_ns ? sent_ns - run->t0_ns : 0;
     r->duration_ns = vv_max_u64(until_ns, busy_ns);
     r->invalid = run->options->allow_late ? NULL : judge(run, until_ns);
+    r->intermediate = vv_load_periods_take(run->periods);
 }
 
 static enum vv_err prepare(struct run *run, const struct vv_load_plan *plan)
@@ -386,6 +392,10 @@ static enum vv_err prepare(struct run *run, const struct vv_load_plan *plan)
     if (err == VV_OK) {
         err = vv_load_result_new(&s->view, &run->total);
     }
+    if (err == VV_OK) {
+        run->periods = vv_load_periods_new(&s->view);
+        err = run->periods != NULL ? VV_OK : VV_ENOMEM;
+    }
     for (size_t i = 0; err == VV_OK && i < s->view.phase_count; i++) {
         run->total->closed = run->total->closed || vv_load_phase_closed(&s->view.phase[i]);
     }
@@ -410,6 +420,7 @@ static void clean_up(struct run *run)
     while (run->idle_count > 0) {
         vv_load_hist_free(run->idle[--run->idle_count]);
     }
+    vv_load_periods_free(run->periods);
     free(run->gens);
     free(run->handled);
     free(run->cpu_ns);

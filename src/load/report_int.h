@@ -24,5 +24,7 @@ bool vv_load_passed(const struct vv_load_result *r, struct vv_load_judged j);
 uint64_t vv_load_users(const struct vv_load_result *r);
 uint64_t vv_load_planned_ns(const struct vv_load_result *r);            /* also while it runs */
 double vv_load_value(const struct vv_load_result *r, const char *name); /* 0 when unknown */
+/* One record of `intermediate`: what was measured in a piece of time that began at `period_ms`. */
+void vv_load_report_period(const struct vv_load_result *r, uint64_t period_ms, struct vv_sb *out);
 const char *vv_load_code_text(unsigned code); /* "Not Found"; "" for codes without a name */
 #endif

@@ -1,12 +1,12 @@
 /* src/load/report_json.c - the file of -o: Artillery's keys, so that what reads its reports reads
- * ours, and a "vivace" object with what Artillery does not know. Two differences are on purpose:
- * `intermediate` has one entry a second instead of ten, and its times are quantiles of that second
- * (a window keeps no histogram). */
+ * ours, and a "vivace" object with what Artillery does not know. */
 #include "base/json.h"
 #include "load/report_int.h"
 
 #include <math.h>
 #include <stdio.h>
+
+#define TEN_SECONDS_MS 10000
 
 static const char *const stats[] = {"min", "max", "count", "mean", "p50", "median",
                                     "p75", "p90", "p95",   "p99",  "p999"};
@@ -161,49 +161,51 @@ static void rate(struct vv_json *j, double v)
     vv_json_obj_end(j);
 }
 
-static void window_summary(struct vv_json *j, const char *key, const struct vv_load_window *w)
+void vv_load_report_period(const struct vv_load_result *r, uint64_t period_ms, struct vv_sb *out)
 {
-    const uint64_t values[] = {w->p50_ns, w->p50_ns, w->p95_ns, w->p99_ns, w->max_ns};
-    static const char *const names[] = {"p50", "median", "p95", "p99", "max"};
-    static const char *const metrics[] = {"http.response_time", "vivace.latency"};
-    vv_json_key(j, key);
-    vv_json_obj(j);
-    for (size_t m = 0; m < VV_COUNT(metrics) && w->completed > 0; m++) {
-        vv_json_key(j, metrics[m]);
-        vv_json_obj(j);
-        vv_json_ku64(j, "count", w->completed);
-        for (size_t i = 0; i < VV_COUNT(names); i++) {
-            vv_json_kdouble(j, names[i], (double)values[i] / 1e6);
-        }
-        vv_json_obj_end(j);
-    }
-    vv_json_obj_end(j);
+    const uint64_t from_ms = r->started_unix_ns / VV_MS;
+    struct vv_json j;
+    vv_json_init(&j, out);
+    vv_json_obj(&j);
+    counters(&j, r);
+    rate(&j, round(vv_load_value(r, "http.request_rate")));
+    times(&j, from_ms, from_ms + r->duration_ns / VV_MS);
+    period(&j, period_ms);
+    summaries(&j, "summaries", r);
+    summaries(&j, "histograms", r);
+    vv_json_obj_end(&j);
 }
 
 static void intermediate(struct vv_json *j, const struct vv_load_result *r)
 {
-    const uint64_t start_ms = r->started_unix_ns / VV_MS;
     vv_json_key(j, "intermediate");
+    vv_json_arr(j);
+    if (r->intermediate != NULL) {
+        vv_sb_adds(j->out, r->intermediate); /* is JSON already */
+    }
+    vv_json_arr_end(j);
+}
+
+/* What is known of each second, as numbers: for charts. */
+static void seconds(struct vv_json *j, const struct vv_load_result *r)
+{
+    vv_json_key(j, "seconds");
     vv_json_arr(j);
     for (size_t i = 0; i < r->window_count; i++) {
         const struct vv_load_window *w = &r->window[i];
-        const uint64_t at_ms = start_ms + w->at_ns / VV_MS;
         vv_json_obj(j);
-        vv_json_key(j, "counters");
-        vv_json_obj(j);
-        vv_json_ku64(j, "vusers.created", w->started);
-        vv_json_ku64(j, "http.responses", w->completed);
-        vv_json_ku64(j, "http.downloaded_bytes", w->bytes_in);
-        vv_json_ku64(j, "vivace.offered", w->offered);
-        vv_json_ku64(j, "vivace.late_starts", w->late);
-        vv_json_ku64(j, "vivace.failed", w->failed);
-        vv_json_ku64(j, "vivace.in_flight", w->in_flight);
-        vv_json_obj_end(j);
-        rate(j, (double)w->completed);
-        times(j, at_ms, at_ms + 1000);
-        period(j, at_ms);
-        window_summary(j, "summaries", w);
-        window_summary(j, "histograms", w);
+        vv_json_kdouble(j, "at", (double)w->at_ns / 1e9);
+        vv_json_ku64(j, "offered", w->offered);
+        vv_json_ku64(j, "started", w->started);
+        vv_json_ku64(j, "responses", w->completed);
+        vv_json_ku64(j, "failed", w->failed);
+        vv_json_ku64(j, "late_starts", w->late);
+        vv_json_ku64(j, "in_flight", w->in_flight);
+        vv_json_ku64(j, "downloaded_bytes", w->bytes_in);
+        vv_json_kdouble(j, "p50", (double)w->p50_ns / 1e6);
+        vv_json_kdouble(j, "p95", (double)w->p95_ns / 1e6);
+        vv_json_kdouble(j, "p99", (double)w->p99_ns / 1e6);
+        vv_json_kdouble(j, "max", (double)w->max_ns / 1e6);
         vv_json_obj_end(j);
     }
     vv_json_arr_end(j);
@@ -254,6 +256,7 @@ static void ours(struct vv_json *j, const struct vv_load_result *r, struct vv_lo
     vv_json_kdouble(j, "generator_cpu_seconds", (double)r->cpu_ns / 1e9);
     vv_json_ku64(j, "threads", r->threads);
     gates(j, judged);
+    seconds(j, r);
     vv_load_result_write(r, &state);
     vv_json_key(j, "state"); /* exact: what `vivace load compare` reads */
     if (state.p != NULL && !state.failed) {
@@ -269,6 +272,7 @@ static void ours(struct vv_json *j, const struct vv_load_result *r, struct vv_lo
 void vv_load_report_json(const struct vv_load_result *r, struct vv_load_judged j, struct vv_sb *out)
 {
     const uint64_t start_ms = r->started_unix_ns / VV_MS;
+    const uint64_t end_ms = start_ms + vv_max_u64(r->duration_ns / VV_MS, 1);
     struct vv_json w;
     vv_json_init(&w, out);
     vv_json_obj(&w);
@@ -276,8 +280,8 @@ void vv_load_report_json(const struct vv_load_result *r, struct vv_load_judged j
     vv_json_obj(&w);
     counters(&w, r);
     rate(&w, round(vv_load_value(r, "http.request_rate")));
-    times(&w, start_ms, start_ms + r->duration_ns / VV_MS);
-    vv_json_ku64(&w, "period", start_ms);
+    times(&w, start_ms, end_ms);
+    vv_json_ku64(&w, "period", (end_ms - 1) / TEN_SECONDS_MS * TEN_SECONDS_MS); /* the last one */
     summaries(&w, "summaries", r);
     summaries(&w, "histograms", r);
     vv_json_obj_end(&w);

@@ -92,6 +92,7 @@ void vv_load_result_free(struct vv_load_result *r)
     free(r->endpoint);
     free(r->users_by_scenario);
     free(r->window);
+    free(r->intermediate);
     free(r->owned);
     free(r);
 }
@@ -111,6 +112,7 @@ void vv_load_result_clear(struct vv_load_result *r)
         *e = (struct vv_load_endpoint_result){
             .latency = e->latency, .service = e->service, .first_byte = e->first_byte};
     }
+    free(r->intermediate);
     memset(r->users_by_scenario, 0, r->view.scenario_count * sizeof(r->users_by_scenario[0]));
     struct vv_load_result empty = {.view = r->view,
                                    .users_by_scenario = r->users_by_scenario,

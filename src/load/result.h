@@ -52,7 +52,8 @@ struct vv_load_result {
     struct vv_load_endpoint_result *endpoint; /* view.endpoint_count */
     struct vv_load_window *window;
     size_t window_count;
-    uint64_t cpu_ns; /* of the generator */
+    char *intermediate; /* JSON records of ten seconds each, commas between; NULL: none (agents) */
+    uint64_t cpu_ns;    /* of the generator */
     unsigned threads;
     const char *invalid; /* why the run says nothing: the generator was the limit; NULL: it does */
     bool interrupted;

@@ -1,4 +1,5 @@
 /* tests/unit/load/test_report.c - reports of the sample run; the block's lines are the specification's. */
+#include "load/periods.h"
 #include "sample.h"
 #include "vv_test.h"
 
@@ -135,11 +136,69 @@ VV_TEST(json_has_the_keys_of_artillery)
     }
     VV_CHECK_INT(json_number_value(json_object_get(time, "p95")), 800);
     VV_CHECK_INT(json_integer_value(json_object_get(all, "firstCounterAt")), 1700000000000);
-    VV_CHECK_INT(json_array_size(json_object_get(root, "intermediate")), 3);
-    VV_CHECK(json_is_true(json_object_get(json_object_get(root, "vivace"), "passed")));
+    VV_CHECK_INT(json_array_size(json_object_get(root, "intermediate")), 0); /* none were kept */
+    const json_t *ours = json_object_get(root, "vivace");
+    VV_CHECK_INT(json_array_size(json_object_get(ours, "seconds")), 3);
+    VV_CHECK(json_is_true(json_object_get(ours, "passed")));
     json_decref(root);
     free(got);
     vv_load_result_free(r);
+}
+
+/* One second of one thread: so many answers of 200 after 5 ms. */
+static struct vv_load_result *second_of(const struct vv_load_view *view, uint64_t answers)
+{
+    struct vv_load_result *r = NULL;
+    VV_CHECK_INT(vv_load_result_new(view, &r), VV_OK);
+    r->requests = r->answers = r->endpoint[0].requests = r->codes[200] = answers;
+    for (uint64_t i = 0; i < answers; i++) {
+        vv_load_hist_add(r->endpoint[0].first_byte, 5 * VV_MS);
+    }
+    return r;
+}
+
+VV_TEST(a_run_is_cut_at_whole_ten_seconds_of_the_clock)
+{
+    static const struct {
+        uint64_t at_s, answers;
+    } part[] = {
+        {1700000008, 3}, {1700000009, 2}, {1700000011, 4}, {1700000009, 1}, {1700000032, 5}};
+    static const struct {
+        const char *period;
+        int answers, first_s, last_s;
+    } want[] = {{"1700000000000", 3 + 2 + 1, 8, 10}, /* a thread was late with its second 9 */
+                {"1700000010000", 4, 11, 12},
+                {"1700000030000", 5, 32, 33}};
+    struct vv_load_result *sample = sample_result();
+    struct vv_load_periods *p = vv_load_periods_new(&sample->view);
+    struct vv_sb text = VV_SB_INIT;
+    for (size_t i = 0; i < VV_COUNT(part); i++) {
+        struct vv_load_result *r = second_of(&sample->view, part[i].answers);
+        VV_CHECK_INT(vv_load_periods_add(p, part[i].at_s * VV_SEC, r), VV_OK);
+        vv_load_periods_close(p, 1700000009 * VV_SEC);
+        vv_load_result_free(r);
+    }
+    char *records = vv_load_periods_take(p);
+    vv_sb_addf(&text, "[%s]", records);
+    json_t *list = json_loads(text.p, 0, NULL);
+    VV_CHECK_INT(json_array_size(list), VV_COUNT(want));
+    for (size_t i = 0; i < VV_COUNT(want); i++) {
+        const json_t *one = json_array_get(list, i), *n = json_object_get(one, "counters");
+        const json_t *time =
+            json_object_get(json_object_get(one, "summaries"), "http.response_time");
+        VV_CHECK_STR(json_string_value(json_object_get(one, "period")), want[i].period);
+        VV_CHECK_INT(json_integer_value(json_object_get(n, "http.codes.200")), want[i].answers);
+        VV_CHECK_INT(json_integer_value(json_object_get(time, "count")), want[i].answers);
+        VV_CHECK_INT(json_integer_value(json_object_get(one, "firstMetricAt")),
+                     1700000000000 + 1000 * want[i].first_s);
+        VV_CHECK_INT(json_integer_value(json_object_get(one, "lastMetricAt")),
+                     1700000000000 + 1000 * want[i].last_s);
+    }
+    json_decref(list);
+    vv_sb_fini(&text);
+    free(records);
+    vv_load_periods_free(p);
+    vv_load_result_free(sample);
 }
 
 VV_TEST(junit_has_one_case_for_each_gate)
