@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #define HEADERS_MAX 256
+#define THREADS_MAX 4096
+#define STATUS_MAX 999
 
 struct memory {
     json_t *root;
@@ -143,7 +145,9 @@ enum vv_err vv_load_job_read(struct vv_str text, struct vv_load_job *ret, void *
             .strict = json_is_true(json_object_get(o, "strict")),
         };
     }
-    const bool whole = job.is_line ? job.line.url != NULL : job.source.text != NULL;
+    const bool whole = (job.is_line ? job.line.url != NULL : job.source.text != NULL) &&
+                       number(o, "threads") <= THREADS_MAX &&
+                       number(o, "expect_status") <= STATUS_MAX; /* more than fits was cut off */
     if (!json_is_object(o) || !whole || seed == NULL ||
         vv_str_to_u64(vv_str_from(seed), &job.seed) != VV_OK) {
         vv_load_job_free(m);

@@ -334,6 +334,9 @@ static enum vv_err read_windows(const json_t *list, struct vv_load_result *r)
             const json_int_t v = json_integer_value(json_array_get(row, k));
             set_field(&r->window[i], &window_scalars[k], v > 0 ? (uint64_t)v : 0);
         }
+        if (r->window[i].at_ns != i * VV_SEC) {
+            return VV_ESYNTAX; /* a merge makes room for every second before the last */
+        }
     }
     return VV_OK;
 }

@@ -56,13 +56,15 @@ VV_TEST(a_file_comes_back_as_it_was)
 
 VV_TEST(what_is_no_job_is_refused)
 {
-    static const char *const wrong[] = {"",
-                                        "[]",
-                                        "{}",
-                                        "{\"is_line\":true,\"seed\":\"1\"}",
+    static const char *const wrong[] = {"", "[]", "{}", "{\"is_line\":true,\"seed\":\"1\"}",
                                         "{\"is_line\":false,\"seed\":\"1\"}",
                                         "{\"is_line\":true,\"url\":\"http://x/\",\"seed\":\"-1\"}",
-                                        "{\"is_line\":true,\"url\":\"http://x/\",\"seed\":1}"};
+                                        "{\"is_line\":true,\"url\":\"http://x/\",\"seed\":1}",
+                                        /* An int of this is negative, and came back as 2^64 - n. */
+                                        "{\"is_line\":true,\"url\":\"http://x/\",\"seed\":\"1\","
+                                        "\"expect_status\":201000000000}",
+                                        "{\"is_line\":false,\"text\":\"a\",\"seed\":\"1\","
+                                        "\"threads\":4294967297}"};
     for (size_t i = 0; i < VV_COUNT(wrong); i++) {
         struct vv_load_job job;
         void *memory = NULL;
