@@ -260,7 +260,8 @@ struct payload_keys {
     char separator;
 };
 
-/* What the "cast" of Artillery's CSV reader takes for a number. */
+/* What the "cast" of Artillery's CSV reader takes for a number: "02" is 2, too. Longer ones than a
+ * double can hold stay text. */
 static void cell(struct load_reading *r, struct vv_str s, bool cast, struct vv_load_value *ret)
 {
     double d = 0;
@@ -268,7 +269,7 @@ static void cell(struct load_reading *r, struct vv_str s, bool cast, struct vv_l
     const char first = s.n > 0 ? s.p[0] : '\0';
     *ret = text;
     if (cast && ((first >= '0' && first <= '9') || first == '-' || first == '+') &&
-        !(s.n > 1 && first == '0' && s.p[1] != '.') && s.n < 17 &&
+        !(s.n > 1 && vv_char_lower(s.p[1]) == 'x') && s.n < 17 &&
         vv_load_value_to_double(&text, &d)) {
         char buf[40];
         const struct vv_str n = vv_str_from(vv_load_number_format(d, buf, sizeof buf));

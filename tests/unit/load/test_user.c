@@ -121,8 +121,8 @@ VV_TEST(rows_of_a_payload_come_in_order_with_their_types)
     struct read r = read_source(&(struct vv_load_source){
         .path = "t", .text = text, .payload = VV_TEST_DATA "/load/users.csv"});
     VV_CHECK_STR(r.problems, "");
-    static const char *const want[] = {
-        "[\"ada\",36,\"007\"]", "[\"Bob, the \\\"second\\\"\",41,12]", "[\"ada\",36,\"007\"]"};
+    static const char *const want[] = {"[\"ada\",36,7]", "[\"Bob, the \\\"second\\\"\",41,12]",
+                                       "[\"ada\",36,7]"};
     vv_rng_init(&rng, 1);
     struct vv_load_user *u = vv_load_user_new(r.plan, &rng);
     for (size_t i = 0; i < VV_COUNT(want); i++) {
