@@ -52,6 +52,7 @@ enum vv_conf_type {
     /* const char *: */
     VV_CONF_TEXT,
     VV_CONF_TEMPLATE, /* text with $variables of its own: "$$" is left to the template */
+    VV_CONF_JSON,     /* any value, as compact JSON; what it is made of: vv_conf_json_node() */
     /* Compound: */
     VV_CONF_TEXTS,   /* struct vv_conf_list * of const char *; one text is a list of one */
     VV_CONF_SECTION, /* a struct embedded at the offset */
@@ -77,6 +78,7 @@ struct vv_conf_row {
     const char *store;     /* "timeouts.whole": this key is another spelling of that one */
     bool required;
     bool nullable;   /* null means NULL */
+    bool one;        /* LIST: a value that is no list is a list of one */
     bool inherit;    /* SECTION: left-out values are VV_CONF_ABSENT, filled by the owner */
     bool optional;   /* SECTION: nothing of it is in force unless its key is given */
     bool reload;     /* a change takes effect without a restart */

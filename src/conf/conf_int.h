@@ -48,6 +48,7 @@ struct node {
     bool secret;    /* from ${file:}: never printed */
     bool broken;    /* a problem was reported about it: do not report a second one */
     bool flow;      /* [..] or {..} */
+    bool json;      /* part of a VV_CONF_JSON value */
     struct mark at;
     const char *text;    /* SCALAR, after expansion */
     const char *tmpl;    /* the same with literal dollars still doubled */
@@ -130,6 +131,10 @@ void decode(struct vv_conf_doc *doc, const struct vv_conf_section *section, stru
 /* Also used on the rows' own texts (def, min, max). */
 bool scalar_parse(const struct vv_conf_row *row, const char *text, uint64_t *ret);
 const struct vv_conf_row *section_row(const struct vv_conf_section *s, const char *key);
+
+/* json.c */
+bool json_is_number(const char *s); /* by the grammar of JSON */
+const char *json_text(struct vv_conf_doc *doc, struct node *n);
 
 /* origins.c */
 void slot_set(struct vv_conf_doc *doc, const void *field, bool whole, const struct node *n);

@@ -88,6 +88,7 @@ static const char *const type_names[] = {
     [VV_CONF_ENUM] = "one of a few words",
     [VV_CONF_TEXT] = "text",
     [VV_CONF_TEMPLATE] = "text",
+    [VV_CONF_JSON] = "any value",
     [VV_CONF_TEXTS] = "text, or a list of texts",
 };
 
@@ -340,6 +341,20 @@ static const char *decode_text(struct vv_conf_doc *doc, const struct vv_conf_row
     return row->type == VV_CONF_TEMPLATE ? n->tmpl : n->text;
 }
 
+/* Nothing at all is a slip more often than it is meant. */
+static void decode_json(struct vv_conf_doc *doc, struct node *n, const char **field,
+                        const char *where)
+{
+    if (n->kind == NODE_NULL) {
+        n->broken = true;
+        report(doc, &(struct report){.at = n->at, .hint = "give it a value, or remove the key"},
+               "%s has no value", where);
+        return;
+    }
+    *field = json_text(doc, n);
+    slot_set(doc, field, false, n);
+}
+
 static void decode_texts(struct vv_conf_doc *doc, const struct vv_conf_row *row, struct node *n,
                          struct vv_conf_list **field, const char *where)
 {
@@ -381,7 +396,9 @@ static void decode_structs(struct vv_conf_doc *doc, const struct vv_conf_row *ro
         void *one = doc_zalloc(doc, row->section->size);
         slot_set(doc, one, true, at);
         decode(doc, row->section, n->item[i], one,
-               map ? doc_fmt(doc, "%s.%s", where, at->text) : doc_fmt(doc, "%s[%u]", where, i));
+               map                         ? doc_fmt(doc, "%s.%s", where, at->text)
+               : row->one && n->count == 1 ? where
+                                           : doc_fmt(doc, "%s[%u]", where, i));
         for (size_t k = 0; map && k < row->section->row_count; k++) {
             const struct vv_conf_row *name = &row->section->rows[k];
             if (name->type == VV_CONF_NAME) {
@@ -408,6 +425,7 @@ static void set_default(struct vv_conf_doc *doc, const struct vv_conf_row *row, 
     switch (row->type) {
     case VV_CONF_TEXT:
     case VV_CONF_TEMPLATE:
+    case VV_CONF_JSON:
         *(const char **)field = inherit ? NULL : row->def;
         break;
     case VV_CONF_TEXTS:
@@ -465,6 +483,11 @@ static void decode_row(struct vv_conf_doc *doc, const struct vv_conf_row *row, s
                 *(const char **)field = text;
             }
             slot_set(doc, field, false, n);
+        }
+        break;
+    case VV_CONF_JSON:
+        if (n != NULL) {
+            decode_json(doc, n, field, where);
         }
         break;
     default:

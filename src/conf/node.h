@@ -41,6 +41,11 @@ struct vv_conf_pos vv_conf_node_pos(const struct vv_conf_node *n);
  * `t`. False: memory is out. */
 VV_MUST_CHECK bool vv_conf_node_merge(struct vv_conf_tree *t, struct vv_conf_node *base,
                                       const struct vv_conf_node *over);
+/* What a VV_CONF_JSON field was made of, below the document; NULL: nothing was given. */
+const struct vv_conf_node *vv_conf_json_node(const struct vv_conf_doc *doc, const void *field);
+/* A node as compact JSON, in the document's memory: numbers as they are written, a text that only looks
+ * like a number in another language ("0x1f", "+1", ".5") stays text. */
+const char *vv_conf_json(struct vv_conf_doc *doc, const struct vv_conf_node *n);
 /* node NULL: no position. hint may be NULL. */
 void vv_conf_node_report(struct vv_conf_tree *t, const struct vv_conf_node *node, bool warning,
                          const char *hint, const char *fmt, ...) VV_PRINTF(5, 6);

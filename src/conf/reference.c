@@ -18,21 +18,14 @@ struct page {
 };
 
 static const char *const type_words[] = {
-    [VV_CONF_BOOL] = "true, false",
-    [VV_CONF_COUNT] = "number",
-    [VV_CONF_OCTAL] = "octal text",
-    [VV_CONF_DURATION] = "duration",
-    [VV_CONF_SIZE] = "size",
-    [VV_CONF_PPM] = "percent",
-    [VV_CONF_TEXT] = "text",
-    [VV_CONF_TEMPLATE] = "template",
-    [VV_CONF_TEXTS] = "text or list",
-    [VV_CONF_SECTION] = "map",
-    [VV_CONF_LIST] = "list",
-    [VV_CONF_MAP] = "map of names",
-    [VV_CONF_INCLUDE] = "file or list",
-    [VV_CONF_PROFILE] = "text",
-    [VV_CONF_PROFILES] = "map of names",
+    [VV_CONF_BOOL] = "true, false", [VV_CONF_COUNT] = "number",
+    [VV_CONF_OCTAL] = "octal text", [VV_CONF_DURATION] = "duration",
+    [VV_CONF_SIZE] = "size",        [VV_CONF_PPM] = "percent",
+    [VV_CONF_TEXT] = "text",        [VV_CONF_TEMPLATE] = "template",
+    [VV_CONF_JSON] = "any value",   [VV_CONF_TEXTS] = "text or list",
+    [VV_CONF_SECTION] = "map",      [VV_CONF_LIST] = "list",
+    [VV_CONF_MAP] = "map of names", [VV_CONF_INCLUDE] = "file or list",
+    [VV_CONF_PROFILE] = "text",     [VV_CONF_PROFILES] = "map of names",
 };
 
 /* "/users/{id}" and "a|b" are safe inside a table once the bars are escaped. */
@@ -47,7 +40,7 @@ static void cell(struct vv_sb *out, const char *text)
 static void add_type(struct page *p, const struct vv_conf_row *row)
 {
     if (row->type != VV_CONF_ENUM) {
-        vv_sb_adds(p->out, type_words[row->type]);
+        vv_sb_adds(p->out, row->one ? "one or a list" : type_words[row->type]);
     }
     for (size_t i = 0; row->type == VV_CONF_ENUM && row->names[i] != NULL; i++) {
         vv_sb_adds(p->out, i > 0 ? ", " : "");

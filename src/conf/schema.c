@@ -151,6 +151,10 @@ static void choices(struct schema *s, const struct vv_conf_row *row)
         a_type(s, "string", NULL);
         a_type(s, "number", NULL);
         return;
+    case VV_CONF_JSON: /* anything */
+        vv_json_obj(&s->j);
+        vv_json_obj_end(&s->j);
+        return;
     default:
         a_type(s, "string", NULL);
         a_type(s, "number", NULL);
@@ -208,6 +212,9 @@ static void compound(struct schema *s, const struct vv_conf_row *row,
         vv_json_key(&s->j, "items");
         ref(s, row->section);
         vv_json_obj_end(&s->j);
+        if (row->one) {
+            ref(s, row->section);
+        }
         break;
     case VV_CONF_MAP:
         a_map(s, row->section);

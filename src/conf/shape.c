@@ -70,6 +70,19 @@ static void wrap(struct vv_conf_doc *doc, struct node *n, const char *key)
     tree_put(doc, n, node_text(doc, key, inner), inner);
 }
 
+/* Makes `n` a list of what it holds. */
+static void wrap_one(struct vv_conf_doc *doc, struct node *n)
+{
+    struct node *inner = node_new(doc, n->kind, n->at, n->origin);
+    *inner = *n;
+    *n = (struct node){.kind = NODE_LIST,
+                       .at = inner->at,
+                       .origin = inner->origin,
+                       .broken = inner->broken,
+                       .profile = inner->profile};
+    tree_push(doc, n, inner);
+}
+
 static bool widen(struct vv_conf_doc *doc, const struct vv_conf_section *section, struct node *n)
 {
     for (size_t i = 0; i < section->short_count; i++) {
@@ -116,6 +129,9 @@ static void shape_list(struct vv_conf_doc *doc, const struct vv_conf_row *row, s
         n->broken = true;
         return;
     }
+    if (n->kind != NODE_LIST && row->one) {
+        wrap_one(doc, n);
+    }
     if (n->kind != NODE_LIST) {
         n->broken = true;
         report(doc, &(struct report){.at = n->at, .hint = "begin each entry with \"- \""},
@@ -123,7 +139,8 @@ static void shape_list(struct vv_conf_doc *doc, const struct vv_conf_row *row, s
         return;
     }
     for (uint32_t i = 0; i < n->count; i++) {
-        shape(doc, row->section, n->item[i], doc_fmt(doc, "%s[%u]", where, i));
+        shape(doc, row->section, n->item[i],
+              row->one && n->count == 1 ? where : doc_fmt(doc, "%s[%u]", where, i));
     }
 }
 

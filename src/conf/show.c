@@ -7,7 +7,9 @@
 #include "base/units.h"
 #include "conf/conf_int.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define LINE_MAX 96
 #define HIDDEN "[hidden]"
@@ -61,6 +63,9 @@ static struct node *short_value(struct vv_conf_doc *tmp, const struct vv_conf_ro
     }
     if (row->type == VV_CONF_MAP && row->bare_name != NULL && c->count == 1 &&
         strcmp(c->key[0]->text, row->bare_name) == 0 && c->item[0]->kind != NODE_MAP) {
+        return c->item[0];
+    }
+    if (row->type == VV_CONF_LIST && row->one && c->count == 1) {
         return c->item[0];
     }
     return c;
@@ -214,6 +219,11 @@ static struct node *long_value(const struct vv_conf_doc *doc, struct vv_conf_doc
     case VV_CONF_TEXT:
     case VV_CONF_TEMPLATE:
         return long_text(tmp, row, *(const char *const *)field, slot_get(doc, field, false));
+    case VV_CONF_JSON:
+        /* As it was given; what an owner took away for another key is not there any more. */
+        return *(const char *const *)field != NULL
+                   ? (struct node *)(uintptr_t)slot_get(doc, field, false)
+                   : NULL;
     case VV_CONF_TEXTS:
     case VV_CONF_LIST:
     case VV_CONF_MAP:
@@ -299,6 +309,10 @@ static void add_scalar(struct vv_sb *out, const struct node *n)
         vv_sb_adds(out, "\"" HIDDEN "\"");
     } else if (n->kind == NODE_NULL) {
         vv_sb_adds(out, "null");
+    } else if (n->json && !n->quoted && json_is_number(n->tmpl)) {
+        vv_sb_adds(out, n->tmpl); /* with its sign: in quotes it would be text */
+    } else if (n->json && !n->quoted && !node_is_bool(n) && reads_as_other(n->tmpl)) {
+        add_quoted(out, n->tmpl);
     } else if (is_plain(n->tmpl) && !(n->quoted && reads_as_other(n->tmpl))) {
         vv_sb_adds(out, n->tmpl);
     } else {
@@ -413,6 +427,9 @@ static void add_json(struct vv_json *j, const struct node *n)
             vv_json_u64(j, number);
         } else if (!n->quoted && (strcmp(n->text, "true") == 0 || strcmp(n->text, "false") == 0)) {
             vv_json_bool(j, n->text[0] == 't');
+        } else if (n->json && !n->quoted && json_is_number(n->text) &&
+                   isfinite(strtod(n->text, NULL))) {
+            vv_json_double(j, strtod(n->text, NULL));
         } else {
             vv_json_cstr(j, n->text);
         }

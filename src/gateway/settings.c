@@ -101,6 +101,8 @@ static void derive_action(struct vv_conf_doc *doc, struct vv_route_settings *r)
     } else if (vv_conf_given_struct(doc, &r->respond)) {
         r->action = VV_ACTION_RESPOND;
         read_body(doc, &r->respond);
+    } else if (vv_conf_given_struct(doc, &r->compose)) {
+        r->action = VV_ACTION_COMPOSE;
     } else {
         r->action = VV_ACTION_TO;
     }
@@ -262,6 +264,7 @@ static void derive(struct vv_conf_doc *doc, struct vv_settings_root *root)
     for (size_t i = 0; i < vv_list_count(s->services); i++) {
         inherit_service(doc, s->services->item[i], &root->defaults.timeouts);
     }
+    vv_settings_derive_guards(doc, root);
     vv_settings_derive_caches(doc, root);
 }
 

@@ -442,6 +442,7 @@ static void check_actions(struct check *c, const struct vv_route_settings *r)
     } actions[] = {
         {"to", &r->to, false, vv_conf_given(c->doc, &r->to)},
         {"files", &r->files, true, vv_conf_given_struct(c->doc, &r->files)},
+        {"compose", &r->compose, true, vv_conf_given_struct(c->doc, &r->compose)},
         {"redirect", &r->redirect, true, vv_conf_given_struct(c->doc, &r->redirect)},
         {"respond", &r->respond, true, vv_conf_given_struct(c->doc, &r->respond)},
     };
@@ -465,10 +466,11 @@ static void check_actions(struct check *c, const struct vv_route_settings *r)
                        actions[i].key);
     }
     if (first == VV_COUNT(actions)) {
-        vv_conf_report(c->doc,
-                       &(struct vv_conf_report){
-                           .field = r, .whole = true, .hint = "add to, files, redirect or respond"},
-                       "route \"%s\" does nothing", r->name);
+        vv_conf_report(
+            c->doc,
+            &(struct vv_conf_report){
+                .field = r, .whole = true, .hint = "add to, files, compose, redirect or respond"},
+            "route \"%s\" does nothing", r->name);
     }
 }
 

@@ -10,6 +10,7 @@ struct vv_defaults_settings { /* defaults: what routes begin with */
     struct vv_route_cache_settings caching;
     struct vv_coalesce_settings coalesce;
     struct vv_compress_settings compress;
+    uint64_t server_timing; /* bool */
 };
 
 struct vv_settings_root { /* what the root section fills; the settings come first */
@@ -20,12 +21,45 @@ struct vv_settings_root { /* what the root section fills; the settings come firs
 
 /* settings_rows.c */
 extern const struct vv_conf_section vv_settings_root_section, vv_settings_service_section,
-    vv_settings_server_section;
+    vv_settings_server_section, vv_settings_match_section;
 
 /* settings_cache_rows.c */
 extern const struct vv_conf_section vv_settings_ttl_section, vv_settings_level_section,
     vv_settings_cache_section, vv_settings_route_cache_section, vv_settings_coalesce_section,
     vv_settings_compress_section;
+
+/* settings_guard_rows.c */
+extern const struct vv_conf_section vv_settings_limit_section, vv_settings_access_section,
+    vv_settings_route_access_section, vv_settings_breaker_section, vv_settings_retry_section,
+    vv_settings_hedge_section, vv_settings_concurrency_section, vv_settings_overload_section,
+    vv_settings_compose_section, vv_settings_canary_section, vv_settings_mirror_section,
+    vv_settings_chaos_section;
+extern const char *const vv_settings_priorities[]; /* of plans and routes; ends with NULL */
+/* The rows of a struct vv_fallback_settings called `fallback` in a struct: it is one key. */
+#define VV_SETTINGS_FALLBACK_ROWS(type_, doc_)                                                     \
+    {VV_CONF_FIELD(type_, fallback.given),                                                         \
+     .key = "fallback",                                                                            \
+     .type = VV_CONF_JSON,                                                                         \
+     .reload = true,                                                                               \
+     .doc = (doc_),                                                                                \
+     .example = "{json: {items: []}}"},                                                            \
+        {VV_CONF_FIELD(type_, fallback.kind), .type = VV_CONF_DERIVED},                            \
+        {VV_CONF_FIELD(type_, fallback.status), .type = VV_CONF_DERIVED},                          \
+        {VV_CONF_FIELD(type_, fallback.body), .type = VV_CONF_DERIVED},                            \
+        {VV_CONF_FIELD(type_, fallback.type), .type = VV_CONF_DERIVED},                            \
+        {VV_CONF_FIELD(type_, fallback.body_bytes), .type = VV_CONF_DERIVED},                      \
+    {                                                                                              \
+        VV_CONF_FIELD(type_, fallback.to), .type = VV_CONF_DERIVED                                 \
+    }
+
+/* settings_guard.c: finishes what protects. Routes know their actions, services are all there. */
+void vv_settings_derive_guards(struct vv_conf_doc *doc, struct vv_settings_root *root);
+uint64_t vv_settings_access_way(const char *word); /* bit of enum vv_access_by; 0: none of them */
+
+/* settings_fallback.c */
+void vv_settings_derive_fallback(struct vv_conf_doc *doc, struct vv_fallback_settings *f);
+/* On a route with files `fallback` is the name of a file and moves to files.fallback. */
+void vv_settings_files_fallback(struct vv_conf_doc *doc, struct vv_route_settings *r);
 
 /* settings_cache.c: finishes and checks what is said about caching and compressing. The routes know
  * their actions and services. */

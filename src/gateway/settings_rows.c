@@ -49,11 +49,11 @@ static const struct vv_conf_row match_rows[] = {
 #undef FIELD
 _Static_assert(VV_COUNT(match_rows) * 8 == sizeof(struct vv_header_match), "every field has a row");
 static const struct vv_conf_short value_shorts[] = {{VV_CONF_FORM_SCALAR, "value"}};
-static const struct vv_conf_section match_section = {.name = "match",
-                                                     .size = sizeof(struct vv_header_match),
-                                                     ROWS(match_rows),
-                                                     SHORTS(value_shorts),
-                                                     .doc = "A name and the value wanted."};
+const struct vv_conf_section vv_settings_match_section = {.name = "match",
+                                                          .size = sizeof(struct vv_header_match),
+                                                          ROWS(match_rows),
+                                                          SHORTS(value_shorts),
+                                                          .doc = "A name and the value wanted."};
 
 static const struct vv_conf_row label_rows[] = {
     {VV_CONF_FIELD(struct vv_header_match, name), .type = VV_CONF_NAME},
@@ -119,7 +119,10 @@ static const struct vv_conf_row listen_rows[] = {
     {FIELD(header_timeout_ns), .key = "header_timeout", .type = VV_CONF_DURATION, .min = "1ms",
      .max = "1h", .reload = true,
      .doc = "Time for a request head here. Default: defaults.timeouts.header.", .example = "10s"},
-    {FIELD(limits), .type = VV_CONF_DERIVED},
+    {FIELD(limits), .key = "limit", .type = VV_CONF_LIST, .section = &vv_settings_limit_section,
+     .one = true, .reload = true,
+     .doc = "How many requests may pass here: a rate, one limit, or a list of them.",
+     .example = "{per: client, rate: 100/s, burst: 200}"},
 };
 #undef FIELD
 _Static_assert(VV_COUNT(listen_rows) * 8 == sizeof(struct vv_listen_settings),
@@ -240,9 +243,20 @@ static const struct vv_conf_row service_rows[] = {
     {FIELD(idle_ns), .key = "idle_timeout", .type = VV_CONF_DURATION, .min = "1ms", .max = "7d",
      .reload = true, .doc = "Time between two reads. Default: defaults.timeouts.idle.",
      .example = "60s"},
-    {FIELD(retries.max), .key = "retries", .type = VV_CONF_COUNT, .def = "1", .max = "10",
-     .reload = true,
-     .doc = "Further servers tried when that is safe: nothing was sent, or the method allows it."},
+    {FIELD(retries), .key = "retries", .type = VV_CONF_SECTION,
+     .section = &vv_settings_retry_section, .reload = true,
+     .doc = "Further attempts when that is safe: nothing was sent, or the method allows it.",
+     .example = "{max: 2, when: [connect, 503], budget: 20%}"},
+    {FIELD(hedge), .key = "hedge", .type = VV_CONF_SECTION, .section = &vv_settings_hedge_section,
+     .optional = true, .reload = true,
+     .doc = "Whether a second server is asked when the first takes unusually long. Default: no.",
+     .example = "true"},
+    {FIELD(concurrency), .key = "concurrency", .type = VV_CONF_SECTION,
+     .section = &vv_settings_concurrency_section, .optional = true, .reload = true,
+     .doc = "Requests in flight at once; auto finds out how many are good. Default: no limit.",
+     .example = "auto"},
+    {FIELD(breaker), .key = "breaker", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "A name in breakers. Default: none.", .example = "ai_service"},
     {FIELD(host), .key = "host", .type = VV_CONF_TEMPLATE, .reload = true,
      .doc = "Host header sent. Default: the client's.", .example = "shop.internal"},
     {FIELD(balance.max_fails), .key = "max_fails", .type = VV_CONF_COUNT, .def = "3",
@@ -359,11 +373,13 @@ static const struct vv_conf_row route_rows[] = {
      .example = "shop.example.org"},
     {FIELD(listen), .key = "listen", .type = VV_CONF_TEXTS, .reload = true,
      .doc = "Listeners on which this route exists. Default: all.", .example = "default"},
-    {FIELD(match_headers), .key = "when_headers", .type = VV_CONF_MAP, .section = &match_section,
-     .reload = true, .doc = "Headers a request must have; * stands for any value.",
+    {FIELD(match_headers), .key = "when_headers", .type = VV_CONF_MAP,
+     .section = &vv_settings_match_section, .reload = true,
+     .doc = "Headers a request must have; * stands for any value.",
      .example = "{X-API-Version: \"1.0\"}"},
-    {FIELD(match_query), .key = "when_query", .type = VV_CONF_MAP, .section = &match_section,
-     .reload = true, .doc = "Query parameters a request must have; * stands for any value.",
+    {FIELD(match_query), .key = "when_query", .type = VV_CONF_MAP,
+     .section = &vv_settings_match_section, .reload = true,
+     .doc = "Query parameters a request must have; * stands for any value.",
      .example = "{debug: \"*\"}"},
     {FIELD(action), .type = VV_CONF_DERIVED},
     {FIELD(to), .key = "to", .type = VV_CONF_TEXT, .reload = true, .sample = "shop",
@@ -378,8 +394,15 @@ static const struct vv_conf_row route_rows[] = {
      .optional = true, .reload = true, .doc = "Action: a fixed answer.", .example = "204"},
     {FIELD(rewrite), .key = "rewrite", .type = VV_CONF_TEMPLATE, .reload = true,
      .doc = "Path sent to the service: a template. Default: unchanged.", .example = "/v2/$rest"},
-    {FIELD(files.fallback), .key = "fallback", .type = VV_CONF_TEXT, .store = "files.fallback",
-     .reload = true, .doc = "Another spelling of files.fallback."},
+    {FIELD(compose), .key = "compose", .type = VV_CONF_SECTION,
+     .section = &vv_settings_compose_section, .optional = true, .reload = true,
+     .doc = "Action: one answer out of the answers of several services.",
+     .example = "{parts: {profile: {to: users, path: \"/profile\"}}}"},
+    VV_SETTINGS_FALLBACK_ROWS(
+        struct vv_route_settings,
+        "What is sent where the answer cannot be had: {json: ...}, {stale: true}, {to: SERVICE}, "
+        "{file: PATH}, {status: 200, body: TEXT}; anything else is the JSON itself. With files: "
+        "another spelling of files.fallback."),
     {FIELD(expires_ns), .key = "expires", .type = VV_CONF_DURATION, .absent = VV_CONF_ABSENT,
      .max = "3650d", .reload = true, .doc = "Cache-Control max-age added to answers.",
      .example = "30d"},
@@ -410,8 +433,42 @@ static const struct vv_conf_row route_rows[] = {
             "defaults.compress; files only when it is given here.",
      .example = "{min: 4KB, encodings: [gzip]}"},
     {FIELD(compresses), .type = VV_CONF_DERIVED},
-    {FIELD(retries), .type = VV_CONF_DERIVED, .absent = VV_CONF_ABSENT},
-    {FIELD(priority), .type = VV_CONF_DERIVED, .absent = VV_CONF_ABSENT},
+    {FIELD(limits), .key = "limit", .type = VV_CONF_LIST, .section = &vv_settings_limit_section,
+     .one = true, .reload = true,
+     .doc = "How many requests may pass here: a rate, one limit, or a list of them. The "
+            "listener's count too.",
+     .example = "100/s"},
+    {FIELD(access), .key = "access", .type = VV_CONF_SECTION,
+     .section = &vv_settings_route_access_section, .optional = true, .reload = true,
+     .doc = "Who may ask: bearer, key, basic, jwt, or a list of them. Default: everybody.",
+     .example = "bearer"},
+    {FIELD(require), .key = "require", .type = VV_CONF_MAP, .section = &vv_settings_match_section,
+     .reload = true,
+     .doc = "Headers a request must have; * stands for any value. Without one 400, with another "
+            "Content-Type 415.",
+     .example = "{X-API-Version: \"1.0\"}"},
+    {FIELD(breaker), .key = "breaker", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "A name in breakers. Default: the service's.", .example = "ai_service"},
+    {FIELD(retries), .key = "retries", .type = VV_CONF_COUNT, .absent = VV_CONF_ABSENT, .max = "10",
+     .reload = true, .doc = "Further attempts. Default: the service's.", .example = "0"},
+    {FIELD(priority), .key = "priority", .type = VV_CONF_ENUM, .absent = VV_CONF_ABSENT,
+     .names = vv_settings_priorities, .reload = true,
+     .doc = "Who is served last, and turned away first, when there is not enough for all. "
+            "Default: the plan's, else normal.",
+     .example = "high"},
+    {FIELD(canary), .key = "canary", .type = VV_CONF_SECTION,
+     .section = &vv_settings_canary_section, .optional = true, .reload = true,
+     .doc = "Another service that gets a share of the requests, and is compared. Default: none.",
+     .example = "{to: shop_v2, share: 5%}"},
+    {FIELD(mirror), .key = "mirror", .type = VV_CONF_SECTION,
+     .section = &vv_settings_mirror_section, .optional = true, .reload = true,
+     .doc = "Another service that gets copies of the requests. Default: none.",
+     .example = "{to: shop_v2, share: 10%}"},
+    {FIELD(server_timing), .key = "server_timing", .type = VV_CONF_BOOL, .absent = VV_CONF_ABSENT,
+     .reload = true,
+     .doc = "Whether answers say in Server-Timing where their time went. Default: "
+            "defaults.server_timing.",
+     .example = "true"},
     {FIELD(body_bytes_max), .key = "max_body", .type = VV_CONF_SIZE, .absent = VV_CONF_ABSENT,
      .reload = true, .doc = "Largest request body; 0 means no limit. Default: the listener's.",
      .example = "10MB"},
@@ -429,7 +486,7 @@ static const struct vv_conf_section route_section = {
     .size = sizeof(struct vv_route_settings),
     ROWS(route_rows),
     .doc = "Which requests, and what happens to them. Routes are tried in the order written; each "
-           "has exactly one action: to, files, redirect or respond."};
+           "has exactly one action: to, files, compose, redirect or respond."};
 
 /* ---- the root ------------------------------------------------------------------------------ */
 
@@ -503,6 +560,8 @@ static const struct vv_conf_row defaults_rows[] = {
      .section = &vv_settings_compress_section, .reload = true,
      .doc = "Compression of answers, on every route with \"to\".",
      .example = "{min: 1KB, types: [text/*, application/json]}"},
+    {FIELD(server_timing), .key = "server_timing", .type = VV_CONF_BOOL, .def = "false",
+     .reload = true, .doc = "Whether answers say in Server-Timing where their time went."},
 };
 #undef FIELD
 static const struct vv_conf_section defaults_section = {
@@ -572,6 +631,23 @@ static const struct vv_conf_row root_rows[] = {
      .doc = "Named caches: a memory of their own and rules. Routes without a name share the one "
             "called default, which may be defined here.",
      .example = "{api: {levels: [{memory: 256MB}], ttl: {default: 1h, 404: 1m}}}"},
+    {FIELD(s.breakers), .key = "breakers", .type = VV_CONF_MAP,
+     .section = &vv_settings_breaker_section, .reload = true,
+     .doc = "Classes of circuit breakers, for `breaker: NAME` of services and routes.",
+     .example = "{ai_service: {failures: 5, recover: 60s, accept: 10%, window: 5m}}"},
+    {FIELD(s.access), .key = "access", .type = VV_CONF_SECTION,
+     .section = &vv_settings_access_section, .reload = true,
+     .doc = "Who callers are, and what their plans allow.", .example = "{keys: keys.txt}"},
+    {FIELD(s.overload), .key = "overload", .type = VV_CONF_SECTION,
+     .section = &vv_settings_overload_section, .reload = true,
+     .doc = "Who is turned away before the gateway itself falls.", .example = "{memory: 90%}"},
+    {FIELD(s.chaos), .key = "chaos", .type = VV_CONF_SECTION, .section = &vv_settings_chaos_section,
+     .reload = true, .doc = "Whether, and within which bounds, faults may be made on purpose.",
+     .example = "false"},
+    {FIELD(s.deadline_header), .key = "deadline_header", .type = VV_CONF_TEXT, .word = "none",
+     .reload = true,
+     .doc = "Header that tells services how many milliseconds are left. Default: none.",
+     .example = "X-Deadline-Ms"},
     {FIELD(s.routes), .key = "routes", .type = VV_CONF_LIST, .section = &route_section,
      .required = true, .reload = true, .sample = "",
      .doc = "Which requests go where; the first route that fits is taken."},
