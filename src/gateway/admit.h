@@ -27,6 +27,9 @@ VV_MUST_CHECK bool vv_admit(struct vv_exchange *x);
 /* The exchange ends. */
 void vv_admit_end(struct vv_exchange *x);
 /* What answer.c adds to the answers of limited requests. */
+int vv_admit_status(const struct vv_exchange *x); /* of a refusal by limits */
+/* The policies that refuse, as members of a JSON array: "web","web-quota". In the arena. */
+struct vv_str vv_admit_violated(struct vv_exchange *x);
 size_t vv_admit_fields_bytes(const struct vv_exchange *x);
 void vv_admit_put_fields(struct vv_writer *w, const struct vv_exchange *x);
 #endif

@@ -1,6 +1,8 @@
 /* src/gateway/answer.c - builds answer heads straight into the batch that will be written: one pass over
  * the fields, one copy of each byte. */
 #include "gateway/answer.h"
+#include "gateway/admit.h"
+#include "gateway/answer_more.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
 #include "gateway/shape.h"
@@ -8,6 +10,7 @@
 #define ANSWER_ROOM 512    /* status line and the fields added here */
 #define COPY_BODY_MAX 8192 /* a small body is copied, so that its exchange can end at once */
 #define VIA "1.1 vivace"
+#define QUOTA_EXCEEDED "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 static void put_status(struct vv_writer *w, int status, struct vv_str reason)
 {
@@ -138,6 +141,9 @@ static void put_common(struct vv_writer *w, struct vv_exchange *x, bool has_date
     }
     put_length(w, x, length);
     vv_recall_put_fields(w, x);
+    if (vv_answer_has_more(x)) {
+        vv_answer_more_put(w, x);
+    }
     vv_answer_put_connection(w, x);
 }
 
@@ -182,7 +188,7 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
     if (shaping.encoding != VV_ENCODING_IDENTITY) {
         length = VV_LENGTH_UNKNOWN;
     }
-    bytes += shaping.bytes + vv_recall_fields_bytes(x);
+    bytes += shaping.bytes + vv_recall_fields_bytes(x) + vv_answer_more_bytes(x);
     choose_framing(x, status, length);
     struct vv_session *s = x->session;
     struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
@@ -259,6 +265,9 @@ bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str bloc
     vv_put(&w, VV_STR("\r\n"));
     put_length(&w, x, length);
     vv_recall_put_fields(&w, x);
+    if (vv_answer_has_more(x)) {
+        vv_answer_more_put(&w, x);
+    }
     vv_answer_put_connection(&w, x);
     vv_put(&w, VV_STR("\r\n"));
     vv_out_commit(&s->out, (size_t)(w.at - start));
@@ -331,7 +340,7 @@ bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
     struct vv_str *value = NULL;
     /* Head and fields lie in one block of head_bytes, so that bounds them without a walk. */
     size_t bytes = ANSWER_ROOM + x->id.n + x->set_cookie.n + head->head_bytes +
-                   head->fields_count * 2 + vv_recall_fields_bytes(x) +
+                   head->fields_count * 2 + vv_recall_fields_bytes(x) + vv_answer_more_bytes(x) +
                    (x->route != NULL ? x->route->cache_control.n : 0);
     if (vv_edits_render(x, edits, &value, &bytes) != VV_OK) {
         return no_room(x);
@@ -519,16 +528,23 @@ static struct vv_str problem_body(struct vv_exchange *x, int status, enum vv_rea
                             title, status, x->refused->text, x->refused->section, x->refused->id,
                             VV_STR_ARG(x->id));
     }
+    const bool limited = reason == VV_REASON_LIMITED;
+    const struct vv_str violated = limited ? vv_admit_violated(x) : VV_STR("");
     return vv_arena_fmt(&x->arena,
-                        "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":"
-                        "\"%s\",\"reason\":\"%s\",\"request_id\":\"" VV_STR_FMT "\"}\n",
-                        title, status, why->text, why->name, VV_STR_ARG(x->id));
+                        "{\"type\":\"%s\",\"title\":\"%s\",\"status\":%d,\"detail\":"
+                        "\"%s\",\"reason\":\"%s\"%s" VV_STR_FMT
+                        "%s,\"request_id\":\"" VV_STR_FMT "\"}\n",
+                        limited ? QUOTA_EXCEEDED : "about:blank", title, status, why->text,
+                        why->name, limited ? ",\"violated-policies\":[" : "", VV_STR_ARG(violated),
+                        limited ? "]" : "", VV_STR_ARG(x->id));
 }
 
 void vv_answer_error(struct vv_exchange *x, enum vv_reason reason)
 {
     const struct vv_reason_info *why = &vv_reasons[reason];
-    const int status = x->refused != NULL ? x->refused->status : why->status;
+    const int status = x->refused != NULL             ? x->refused->status
+                       : reason == VV_REASON_LIMITED ? vv_admit_status(x)
+                                                     : why->status;
     x->reason = reason;
     if (x->head_sent || status == 0) {
         vv_exchange_end(x, reason);
@@ -543,13 +559,15 @@ void vv_answer_error(struct vv_exchange *x, enum vv_reason reason)
         vv_exchange_end(x, VV_REASON_NO_MEMORY);
         return;
     }
-    struct vv_field field[3] = {{VV_STR("Content-Type"), VV_STR("application/problem+json")},
+    struct vv_field field[4] = {{VV_STR("Content-Type"), VV_STR("application/problem+json")},
                                 {VV_STR("Cache-Control"), VV_STR("no-store")}};
     size_t count = 2;
     if (status == 405 && x->allow.p != NULL) {
         field[count++] = (struct vv_field){VV_STR("Allow"), x->allow};
-    } else if (status == 503) {
-        field[count++] = (struct vv_field){VV_STR("Retry-After"), VV_STR("1")};
+    }
+    const struct vv_str retry = vv_answer_retry_after(x, status);
+    if (retry.n > 0) {
+        field[count++] = (struct vv_field){VV_STR("Retry-After"), retry};
     }
     vv_answer_simple(x, status, field, count, body);
 }

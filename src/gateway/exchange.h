@@ -90,6 +90,7 @@ struct vv_exchange {
     void *sink_user;
     const char *guard_word;   /* for logs: what a guard did (limited, breaker_open, hedged ...) */
     struct vv_str degraded;   /* the answer is not the real thing: what is missing; n 0: it is */
+    uint64_t queue_ns;        /* waited for a place at the service */
     uint64_t retry_after_ns;  /* of a refusal: when asking again makes sense; 0: in a second */
     uint8_t priority;         /* 0 high .. 3 batch */
     uint8_t side;             /* canary.h: 0 no canary, 1 the base, 2 the candidate */

@@ -63,6 +63,7 @@ struct vv_route_stat {
         uint32_t key; /* method << 16 | status; 0: free */
         vv_series series, counted;
     } slot[8];
+    vv_series degraded;              /* interned when first counted */
     vv_series cache[8], cache_saved; /* by enum vv_recall_count; interned when first counted */
 };
 

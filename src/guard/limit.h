@@ -25,7 +25,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define VV_LIMITS_AT_ONCE 8
+#define VV_LIMITS_AT_ONCE 16
 #define VV_LIMIT_QUOTA_MAX UINT64_C(4194303)      /* of a WINDOW: 22 bits */
 #define VV_LIMIT_WINDOW_MAX_NS (48 * VV_DAY)      /* of a WINDOW: 22 bits of seconds */
 #define VV_LIMIT_CONCURRENT_MAX UINT64_C(8388607) /* 23 bits */
