@@ -159,6 +159,9 @@ VV_MUST_CHECK bool vv_body_rewind(struct vv_exchange *x);
  * RECALL, which goes on by itself when it is complete. True: it waits for that, or the exchange has
  * ended. False: done, or (body_kept.p is NULL) it will not be kept. */
 VV_MUST_CHECK bool vv_body_keep(struct vv_exchange *x);
+/* The same for other phases: at most so many bytes; `then` goes on when it had to wait. */
+VV_MUST_CHECK bool vv_body_keep_then(struct vv_exchange *x, uint64_t bytes_max,
+                                     void (*then)(struct vv_exchange *x));
 /* Values for templates of this exchange. */
 void vv_exchange_vars(struct vv_exchange *x, struct vv_template_vars *ret);
 #endif

@@ -112,6 +112,22 @@ static bool edited(const struct vv_exchange *x, struct vv_str name)
     return edits->count > 0 && vv_edits_have(edits, name);
 }
 
+bool vv_forward_tells_deadline(const struct vv_exchange *x)
+{
+    return x->deadline_ns != 0 && x->rt->settings->deadline_header != NULL;
+}
+
+/* Milliseconds, rounded down: the service is to be done before we are. */
+static void put_deadline(struct vv_writer *o, const struct vv_exchange *x)
+{
+    const uint64_t now = vv_worker_now(x->w);
+    const uint64_t left = x->deadline_ns > now ? x->deadline_ns - now : 0;
+    vv_put(o, vv_str_from(x->rt->settings->deadline_header));
+    vv_put(o, VV_STR(": "));
+    vv_put_u64(o, left / VV_MS);
+    vv_put(o, VV_STR("\r\n"));
+}
+
 static void put_who(struct vv_writer *o, const struct vv_exchange *x)
 {
     const struct vv_session *s = x->session;
@@ -169,14 +185,17 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     if (err != VV_OK) {
         return err;
     }
-    struct vv_str host =
-        x->service->host.p != NULL ? x->service->host : x->req.authority;
+    struct vv_str host = x->service->host.p != NULL ? x->service->host : x->req.authority;
     if (host.n == 0) {
         host = vv_str_from(x->service->conf->name); /* HTTP/1.0 without Host */
     }
     const struct vv_str conditions = vv_recall_conditions(x);
-    bytes += conditions.n + path.n + host.n + 2 * x->req.authority.n + x->forwarded.n +
-             x->forwarded_for.n + 3 * sizeof x->session->client_ip + x->client_ip.n + x->id.n;
+    const bool tells = vv_forward_tells_deadline(x);
+    const struct vv_str deadline =
+        tells ? vv_str_from(x->rt->settings->deadline_header) : (struct vv_str){NULL, 0};
+    bytes += conditions.n + deadline.n + 24 + path.n + host.n + 2 * x->req.authority.n +
+             x->forwarded.n + x->forwarded_for.n + 3 * sizeof x->session->client_ip +
+             x->client_ip.n + x->id.n;
     char *start = vv_arena_alloc(&x->arena, bytes);
     if (start == NULL) {
         return VV_ENOMEM;
@@ -189,6 +208,7 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];
         if (!f->hop && !ours(x, f) && !vv_recall_drops_field(x, f) &&
+            !(tells && vv_str_eq_nocase(f->name, deadline)) &&
             (edits->count == 0 || !vv_edits_have(edits, f->name))) {
             vv_put_field(&o, f->name, f->value);
         }
@@ -199,6 +219,9 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
         vv_put(&o, VV_STR("Via: 1.1 vivace\r\n"));
     }
     put_who(&o, x);
+    if (tells) {
+        put_deadline(&o, x);
+    }
     vv_put(&o, conditions);
     vv_edits_put(&o, edits, value);
     vv_put(&o, VV_STR("\r\n"));

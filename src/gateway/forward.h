@@ -11,6 +11,8 @@
 
 /* VV_EINVAL: a value of this request must not stand where a template puts it; VV_ENOMEM. */
 VV_MUST_CHECK enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret);
+/* Does the head say how much time is left (`deadline_header`)? Then it is made anew for each attempt. */
+bool vv_forward_tells_deadline(const struct vv_exchange *x);
 /* Is a protocol switch asked of the server? Not one to HTTP/2, which is a matter of each hop alone. */
 bool vv_forward_upgrades(const struct vv_exchange *x);
 /* Has the request passed so many gateways like this one that it must be going round in circles? */

@@ -126,6 +126,28 @@ static enum result route(struct vv_exchange *x)
     return refuse(x, VV_REASON_NO_ROUTE);
 }
 
+/* Whoever asks may have less time than the route gives; what it says is in milliseconds. */
+static void heed_deadline(struct vv_exchange *x)
+{
+    const char *name = x->rt->settings->deadline_header;
+    const struct vv_h1_field *f = name != NULL ? vv_h1_find_name(&x->req, vv_str_from(name)) : NULL;
+    uint64_t ms = 0;
+    if (f == NULL || f->value.n == 0 || f->value.n > 9) {
+        return;
+    }
+    for (size_t i = 0; i < f->value.n; i++) {
+        if (f->value.p[i] < '0' || f->value.p[i] > '9') {
+            return;
+        }
+        ms = ms * 10 + (uint64_t)(f->value.p[i] - '0');
+    }
+    const uint64_t at_ns = x->began_ns + ms * VV_MS;
+    if (x->deadline_ns == 0 || at_ns < x->deadline_ns) {
+        x->deadline_ns = vv_max_u64(at_ns, 1);
+        vv_session_arm(x->session);
+    }
+}
+
 /* BOUNDS: how long and how large this exchange may be. */
 static enum result bounds(struct vv_exchange *x)
 {
@@ -145,6 +167,7 @@ static enum result bounds(struct vv_exchange *x)
         x->deadline_ns = x->began_ns + conf->timeouts.whole_ns;
         vv_session_arm(x->session);
     }
+    heed_deadline(x);
     return CONTINUE;
 }
 

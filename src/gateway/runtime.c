@@ -104,6 +104,9 @@ static enum vv_err guard_service(struct vv_runtime *rt, struct vv_service *s,
     const struct vv_breaker_settings *breaker = find_breaker(rt, s->conf->breaker);
     err = vv_guards_service(homes->guards, s->conf, &s->guard);
     if (err == VV_OK && breaker != NULL) {
+        err = fail_rules(breaker->on, &s->fail_on, reterr_text);
+    }
+    if (err == VV_OK && breaker != NULL) {
         err = vv_guards_breaker(homes->guards, breaker, s->conf->name, &s->breaker);
     }
     return err;

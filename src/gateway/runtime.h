@@ -45,6 +45,7 @@ struct vv_service {
     struct vv_str host;               /* p NULL: the client's */
     struct vv_service_guard *guard;   /* counted; NULL: the runtime is only looked at */
     struct vv_named_breaker *breaker; /* counted; NULL: none */
+    struct vv_fail_rules fail_on;     /* what its breaker counts as failures */
     struct vv_fail_rules retry_on;
 };
 

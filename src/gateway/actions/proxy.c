@@ -1,771 +1,413 @@
-/* src/gateway/actions/proxy.c - asks a server of the route's service and passes its answer on.
- *
- * Both directions are streams with one batch in flight each: bytes are read only when the batch before
- * them has left, so a slow side slows the other and memory stays at one block a side. An answer that
- * fits a block costs four system calls: recv, send, recv, send. A tunnel is the same with raw bytes.
+/* src/gateway/actions/proxy.c - asks a service: may it be asked, which server, how often, what a failure
+ * means. The bytes are attempt.c's.
  *
  * Another attempt is made only when it is safe: nothing of the request was sent, or the method is
- * idempotent and the body can be sent again, and nothing of an answer was seen (RFC 9110 9.2.2). */
-#include "gateway/fetch.h"
-#include "gateway/forward.h"
-#include "gateway/recall.h"
-#include "gateway/session.h"
-#include "gateway/upstream.h"
-#include <sys/socket.h>
+ * idempotent and the body can be sent again, and nothing of an answer was passed on (RFC 9110 9.2.2);
+ * only for the failures that `retries.on` names; never at a server that was tried; and only as the
+ * service's budget of retries and hedges allows. */
+#include "gateway/actions/proxy_int.h"
+#include "gateway/fallback.h"
+#include "gateway/fault_points.h"
 
-#define READS_PER_TURN 16
-#define ATTEMPTS_MAX 4
-#define INTERIMS_MAX 64 /* 1xx answers to one request; more say nothing */
-#define HEAD_MAX (64u * 1024u)
+#define ATTEMPTS_MAX 12
 
-struct proxy {
-    struct vv_exchange *x;
-    struct vv_uconn *u;       /* NULL: no attempt is running */
-    struct vv_server *server; /* NULL: nothing picked */
-    struct vv_pick pick;
-    struct vv_str head;
-    uint64_t asked_ns, first_ns;
-    uint64_t answer_left;
-    size_t scan;
-    unsigned retries_left, interims;
-    enum vv_reason last_reason;
-    enum vv_h1_framing framing;
-    struct vv_h1_chunked chunked;
-    bool fresh;    /* the next attempt must not reuse a connection */
-    bool sent_any; /* some byte of this request left in this attempt */
-    bool request_done, send_failed, got_any, head_done, answer_done, keep, tunnel;
-    bool fetching;      /* the answer goes to a fill, not to a client */
-    bool paused;        /* the fill can hold no more: its client takes over, with `rest` first */
-    struct vv_str rest; /* taken out of the block, not yet passed on */
-};
-
-static void attempt(struct proxy *p);
-static void cancel(struct vv_exchange *x);
-static bool pass_body(struct proxy *p);
-static void pump_answer(struct proxy *p);
-static bool pump_request(struct proxy *p);
-
-static const struct vv_timeouts_settings *timeouts(const struct proxy *p)
+static struct vv_attempt *other(struct vv_attempt *a)
 {
-    return &p->x->route->conf->timeouts;
+    return &a->ask->slot[a == a->ask->slot ? 1 : 0];
 }
 
-static void wait_for(struct proxy *p, uint64_t ns)
+static bool running(const struct vv_attempt *a)
 {
-    vv_uconn_wait(p->u, ns != 0 ? vv_worker_now(p->x->w) + ns : 0);
+    return a->server != NULL;
+}
+
+static void count_word(struct vv_ask *k, enum vv_metric metric, const char *word)
+{
+    const struct vv_exchange *x = k->x;
+    const struct vv_str values[] = {vv_str_from(x->service->conf->name), vv_str_from(word)};
+    vv_metric_add(x->w->shard, vv_metrics_series(x->w->metrics, metric, values, 2), 1);
 }
 
 /* ---- one attempt ends ---- */
 
-static void count_attempt(struct proxy *p, enum vv_outcome outcome)
+static void count_attempt(struct vv_attempt *a, enum vv_outcome outcome)
 {
     static const char *const names[] = {"ok", "5xx", "connect", "timeout", "broken", "abandoned"};
-    if (p->head_done) {
-        const int status = p->x->status;
+    if (a->head_done) {
+        const int status = a->status;
         const char text[4] = {(char)('0' + status / 100 % 10), (char)('0' + status / 10 % 10),
                               (char)('0' + status % 10), '\0'};
-        vv_upstream_count(p->u, (uint32_t)status, (struct vv_str){text, 3});
+        vv_upstream_count(a->u, (uint32_t)status, (struct vv_str){text, 3});
     } else {
-        vv_upstream_count(p->u, 1000 + (uint32_t)outcome, vv_str_from(names[outcome]));
+        vv_upstream_count(a->u, 1000 + (uint32_t)outcome, vv_str_from(names[outcome]));
     }
 }
 
-/* Nothing more is tried: a stale answer, or the reason. */
-static void answer_reason(struct proxy *p, enum vv_reason reason)
+static void let_go(struct vv_attempt *a, enum vv_outcome outcome, uint64_t now)
 {
-    struct vv_exchange *x = p->x;
+    struct vv_upstream_stat *stat = vv_uconn_stat(a->u);
+    count_attempt(a, outcome);
+    if (stat->duration != NULL && a->head_done) {
+        vv_hist_add(stat->duration, now - a->asked_ns);
+    }
+    if (a->answer_done && a->keep && a->request_done) {
+        vv_upstream_give_back(a->u);
+    } else {
+        vv_upstream_discard(a->u);
+    }
+    a->u = NULL;
+}
+
+void vv_attempt_end(struct vv_attempt *a, enum vv_outcome outcome)
+{
+    struct vv_exchange *x = a->x;
+    const uint64_t now = vv_worker_now(x->w);
+    /* To the first byte; a failure counts with the time it took to fail. */
+    const uint64_t latency = (a->first_ns != 0 ? a->first_ns : now) - a->asked_ns;
+    if (a->u != NULL) {
+        let_go(a, outcome, now);
+    }
+    if (!running(a)) {
+        return;
+    }
+    x->upstream_ns += now - a->asked_ns;
+    const struct vv_service_guard *g = x->service->guard;
+    if (g != NULL && g->hedge != NULL && !a->hedge) {
+        vv_hedge_observe(g->hedge, now, latency);
+    }
+    const char *ejected = NULL;
+    struct vv_server *server = a->server;
+    a->server = NULL;
+    vv_server_ref(server); /* its name is needed after the balancer let go */
+    if (outcome == VV_OUTCOME_OK && a->status >= 500) {
+        outcome = VV_OUTCOME_5XX;
+    }
+    const struct vv_str name = vv_str_from(server->name);
+    vv_balance_done(server, outcome, latency, now, &ejected);
+    if (ejected != NULL) {
+        const struct vv_str values[] = {vv_str_from(x->service->conf->name), name,
+                                        vv_str_from(ejected)};
+        vv_metric_add(x->w->shard,
+                      vv_metrics_series(x->w->metrics, VV_METRIC_UPSTREAM_EJECTED, values, 3), 1);
+    }
+    vv_server_unref(server);
+}
+
+/* ---- the ask ends ---- */
+
+static enum vv_breaker_outcome judge_breaker(const struct vv_ask *k, enum vv_outcome outcome)
+{
+    const struct vv_exchange *x = k->x;
+    const struct vv_fail_rules *r =
+        k->breaker == x->route->breaker ? &x->route->fail_on : &x->service->fail_on;
+    bool failed = false;
+    switch (outcome) {
+    case VV_OUTCOME_OK:
+    case VV_OUTCOME_5XX:
+        failed = vv_fail_status(r, k->now->status);
+        break;
+    case VV_OUTCOME_CONNECT:
+        failed = r->connect;
+        break;
+    case VV_OUTCOME_TIMEOUT:
+        failed = r->timeout;
+        break;
+    case VV_OUTCOME_BROKEN:
+        failed = r->broken;
+        break;
+    case VV_OUTCOME_ABANDONED:
+        return VV_BREAKER_UNKNOWN;
+    }
+    return failed ? VV_BREAKER_FAILED : VV_BREAKER_OK;
+}
+
+static enum vv_conc_outcome judge_load(const struct vv_ask *k, enum vv_outcome outcome)
+{
+    const int status = k->now->status;
+    if (outcome == VV_OUTCOME_TIMEOUT) {
+        return VV_CONC_DROPPED;
+    }
+    if (outcome != VV_OUTCOME_OK && outcome != VV_OUTCOME_5XX) {
+        return VV_CONC_IGNORED;
+    }
+    return status == 503 || status == 429 ? VV_CONC_DROPPED
+           : status >= 500                ? VV_CONC_IGNORED
+                                          : VV_CONC_OK;
+}
+
+void vv_ask_settle(struct vv_ask *k, enum vv_outcome outcome, uint64_t took_ns)
+{
+    if (k->unsettled && k->breaker != NULL) {
+        vv_breaker_report(k->breaker->breaker, vv_worker_now(k->x->w), &k->permit,
+                          judge_breaker(k, outcome), took_ns);
+    }
+    k->unsettled = false;
+    if (k->entered) {
+        k->entered = false;
+        vv_turnstile_leave(&k->turn, took_ns, judge_load(k, outcome));
+    }
+}
+
+static uint64_t since_began(const struct vv_ask *k)
+{
+    return vv_worker_now(k->x->w) - k->began_ns;
+}
+
+/* Nothing more is tried: a stale answer, or the reason. */
+void vv_ask_answer(struct vv_ask *k, enum vv_reason reason)
+{
+    struct vv_exchange *x = k->x;
     if (x->recall != NULL && vv_fetch_failed(x)) {
-        cancel(x);
-        x->state = NULL;
+        vv_ask_drop(x);
         vv_recall_serve(x);
     } else {
         vv_answer_error(x, reason);
     }
 }
 
-/* Reports to the balancer and lets go of the connection. */
-static void end_attempt(struct proxy *p, enum vv_outcome outcome)
+static void cancel(struct vv_exchange *x)
 {
-    struct vv_exchange *x = p->x;
-    const uint64_t now = vv_worker_now(x->w);
-    /* To the first byte; a failure counts with the time it took to fail. */
-    const uint64_t latency = (p->first_ns != 0 ? p->first_ns : now) - p->asked_ns;
-    if (p->u != NULL) {
-        struct vv_upstream_stat *stat = vv_uconn_stat(p->u);
-        count_attempt(p, outcome);
-        if (stat->duration != NULL && p->head_done) {
-            vv_hist_add(stat->duration, now - p->asked_ns);
-        }
-        if (p->answer_done && p->keep && p->request_done) {
-            vv_upstream_give_back(p->u);
-        } else {
-            vv_upstream_discard(p->u);
-        }
-        p->u = NULL;
+    struct vv_ask *k = x->state;
+    if (k == NULL) {
+        return;
     }
-    x->upstream_ns += now - p->asked_ns;
-    if (p->server != NULL) {
-        const char *ejected = NULL;
-        struct vv_server *server = p->server;
-        p->server = NULL;
-        vv_server_ref(server); /* its name is needed after the balancer let go */
-        if (outcome == VV_OUTCOME_OK && x->status >= 500) {
-            outcome = VV_OUTCOME_5XX;
-        }
-        const struct vv_str name = vv_str_from(server->name);
-        vv_balance_done(server, outcome, latency, now, &ejected);
-        if (ejected != NULL) {
-            const struct vv_str values[] = {vv_str_from(x->service->conf->name), name,
-                                            vv_str_from(ejected)};
-            vv_metric_add(x->w->shard,
-                          vv_metrics_series(x->w->metrics, VV_METRIC_UPSTREAM_EJECTED, values, 3),
-                          1);
-        }
-        vv_server_unref(server);
+    if (k->timer.armed) {
+        vv_loop_timer_stop(x->w->loop, &k->timer);
     }
+    /* The client's leaving says nothing about the service; that the route's time is over does. */
+    const enum vv_outcome outcome = x->reason == VV_REASON_WHOLE_TIMEOUT && !k->now->head_done
+                                        ? VV_OUTCOME_TIMEOUT
+                                        : VV_OUTCOME_ABANDONED;
+    for (size_t i = 0; i < VV_COUNT(k->slot); i++) {
+        struct vv_attempt *a = &k->slot[i];
+        if (a->u != NULL || running(a)) {
+            vv_attempt_end(a, a->head_done ? VV_OUTCOME_OK : outcome);
+        }
+    }
+    vv_ask_settle(k, outcome, since_began(k));
+    for (size_t i = 0; i < k->pick.tried_count; i++) {
+        vv_server_unref(k->pick.tried[i]);
+    }
+    k->pick.tried_count = 0;
 }
+
+void vv_ask_drop(struct vv_exchange *x)
+{
+    cancel(x);
+    x->state = NULL;
+}
+
+/* ---- another attempt ---- */
 
 /* Another attempt goes elsewhere while there is an elsewhere. */
-static void avoid_server(struct proxy *p)
+static void avoid_server(struct vv_attempt *a)
 {
-    if (p->server != NULL && p->pick.tried_count < VV_COUNT(p->pick.tried)) {
-        vv_server_ref(p->server);
-        p->pick.tried[p->pick.tried_count++] = p->server;
+    struct vv_pick *pick = &a->ask->pick;
+    if (running(a) && pick->tried_count < VV_COUNT(pick->tried)) {
+        vv_server_ref(a->server);
+        pick->tried[pick->tried_count++] = a->server;
     }
 }
 
-static void count_retry(struct proxy *p, const char *why)
+/* Is there a server that could be asked and was not? */
+static bool elsewhere(const struct vv_ask *k)
 {
-    struct vv_exchange *x = p->x;
-    const struct vv_str values[] = {vv_str_from(x->service->conf->name), vv_str_from(why)};
-    vv_metric_add(x->w->shard,
-                  vv_metrics_series(x->w->metrics, VV_METRIC_UPSTREAM_RETRIES, values, 2), 1);
+    struct vv_server_set *set = vv_service_state_servers(k->x->service->state);
+    const uint64_t now = vv_worker_now(k->x->w);
+    bool found = false;
+    for (size_t i = 0; set != NULL && i < set->count && !found; i++) {
+        found = set->server[i] != k->slot[0].server && set->server[i] != k->slot[1].server &&
+                vv_server_usable(set->server[i], now);
+        for (size_t t = 0; found && t < k->pick.tried_count; t++) {
+            found = k->pick.tried[t] != set->server[i];
+        }
+    }
+    vv_server_set_unref(set);
+    return found;
 }
 
-static bool may_send_again(struct proxy *p)
+/* A retry or a hedge draws on the service's budget. */
+static bool may_spend(struct vv_ask *k)
 {
-    const struct vv_exchange *x = p->x;
-    if (p->got_any || x->head_sent || x->attempts >= ATTEMPTS_MAX) {
-        return false;
-    }
-    return !p->sent_any || vv_methods[x->req.method].idempotent;
-}
-
-/* This attempt failed. Tries again where that is safe, answers with the reason otherwise. */
-static void fail(struct proxy *p, enum vv_reason reason, enum vv_outcome outcome, const char *why)
-{
-    struct vv_exchange *x = p->x;
-    /* A kept-alive connection that dies under a request says nothing about the server: it was closing
-     * while we were sending. That retry is free and goes to a new connection. */
-    const bool stale = p->u != NULL && p->u->reused && !p->got_any && outcome == VV_OUTCOME_BROKEN;
-    bool again = may_send_again(p) && (stale || p->retries_left > 0);
-    if (again) { /* also when nothing left: the batch that failed has taken a part of the body */
-        again = vv_body_rewind(x);
-    }
-    if (!again) {
-        end_attempt(p, outcome);
-        answer_reason(p, reason);
-        return;
-    }
-    if (stale) {
-        p->fresh = true;
-        outcome = VV_OUTCOME_ABANDONED;
-    } else {
-        p->retries_left--;
-        p->last_reason = reason;
-        avoid_server(p);
-    }
-    end_attempt(p, outcome);
-    count_retry(p, stale ? "stale_connection" : why);
-    attempt(p);
-}
-
-/* ---- sending the request ---- */
-
-static void request_left(struct proxy *p)
-{
-    if (p->tunnel) {
-        shutdown(p->u->io.fd, SHUT_WR); /* the client half-closed: so do we */
-        return;
-    }
-    if (!p->head_done) {
-        wait_for(p, timeouts(p)->first_byte_ns);
-    }
-}
-
-/* Puts one run of body into the batch, framed. */
-static bool add_body(struct proxy *p, struct vv_str data)
-{
-    struct vv_out *o = &p->u->out;
-    struct vv_bufs *bufs = &p->x->w->bufs;
-    if (p->x->req.framing != VV_H1_BODY_CHUNKED || p->tunnel) {
-        return vv_out_borrow(o, data);
-    }
-    char *to = vv_out_reserve(o, bufs, 24);
-    if (to == NULL) {
-        return false;
-    }
-    vv_out_commit(o, vv_h1_chunk_head(to, data.n));
-    return vv_out_borrow(o, data) && vv_out_copy(o, bufs, VV_STR("\r\n"));
-}
-
-static bool flush_request(struct proxy *p)
-{
-    const uint64_t before = p->u->out.sent;
-    const bool was_blocked = p->u->blocked;
-    const enum vv_err err = vv_out_flush(&p->u->out, &p->x->w->bufs, p->u->io.fd);
-    p->sent_any |= p->u->out.sent > before;
-    p->u->blocked = err == VV_EAGAIN;
-    if (err == VV_EAGAIN) {
-        wait_for(p, timeouts(p)->idle_ns);
-        p->x->session->body_wait_ns = 0; /* it is the server's turn, not the client's */
-        return false;
-    }
-    if (err == VV_OK && p->head_done) {
-        wait_for(p, timeouts(p)->idle_ns); /* an early answer waits for what it is told */
-    } else if (err == VV_OK && was_blocked) {
-        vv_uconn_wait(p->u, 0); /* the server has taken it: the client's limit applies again */
-    }
-    if (err != VV_OK) {
-        /* The server may have answered and closed without reading all: look for that first. */
-        p->send_failed = true;
-        p->u->readable = true;
-        wait_for(p, timeouts(p)->first_byte_ns);
-        pump_answer(p);
-        return false;
-    }
-    return true;
-}
-
-/* Moves request bytes until a side blocks. False: blocked, failed, or the exchange is gone. */
-static bool pump_request(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    struct vv_session *s = x->session;
-    for (unsigned runs = 0; !p->request_done && !p->send_failed; runs++) {
-        struct vv_str data = {NULL, 0};
-        const enum vv_err err = vv_body_next(x, &data);
-        if (err != VV_OK && err != VV_EAGAIN) {
-            return false; /* the exchange is gone, and this with it */
-        }
-        if (data.n > 0 && !add_body(p, data)) {
-            fail(p, VV_REASON_NO_MEMORY, VV_OUTCOME_ABANDONED, "memory");
-            return false;
-        }
-        if (err == VV_OK && s->body.done) {
-            if (x->req.framing == VV_H1_BODY_CHUNKED && !p->tunnel &&
-                !vv_out_copy(&p->u->out, &x->w->bufs, VV_STR("0\r\n\r\n"))) {
-                fail(p, VV_REASON_NO_MEMORY, VV_OUTCOME_ABANDONED, "memory");
-                return false;
-            }
-            p->request_done = true;
-        }
-        if (!flush_request(p)) {
-            return false;
-        }
-        if (err == VV_EAGAIN) {
-            if (x->waiting_continue) {
-                wait_for(p, timeouts(p)->first_byte_ns); /* the next word is the server's */
-            }
-            return true;
-        }
-    }
-    if (p->request_done) {
-        request_left(p);
-    }
-    return true;
-}
-
-static void send_request(struct proxy *p)
-{
-    p->asked_ns = vv_worker_now(p->x->w);
-    if (!vv_out_borrow(&p->u->out, p->head)) {
-        fail(p, VV_REASON_INTERNAL, VV_OUTCOME_ABANDONED, "memory");
-        return;
-    }
-    (void)pump_request(p);
-}
-
-/* ---- receiving the answer ---- */
-
-static void answer_complete(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    struct vv_session *s = x->session;
-    p->answer_done = true;
-    if (p->fetching) {
-        vv_fetch_done(x);
-        vv_exchange_end(x, VV_REASON_NONE); /* cancel() below lets go of the connection */
-        return;
-    }
-    vv_answer_done(x);
-    if (vv_answer_flush(x) == VV_EAGAIN) {
-        /* The client is slow with the end: the server's connection need not wait for it. */
-        vv_out_hold(&s->out, p->u->in);
-        p->u->in = NULL;
-        end_attempt(p, VV_OUTCOME_OK);
-    }
-}
-
-static bool begin_tunnel(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    struct vv_session *s = x->session;
-    p->tunnel = true;
-    p->keep = false; /* whatever comes later: this connection speaks HTTP no more */
-    p->request_done = false;
-    p->framing = VV_H1_BODY_CLOSE;
-    s->body = (struct vv_request_body){.framing = VV_H1_BODY_TUNNEL};
-    x->body_bytes_max = UINT64_MAX;
-    x->deadline_ns = 0;
-    vv_session_arm(s);
-    return true;
-}
-
-/* The attempt goes on in another exchange: everything of it that has an address moves. */
-static struct proxy *move_to(struct proxy *p, struct vv_exchange *to)
-{
-    struct proxy *q = vv_arena_alloc(&to->arena, sizeof *q);
-    if (q == NULL) {
-        return NULL;
-    }
-    *q = *p;
-    q->x = to;
-    q->head = (struct vv_str){NULL, 0}; /* was sent */
-    if (q->u != NULL) {
-        q->u->user = q;
-    }
-    to->state = q;
-    to->action = &vv_action_proxy;
-    to->status = p->x->status;
-    to->attempts = p->x->attempts;
-    p->u = NULL;
-    p->server = NULL;
-    p->pick.tried_count = 0;
-    return q;
-}
-
-static void set_sticky(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    const char *name = x->service->conf->sticky_cookie;
-    if (name != NULL && (!p->pick.sticky || p->server->index_hash != p->pick.key)) {
-        x->set_cookie = vv_arena_fmt(&x->arena, "%s=%08x; Path=/; HttpOnly; SameSite=Lax", name,
-                                     p->server->index_hash);
-    }
-}
-
-/* The answer is for the cache: it is received without regard to its client, who reads behind. */
-static bool fetch_on(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    struct vv_exchange *f = vv_fetch_exchange(x);
-    x->status = x->w->answer.status;
-    set_sticky(p);
-    x->upstream_ns += vv_worker_now(x->w) - p->asked_ns; /* what this client waited for */
-    struct proxy *q = f != x ? move_to(p, f) : p;
-    if (q == NULL) {
-        vv_exchange_end(f, VV_REASON_NO_MEMORY);
-        vv_answer_error(x, VV_REASON_NO_MEMORY);
-        return false;
-    }
-    q->fetching = true;
-    f->head_sent = true;
-    struct vv_uconn *u = q->u;
-    const bool client = f != x && vv_cached_lead(x, &f->w->answer);
-    if (pass_body(q)) { /* the origin's head is not needed any more: its block may be read over */
-        pump_answer(u->user);
-    }
-    if (client) {
-        vv_cached_lead_body(x);
-    }
-    return false;
-}
-
-/* The client is answered out of the cache: this answer has done its work. */
-static void drop_answer(struct proxy *p)
-{
-    p->answer_done =
-        p->framing == VV_H1_BODY_NONE || (p->framing == VV_H1_BODY_LENGTH && p->answer_left == 0);
-    p->answer_done &= p->u != NULL && p->u->in != NULL && vv_buf_len(p->u->in) == 0;
-    p->x->status = p->x->w->answer.status;
-    end_attempt(p, VV_OUTCOME_OK);
-}
-
-static bool ask_again(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    drop_answer(p);
-    p->head_done = p->answer_done = p->keep = false;
-    if (!vv_body_rewind(x) || vv_forward_head(x, &p->head) != VV_OK) {
-        answer_reason(p, VV_REASON_NO_MEMORY);
-    } else {
-        attempt(p);
-    }
-    return false;
-}
-
-/* A final head has come. False: the exchange is gone. */
-static bool take_head(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    struct vv_h1_head *h = &x->w->answer;
-    p->head_done = true;
-    p->framing = h->framing;
-    p->answer_left = h->content_length;
-    p->keep = h->keep_alive;
-    if (h->framing == VV_H1_BODY_CHUNKED) {
-        vv_h1_chunked_init(&p->chunked);
-    }
-    if (h->framing == VV_H1_BODY_TUNNEL && (h->status != 101 || !vv_forward_upgrades(x))) {
-        p->head_done = false;
-        fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
-        return false;
-    }
-    switch (vv_fetch_head(x, h)) {
-    case VV_FETCH_PASS:
-        break;
-    case VV_FETCH_KEEP:
-        return fetch_on(p);
-    case VV_FETCH_REPEAT:
-        return ask_again(p);
-    case VV_FETCH_SERVE:
-        drop_answer(p);
-        cancel(x);
-        x->state = NULL;
-        vv_recall_serve(x);
-        return false;
-    }
-    set_sticky(p);
-    if (!vv_answer_head_from(x, h)) {
-        return false;
-    }
-    return h->status != 101 || begin_tunnel(p);
-}
-
-/* VV_OK: a final head was taken; VV_EAGAIN: more bytes needed; otherwise the exchange is gone. */
-static enum vv_err parse_head(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    struct vv_h1_head *h = &x->w->answer;
-    static const struct vv_h1_limits limits = {
-        .line_bytes = 8192, .head_bytes = HEAD_MAX, .fields = VV_H1_FIELDS_MAX};
-    for (;;) {
-        struct vv_buf *b = p->u->in;
-        const struct vv_str bytes = {b->data + b->start, vv_buf_len(b)};
-        if (bytes.n == 0) {
-            return VV_EAGAIN;
-        }
-        vv_h1_head_init(h);
-        h->scan = p->scan;
-        const enum vv_err err = vv_h1_parse_answer(h, bytes, x->req.method, &limits);
-        p->scan = h->scan;
-        if (err == VV_EAGAIN) {
-            return err;
-        }
-        if (err != VV_OK) {
-            fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
-            return VV_ECLOSED;
-        }
-        p->scan = 0;
-        b->start += (uint32_t)h->head_bytes;
-        if (p->first_ns == 0) {
-            p->first_ns = vv_worker_now(x->w);
-        }
-        if (h->status >= 200 || h->status == 101) {
-            return take_head(p) ? VV_OK : VV_ECLOSED;
-        }
-        if (++p->interims > INTERIMS_MAX) {
-            fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
-            return VV_ECLOSED;
-        }
-        if (x->waiting_continue && h->status == 100) {
-            vv_uconn_wait(p->u, 0);
-        }
-        if (x->req.minor > 0 && !vv_answer_interim(x, h)) {
-            return VV_ECLOSED;
-        }
-        const enum vv_err sent = vv_session_flush(x->session);
-        if (sent != VV_OK && sent != VV_EAGAIN) {
-            vv_exchange_end(x, VV_REASON_CLIENT_CLOSED);
-            return VV_ECLOSED;
-        }
-    }
-}
-
-/* Takes one run of body out of the block. VV_OK with an empty run: nothing there. */
-static enum vv_err take_body(struct proxy *p, struct vv_str *ret)
-{
-    struct vv_buf *b = p->u->in;
-    const struct vv_str here = {b->data + b->start, vv_buf_len(b)};
-    *ret = (struct vv_str){here.p, 0};
-    switch (p->framing) {
-    case VV_H1_BODY_NONE:
-        p->answer_done = true;
-        break;
-    case VV_H1_BODY_LENGTH:
-        ret->n = here.n < p->answer_left ? here.n : (size_t)p->answer_left;
-        p->answer_left -= ret->n;
-        p->answer_done = p->answer_left == 0;
-        b->start += (uint32_t)ret->n;
-        break;
-    case VV_H1_BODY_CHUNKED:
-        for (size_t used = 1; ret->n == 0 && !p->chunked.done && used > 0;) {
-            const struct vv_str rest = {b->data + b->start, vv_buf_len(b)};
-            const enum vv_err err = vv_h1_chunked_next(&p->chunked, rest, &used, ret);
-            b->start += (uint32_t)used;
-            if (err == VV_ESYNTAX) {
-                return err;
-            }
-        }
-        p->answer_done = p->chunked.done;
-        break;
-    case VV_H1_BODY_CLOSE:
-    case VV_H1_BODY_TUNNEL:
-        ret->n = here.n;
-        b->start += (uint32_t)here.n;
-        break;
-    }
-    return VV_OK;
-}
-
-/* The fill takes no more: the client that reads behind it goes on from here when it is there. */
-static void pause_fetch(struct proxy *p, struct vv_str rest)
-{
-    p->paused = true;
-    p->rest = rest;
-    vv_uconn_wait(p->u, 0);
-    if (p->x->recall->fetch == NULL) {
-        vv_exchange_end(p->x, VV_REASON_NO_MEMORY);
-    }
-}
-
-/* The same for a fill. False: paused, or done. */
-static bool keep_body(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    for (;;) {
-        struct vv_str data;
-        if (take_body(p, &data) != VV_OK) {
-            fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
-            return false;
-        }
-        if (vv_fetch_body(x, data) != VV_OK) {
-            pause_fetch(p, data);
-            return false;
-        }
-        if (p->answer_done) {
-            answer_complete(p);
-            return false;
-        }
-        if (vv_buf_len(p->u->in) == 0 || data.n == 0) {
-            return true;
-        }
-    }
-}
-
-/* Passes on what the block holds. False: wait for the client, or the exchange is gone. */
-static bool pass_body(struct proxy *p)
-{
-    struct vv_exchange *x = p->x;
-    if (p->fetching) {
-        return keep_body(p);
-    }
-    for (;;) {
-        struct vv_str data;
-        if (take_body(p, &data) != VV_OK) {
-            fail(p, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
-            return false;
-        }
-        if (!vv_answer_body(x, data)) {
-            vv_exchange_end(x, VV_REASON_NO_MEMORY);
-            return false;
-        }
-        if (p->answer_done) {
-            answer_complete(p);
-            return false;
-        }
-        const bool more = vv_buf_len(p->u->in) > 0 && data.n > 0;
-        if (more && x->session->out.count + 4 <= VV_OUT_PIECES) {
-            continue;
-        }
-        const enum vv_err err = vv_answer_flush(x);
-        if (err != VV_OK) {
-            if (err == VV_EAGAIN) {
-                vv_uconn_wait(p->u, 0); /* it is the client's turn now: its own limit applies */
-            }
-            return false;
-        }
-        if (!more) {
-            return true;
-        }
-    }
-}
-
-static void server_ended(struct proxy *p, enum vv_err err)
-{
-    struct vv_exchange *x = p->x;
-    if (p->head_done && p->framing == VV_H1_BODY_CLOSE && (err == VV_ECLOSED || p->tunnel)) {
-        p->keep = false;
-        answer_complete(p);
-        return;
-    }
-    if (err == VV_ENOMEM) {
-        vv_answer_error(x, VV_REASON_NO_MEMORY);
-        return;
-    }
-    fail(p, err == VV_ERESET ? VV_REASON_SERVER_RESET : VV_REASON_SERVER_CLOSED, VV_OUTCOME_BROKEN,
-         "server_closed");
-}
-
-/* An empty block of the right size for what is still to come. */
-static void fresh_block(struct proxy *p)
-{
-    struct vv_buf *b = p->u->in;
-    if (b == NULL || vv_buf_len(b) > 0) {
-        return;
-    }
-    const bool was_full = b->end == b->cap;
-    b->start = b->end = 0;
-    if (b->cap == VV_BUF_SMALL && was_full && p->head_done) {
-        vv_buf_put(&p->x->w->bufs, b);
-        p->u->in = vv_buf_get(&p->x->w->bufs, VV_BUF_LARGE);
-    }
-}
-
-/* A head that does not fit its block gets a larger one. */
-static bool room_for_head(struct proxy *p, struct vv_uconn *u)
-{
-    struct vv_buf *b = u->in;
-    if (b == NULL || vv_buf_room(b) > 0) {
+    const struct vv_service_guard *g = k->x->service->guard;
+    if (g == NULL || vv_budget_take(g->budget, vv_worker_now(k->x->w))) {
         return true;
     }
-    struct vv_buf *bigger = vv_buf_get(&p->x->w->bufs, vv_buf_len(b) * 2 + 1024);
-    if (bigger == NULL) {
+    count_word(k, VV_METRIC_UPSTREAM_RETRIES, "budget_empty");
+    return false;
+}
+
+static bool may_send_again(const struct vv_attempt *a)
+{
+    const struct vv_exchange *x = a->x;
+    if (a->got_any || a->head_done || x->head_sent || x->attempts >= ATTEMPTS_MAX) {
         return false;
     }
-    memcpy(bigger->data, b->data + b->start, vv_buf_len(b));
-    bigger->end = (uint32_t)vv_buf_len(b);
-    vv_buf_put(&p->x->w->bufs, b);
-    u->in = bigger;
+    return !a->sent_any || vv_methods[x->req.method].idempotent;
+}
+
+static bool worth_retrying(const struct vv_attempt *a, enum vv_outcome outcome)
+{
+    const struct vv_fail_rules *r = &a->x->service->retry_on;
+    switch (outcome) {
+    case VV_OUTCOME_CONNECT:
+        return r->connect;
+    case VV_OUTCOME_TIMEOUT:
+        return a->sent_any ? r->timeout : r->connect;
+    case VV_OUTCOME_BROKEN:
+        return r->broken;
+    default:
+        return true; /* of our own making */
+    }
+}
+
+static void try_once(struct vv_ask *k, struct vv_attempt *a);
+
+static void retry(struct vv_ask *k, bool at_once)
+{
+    const struct vv_retry_settings *conf = &k->x->service->conf->retries;
+    struct vv_loop *loop = k->x->w->loop;
+    const uint64_t wait_ns = at_once ? 0
+                                     : vv_backoff_ns(&k->x->w->rng, k->retries++, conf->backoff_ns,
+                                                     conf->backoff_max_ns);
+    if (wait_ns < VV_MS) {
+        try_once(k, k->now);
+    } else {
+        vv_loop_timer_at(loop, &k->timer, vv_loop_now(loop) + wait_ns);
+    }
+}
+
+/* Its rival goes on alone. */
+static bool leave_to_rival(struct vv_attempt *a, enum vv_outcome outcome)
+{
+    struct vv_attempt *rival = other(a);
+    if (!running(rival)) {
+        return false;
+    }
+    avoid_server(a);
+    vv_attempt_end(a, outcome);
+    a->ask->now = rival;
     return true;
 }
 
-/* Moves answer bytes until a side blocks. */
-static void pump_answer(struct proxy *p)
+void vv_attempt_failed(struct vv_attempt *a, enum vv_reason reason, enum vv_outcome outcome,
+                       const char *why)
 {
-    struct vv_exchange *x = p->x;
-    struct vv_session *s = x->session;
-    struct vv_uconn *u = p->u;
-    for (unsigned reads = 0; !s->blocked; reads++) {
-        if (reads == READS_PER_TURN) {
-            vv_loop_defer(x->w->loop, &u->again);
-            return;
-        }
-        if (!p->head_done && !room_for_head(p, u)) {
-            fail(p, VV_REASON_NO_MEMORY, VV_OUTCOME_ABANDONED, "memory");
-            return;
-        }
-        fresh_block(p);
-        const enum vv_err err = vv_uconn_read(u, VV_BUF_SMALL);
-        if (err == VV_EAGAIN) {
-            if (p->head_done) {
-                wait_for(p, timeouts(p)->idle_ns);
-            }
-            if (u->in != NULL && vv_buf_len(u->in) == 0) { /* a silent stream holds no block */
-                vv_buf_put(&x->w->bufs, u->in);
-                u->in = NULL;
-            }
-            return;
-        }
-        if (err != VV_OK) {
-            server_ended(p, err);
-            return;
-        }
-        p->got_any = true;
-        if (!p->head_done) {
-            const enum vv_err parsed = parse_head(p);
-            if (parsed == VV_EAGAIN) {
-                continue;
-            }
-            if (parsed != VV_OK) {
-                return;
-            }
-        }
-        const bool tunnel = p->tunnel;
-        if (!pass_body(p)) {
-            return;
-        }
-        /* u stays readable memory until the turn ends: blocked and still ours means go on. */
-        if (tunnel && !p->request_done && !u->blocked && !pump_request(p) &&
-            !(u->owner != NULL && u->blocked)) {
-            return;
-        }
-    }
-    if (p->head_done) {
-        vv_uconn_wait(u,
-                      0); /* before the head only interim answers block: the server's time runs */
-    }
-}
-
-/* ---- events ---- */
-
-static void on_connected(struct vv_uconn *u, enum vv_err err)
-{
-    struct proxy *p = u->user;
-    if (err != VV_OK) {
-        fail(p, VV_REASON_CONNECT_FAILED, VV_OUTCOME_CONNECT, "connect_failed");
+    struct vv_ask *k = a->ask;
+    /* A kept-alive connection that dies under a request says nothing about the server: it was closing
+     * while we were sending. That retry is free and goes to a new connection. */
+    const bool stale = a->u != NULL && a->u->reused && !a->got_any && outcome == VV_OUTCOME_BROKEN;
+    if (leave_to_rival(a, outcome)) {
         return;
     }
-    vv_uconn_wait(u, 0);
-    send_request(p);
-}
-
-static void on_readable(struct vv_uconn *u)
-{
-    const struct proxy *p = u->user;
-    if (!p->paused) {
-        pump_answer(u->user);
+    bool again = may_send_again(a);
+    if (again && !stale) {
+        again = k->retries_left > 0 && worth_retrying(a, outcome) && elsewhere(k) && may_spend(k);
     }
-}
-
-static void on_writable(struct vv_uconn *u)
-{
-    struct proxy *p = u->user;
-    if (flush_request(p)) {
-        if (p->request_done) {
-            request_left(p);
-        } else {
-            (void)pump_request(p);
-        }
+    if (again) { /* also when nothing left: the batch that failed has taken a part of the body */
+        again = vv_body_rewind(k->x);
     }
-}
-
-static void on_timeout(struct vv_uconn *u)
-{
-    struct proxy *p = u->user;
-    struct vv_exchange *x = p->x;
-    enum vv_reason reason = VV_REASON_FIRST_BYTE_TIMEOUT;
-    const char *wait = "first_byte";
-    if (u->connecting) {
-        reason = VV_REASON_CONNECT_TIMEOUT;
-        wait = "connect";
-    } else if (p->tunnel) {
-        answer_complete(p); /* a tunnel that fell silent ends; nothing was promised */
+    if (!again) {
+        vv_attempt_end(a, outcome);
+        vv_ask_settle(k, outcome, since_began(k));
+        vv_ask_answer(k, reason);
         return;
-    } else if (p->head_done || u->blocked) {
-        reason = VV_REASON_IDLE_TIMEOUT;
-        wait = "idle";
     }
-    const struct vv_str label = vv_str_from(wait);
-    vv_metric_add(x->w->shard, vv_metrics_series(x->w->metrics, VV_METRIC_TIMEOUTS, &label, 1), 1);
-    if (!u->connecting) {
-        p->got_any = true; /* it may be working on it: asking twice is not safe */
+    const bool nothing_sent = outcome == VV_OUTCOME_CONNECT;
+    if (stale) {
+        k->fresh = true;
+        outcome = VV_OUTCOME_ABANDONED;
+    } else {
+        k->retries_left--;
+        k->last_reason = reason;
+        avoid_server(a);
     }
-    fail(p, reason, VV_OUTCOME_TIMEOUT, wait);
+    vv_attempt_end(a, outcome);
+    count_word(k, VV_METRIC_UPSTREAM_RETRIES, stale ? "stale_connection" : why);
+    retry(k, stale || nothing_sent);
 }
 
-static const struct vv_uconn_owner owner = {on_connected, on_readable, on_writable, on_timeout};
+/* What has already come of an answer that nobody will see: the connection may be kept. */
+static void swallow(struct vv_attempt *a)
+{
+    struct vv_buf *b = a->u != NULL ? a->u->in : NULL;
+    if (b != NULL && a->framing == VV_H1_BODY_LENGTH && vv_buf_len(b) == a->answer_left) {
+        b->start = b->end;
+        a->answer_left = 0;
+    }
+    a->answer_done =
+        (b == NULL || vv_buf_len(b) == 0) &&
+        (a->framing == VV_H1_BODY_NONE || (a->framing == VV_H1_BODY_LENGTH && a->answer_left == 0));
+}
+
+/* The server says that it cannot; another one may. */
+static bool retry_status(struct vv_attempt *a, int status)
+{
+    struct vv_ask *k = a->ask;
+    const struct vv_exchange *x = k->x;
+    if (!vv_fail_status(&x->service->retry_on, status) || x->head_sent ||
+        !vv_methods[x->req.method].idempotent) {
+        return false;
+    }
+    if (running(other(a))) {
+        swallow(a);
+        return leave_to_rival(a, VV_OUTCOME_OK);
+    }
+    if (k->retries_left == 0 || x->attempts >= ATTEMPTS_MAX || !elsewhere(k) || !may_spend(k) ||
+        !vv_body_rewind(k->x)) {
+        return false;
+    }
+    k->retries_left--;
+    k->last_reason = VV_REASON_NO_SERVER;
+    swallow(a);
+    avoid_server(a);
+    vv_attempt_end(a, VV_OUTCOME_OK);
+    count_word(k, VV_METRIC_UPSTREAM_RETRIES, "status");
+    retry(k, false);
+    return true;
+}
+
+/* An answer is there, but the route prefers its fallback. What is stored is fetch.c's to offer. */
+static bool fall_back(struct vv_attempt *a, int status)
+{
+    struct vv_exchange *x = a->x;
+    const uint64_t kind = x->route->conf->fallback.kind;
+    const bool can =
+        kind == VV_FALLBACK_LITERAL || (kind == VV_FALLBACK_TO && x->service != x->route->fallback);
+    if (status < 500 || !can || x->head_sent) {
+        return false;
+    }
+    swallow(a);
+    vv_attempt_end(a, VV_OUTCOME_OK);
+    vv_ask_settle(a->ask, VV_OUTCOME_OK, since_began(a->ask));
+    vv_ask_drop(x);
+    if (!vv_fallback(x, VV_REASON_NONE, status)) {
+        vv_answer_error(x, VV_REASON_NO_SERVER);
+    }
+    return true;
+}
+
+bool vv_attempt_won(struct vv_attempt *a, const struct vv_h1_head *h)
+{
+    struct vv_ask *k = a->ask;
+    struct vv_exchange *x = a->x;
+    a->status = h->status;
+    if (retry_status(a, h->status) || fall_back(a, h->status)) {
+        return false;
+    }
+    if (k->timer.armed) {
+        vv_loop_timer_stop(x->w->loop, &k->timer);
+    }
+    if (running(other(a))) {
+        vv_attempt_end(other(a), VV_OUTCOME_ABANDONED);
+        count_word(k, VV_METRIC_UPSTREAM_HEDGES, a->hedge ? "won" : "lost");
+    }
+    k->now = a;
+    if (k->hedged) {
+        x->server_name = vv_arena_str(&x->arena, vv_str_from(a->server->name));
+    }
+    return true;
+}
 
 /* ---- choosing and starting ---- */
 
@@ -800,150 +442,280 @@ static bool parse_hex(struct vv_str s, uint64_t *ret)
     return s.n == 8;
 }
 
-static void choose_key(struct proxy *p)
+static void choose_key(struct vv_ask *k)
 {
-    struct vv_exchange *x = p->x;
+    struct vv_exchange *x = k->x;
     const struct vv_service *service = x->service;
     struct vv_str value;
     if (service->conf->sticky_cookie != NULL &&
         cookie_value(x, vv_str_from(service->conf->sticky_cookie), &value) &&
-        parse_hex(value, &p->pick.key)) {
-        p->pick.sticky = true;
-        p->pick.has_key = true;
+        parse_hex(value, &k->pick.key)) {
+        k->pick.sticky = true;
+        k->pick.has_key = true;
     } else if (service->hash_key != NULL) {
         struct vv_template_vars vars;
         vv_exchange_vars(x, &vars);
         if (vv_template_render(service->hash_key, &vars, &x->arena, VV_TEMPLATE_TEXT, &value) ==
             VV_OK) {
-            p->pick.has_key = true;
-            p->pick.key = vv_str_hash(value, 0);
+            k->pick.has_key = true;
+            k->pick.key = vv_str_hash(value, 0);
         }
     }
 }
 
-static void attempt(struct proxy *p)
+/* No attempt can be made. */
+static void give_up(struct vv_ask *k, struct vv_attempt *a, enum vv_reason reason,
+                    enum vv_outcome outcome)
 {
-    struct vv_exchange *x = p->x;
-    struct vv_worker *w = x->w;
-    const struct vv_service *service = x->service;
+    if (running(other(a))) {
+        k->now = other(a);
+        return;
+    }
+    k->now->status = 0;
+    vv_ask_settle(k, outcome, since_began(k));
+    vv_ask_answer(k, reason);
+}
+
+static enum vv_reason reason_of(enum vv_err err)
+{
+    return err == VV_ENOMEM   ? VV_REASON_NO_MEMORY
+           : err == VV_ELIMIT ? VV_REASON_SERVER_BUSY
+                              : VV_REASON_CONNECT_FAILED;
+}
+
+/* Takes a connection. Not VV_OK: *reterr_reason; the server was told. */
+static enum vv_err connect_to(struct vv_ask *k, struct vv_attempt *a, enum vv_reason *reterr_reason)
+{
+    struct vv_exchange *x = k->x;
+    x->attempts++;
+    x->server_name = vv_arena_str(&x->arena, vv_str_from(a->server->name));
+    a->asked_ns = k->pick.now_ns;
+    const enum vv_err err =
+        vv_fault_take(x, a->server, x->service->conf, k->fresh, &vv_attempt_events, a, &a->u);
+    if (err != VV_OK) {
+        *reterr_reason = reason_of(err);
+        avoid_server(a);
+        vv_attempt_end(a, err == VV_ELIMIT || err == VV_ENOMEM || err == VV_EFILES
+                              ? VV_OUTCOME_ABANDONED
+                              : VV_OUTCOME_CONNECT);
+    }
+    return err;
+}
+
+static void try_once(struct vv_ask *k, struct vv_attempt *a)
+{
+    struct vv_exchange *x = k->x;
+    const bool hedge = a->hedge;
+    *a = (struct vv_attempt){.x = x, .ask = k, .hedge = hedge};
+    if (x->attempts > 0 && vv_forward_tells_deadline(x) && vv_forward_head(x, &k->head) != VV_OK) {
+        give_up(k, a, VV_REASON_NO_MEMORY, VV_OUTCOME_ABANDONED);
+        return;
+    }
     for (;;) {
-        p->pick.now_ns = vv_worker_now(w);
-        p->sent_any = p->request_done = p->send_failed = p->got_any = false;
-        p->first_ns = p->scan = 0;
-        if (vv_balance_pick(x->use->picker[service->index], &p->pick, &p->server) != VV_OK) {
-            answer_reason(p, x->attempts > 0 ? p->last_reason : VV_REASON_NO_SERVER);
+        k->pick.now_ns = vv_worker_now(x->w);
+        if (vv_balance_pick(x->use->picker[x->service->index], &k->pick, &a->server) != VV_OK) {
+            give_up(k, a, x->attempts > 0 ? k->last_reason : VV_REASON_NO_SERVER,
+                    VV_OUTCOME_CONNECT);
             return;
         }
-        VV_ASSERT(p->server != NULL);
-        x->attempts++;
-        x->server_name = vv_arena_str(&x->arena, vv_str_from(p->server->name));
-        p->asked_ns = p->pick.now_ns;
-        const enum vv_err err =
-            vv_upstream_take(w->upstreams, p->server, service->conf, p->fresh, &owner, p, &p->u);
-        if (err == VV_OK) {
+        VV_ASSERT(a->server != NULL);
+        if (connect_to(k, a, &k->last_reason) == VV_OK) {
             break;
         }
-        p->last_reason = err == VV_ENOMEM   ? VV_REASON_NO_MEMORY
-                         : err == VV_ELIMIT ? VV_REASON_SERVER_BUSY
-                                            : VV_REASON_CONNECT_FAILED;
-        avoid_server(p);
-        end_attempt(p, err == VV_ELIMIT || err == VV_ENOMEM || err == VV_EFILES
-                           ? VV_OUTCOME_ABANDONED
-                           : VV_OUTCOME_CONNECT);
         if (x->attempts >= ATTEMPTS_MAX) {
-            answer_reason(p, p->last_reason);
+            give_up(k, a, k->last_reason, VV_OUTCOME_CONNECT);
             return;
         }
     }
-    if (p->u->connecting) {
-        wait_for(p, timeouts(p)->connect_ns);
+    if (a->u->connecting) {
+        vv_attempt_wait(a, vv_attempt_timeouts(a)->connect_ns);
     } else {
-        send_request(p);
+        vv_attempt_send(a);
+    }
+}
+
+void vv_ask_again(struct vv_ask *k)
+{
+    if (!vv_body_rewind(k->x) || vv_forward_head(k->x, &k->head) != VV_OK) {
+        vv_ask_answer(k, VV_REASON_NO_MEMORY);
+    } else {
+        try_once(k, k->now);
+    }
+}
+
+/* ---- hedging ---- */
+
+static bool may_hedge(const struct vv_ask *k)
+{
+    const struct vv_exchange *x = k->x;
+    return !k->hedged && x->req.framing == VV_H1_BODY_NONE &&
+           vv_methods[x->req.method].idempotent && !vv_forward_upgrades(x) && !k->permit.probe;
+}
+
+static void arm_hedge(struct vv_ask *k)
+{
+    const struct vv_service_guard *g = k->x->service->guard;
+    if (g == NULL || g->hedge == NULL || !may_hedge(k)) {
+        return;
+    }
+    const uint64_t delay_ns = vv_hedge_delay_ns(g->hedge);
+    if (delay_ns != UINT64_MAX) {
+        vv_loop_timer_at(k->x->w->loop, &k->timer, vv_worker_now(k->x->w) + delay_ns);
+    }
+}
+
+/* The first attempt takes longer than nearly all others did. */
+static void send_hedge(struct vv_ask *k)
+{
+    struct vv_attempt *a = other(k->now);
+    if (!may_hedge(k) || k->now->head_done || !elsewhere(k) || !may_spend(k)) {
+        return;
+    }
+    k->hedged = true;
+    k->x->guard_word = "hedged";
+    count_word(k, VV_METRIC_UPSTREAM_HEDGES, "sent");
+    avoid_server(k->now);
+    a->hedge = true;
+    try_once(k, a);
+}
+
+static void on_timer(struct vv_loop *loop, struct vv_timer *t)
+{
+    (void)loop;
+    struct vv_ask *k = VV_CONTAINER(t, struct vv_ask, timer);
+    if (running(k->now)) {
+        send_hedge(k);
+    } else {
+        try_once(k, k->now);
+    }
+}
+
+/* ---- beginning ---- */
+
+static void let_in(struct vv_ask *k)
+{
+    const struct vv_service_guard *g = k->x->service->guard;
+    k->began_ns = vv_worker_now(k->x->w);
+    if (g != NULL) {
+        vv_budget_deposit(g->budget, k->began_ns);
+    }
+    choose_key(k);
+    arm_hedge(k);
+    try_once(k, k->now);
+}
+
+static void told(struct vv_turn *t, enum vv_err err)
+{
+    struct vv_ask *k = VV_CONTAINER(t, struct vv_ask, turn);
+    k->x->queue_ns += vv_worker_now(k->x->w) - t->since_ns;
+    if (err == VV_OK) {
+        let_in(k);
+        return;
+    }
+    k->entered = false;
+    k->x->guard_word = "queue_full";
+    vv_ask_settle(k, VV_OUTCOME_ABANDONED, 0);
+    vv_ask_answer(k, VV_REASON_QUEUE_FULL);
+}
+
+/* May the service be asked at all? False: it was answered. */
+static bool pass_breaker(struct vv_ask *k)
+{
+    struct vv_exchange *x = k->x;
+    struct vv_named_breaker *b =
+        x->service == x->route->service ? x->route->breaker : x->service->breaker;
+    if (b == NULL) {
+        return true;
+    }
+    if (!vv_breaker_admit(b->breaker, vv_worker_now(x->w), &k->permit, &x->retry_after_ns)) {
+        x->guard_word = "breaker_open";
+        vv_ask_answer(k, VV_REASON_BREAKER_OPEN);
+        return false;
+    }
+    k->breaker = b;
+    k->unsettled = true;
+    if (k->permit.probe) {
+        k->retries_left = 0; /* a probe is one request */
+    }
+    return true;
+}
+
+static void enter(struct vv_ask *k)
+{
+    struct vv_exchange *x = k->x;
+    k->turn.told = told;
+    switch (vv_turnstile_enter(&k->turn, x->w, x->service->guard, &x->service->conf->concurrency,
+                               x->priority)) {
+    case VV_OK:
+        k->entered = true;
+        let_in(k);
+        return;
+    case VV_EAGAIN:
+        k->entered = true;
+        return;
+    default:
+        x->guard_word = "queue_full";
+        vv_ask_settle(k, VV_OUTCOME_ABANDONED, 0);
+        vv_ask_answer(k, VV_REASON_QUEUE_FULL);
     }
 }
 
 static void start(struct vv_exchange *x)
 {
-    struct proxy *p = vv_arena_zalloc(&x->arena, sizeof *p);
-    if (p == NULL) {
+    struct vv_ask *k = vv_arena_zalloc(&x->arena, sizeof *k);
+    if (k == NULL) {
         x->action = NULL;
         vv_answer_error(x, VV_REASON_NO_MEMORY);
         return;
     }
-    x->state = p;
-    p->x = x;
-    p->retries_left = (unsigned)x->route->retries;
+    x->state = k;
+    k->x = x;
+    k->now = &k->slot[0];
+    k->now->x = x;
+    k->now->ask = k;
+    k->began_ns = vv_worker_now(x->w);
+    vv_timer_init(&k->timer, on_timer);
+    k->retries_left = x->route->retries;
     x->service_name = vv_str_from(x->service->conf->name);
     if (vv_forward_loops(x)) {
         vv_answer_error(x, VV_REASON_LOOP);
         return;
     }
-    const enum vv_err err = vv_forward_head(x, &p->head);
+    const enum vv_err err = vv_forward_head(x, &k->head);
     if (err != VV_OK) { /* a template refused a value of this request, or memory is out */
         vv_answer_error(x, err == VV_ENOMEM ? VV_REASON_NO_MEMORY : VV_REASON_BAD_REQUEST);
         return;
     }
-    choose_key(p);
-    attempt(p);
+    if (pass_breaker(k)) {
+        enter(k);
+    }
 }
+
+/* ---- the exchange's other side ---- */
 
 static void body(struct vv_exchange *x)
 {
-    struct proxy *p = x->state;
-    if (p->u != NULL && !p->u->connecting && !p->u->blocked && !p->request_done) {
-        if (p->tunnel) {
-            wait_for(p, timeouts(p)->idle_ns);
+    struct vv_ask *k = x->state;
+    struct vv_attempt *a = k->now;
+    if (a->u != NULL && !a->u->connecting && !a->u->blocked && !a->request_done) {
+        if (a->tunnel) {
+            vv_attempt_wait(a, vv_attempt_timeouts(a)->idle_ns);
         }
-        (void)pump_request(p);
+        (void)vv_attempt_pump_request(a);
     }
 }
 
 static void drained(struct vv_exchange *x)
 {
-    struct proxy *p = x->state;
-    if (p->u != NULL && !p->u->connecting) {
-        if (p->head_done && p->u->in != NULL && vv_buf_len(p->u->in) > 0 && !pass_body(p)) {
+    struct vv_ask *k = x->state;
+    struct vv_attempt *a = k->now;
+    if (a->u != NULL && !a->u->connecting) {
+        if (a->head_done && a->u->in != NULL && vv_buf_len(a->u->in) > 0 &&
+            !vv_attempt_pass_body(a)) {
             return;
         }
-        pump_answer(p);
+        vv_attempt_pump_answer(a);
     }
-}
-
-void vv_proxy_take_back(struct vv_exchange *x)
-{
-    struct vv_exchange *f = x->recall->fetch;
-    struct proxy *p = move_to(f->state, x);
-    if (p == NULL) {
-        vv_exchange_end(x, VV_REASON_NO_MEMORY);
-        return;
-    }
-    f->state = NULL;
-    vv_exchange_end(f, VV_REASON_NONE);
-    x->recall->role = VV_RECALL_PASS;
-    p->fetching = p->paused = false;
-    const struct vv_str rest = p->rest;
-    if (!vv_answer_body(x, rest)) {
-        vv_exchange_end(x, VV_REASON_NO_MEMORY);
-    } else if (p->answer_done) {
-        answer_complete(p);
-    } else if (vv_answer_flush(x) == VV_OK && pass_body(p)) {
-        pump_answer(p);
-    }
-}
-
-static void cancel(struct vv_exchange *x)
-{
-    struct proxy *p = x->state;
-    if (p == NULL) {
-        return;
-    }
-    if (p->u != NULL || p->server != NULL) {
-        end_attempt(p, p->head_done ? VV_OUTCOME_OK : VV_OUTCOME_ABANDONED);
-    }
-    for (size_t i = 0; i < p->pick.tried_count; i++) {
-        vv_server_unref(p->pick.tried[i]);
-    }
-    p->pick.tried_count = 0;
 }
 
 const struct vv_action vv_action_proxy = {"proxy", start, body, drained, cancel};
