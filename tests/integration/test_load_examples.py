@@ -3,6 +3,8 @@ import collections
 import json
 import math
 import os
+import re
+import socket
 import subprocess
 import time
 
@@ -81,3 +83,69 @@ def test_a_slow_answer_is_an_error_with_its_reason(origin, npm_run, tmp_path):
     counters = json.loads(got.stdout)["aggregate"]["counters"]
     assert got.returncode == 99 and counters["errors.ETIMEDOUT"] > 0, counters
     assert set(n for n in counters if n.startswith("errors.")) == {"errors.ETIMEDOUT"}
+
+
+# --------------------------------------------------------- the load test of the first specification
+
+
+@pytest.fixture
+def programs():
+    """start(name, command, env): a program that is ended after the test; .kill(name) ends it at once."""
+    running = {}
+
+    def start(name, command, port, env=None):
+        running[name] = subprocess.Popen(command, env={**os.environ, **(env or {})},
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        harness.wait_for(f"{name} on port {port}", lambda: connects(port))
+
+    start.kill = lambda name: running[name].kill()
+    yield start
+    for p in reversed(list(running.values())):
+        p.terminate()
+    for p in running.values():
+        p.communicate(timeout=harness.PATIENCE)
+
+
+def connects(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180 * SCALE)
+def test_the_load_test_of_the_specification_in_a_sixteenth_of_its_time(programs, tmp_path):
+    """Its file, its rates and its targets; one of three instances is killed half-way."""
+    app, ports = str(tmp_path / "app"), [harness.free_port() for _ in range(5)]
+    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-pthread",
+                    os.path.join(ROOT, "examples", "demo", "app.c"), "-o", app], check=True)
+    env = {f"LOAD_{n}": str(p) for n, p in zip(("APP_A", "APP_B", "APP_C", "PORT", "ADMIN_PORT"), ports)}
+    for name, port in zip("abc", ports):
+        programs(name, [app, str(port), name], port)
+    programs("gateway", [harness.binary(), "run", os.path.join(FOLDER, "vivace.yaml")], ports[3], env)
+    phases = [{"duration": "3750ms", "arrivalRate": 100}, {"duration": "18750ms", "arrivalRate": 500},
+              {"duration": "37500ms", "arrivalRate": 1000}]  # 375 + 9375 + 37500 arrivals
+    slow = max(SCALE, 1)  # a sanitizer's binary is slow: the times grow with the patience
+    gates = [f"p50 < {50 * slow:g}ms", f"p95 < {100 * slow:g}ms", f"p99 < {200 * slow:g}ms",
+             "availability > 99.9%", "error_rate < 0.1%"]
+    run = subprocess.Popen(
+        [harness.binary(), "load", "us-load-test.yml", "-t", f"http://127.0.0.1:{ports[3]}", "--quiet",
+         "--allow-late", "-o", str(tmp_path / "report.json"), "--overrides",
+         json.dumps({"config": {"phases": phases}}), *[a for g in gates for a in ("--gate", g)]],
+        cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        time.sleep(30)
+        programs.kill("b")
+        said = run.communicate(timeout=100 * SCALE)[0]
+    finally:
+        run.kill()
+    assert run.returncode == 0, said
+    for row in ("Latency P50", "Latency P95", "Latency P99", "Availability", "Error Rate"):
+        assert re.search(rf"\| \*\*{row}\*\* \| [<>] [^|]+ \| [^|]+ ✅ \|", said), said
+    counters = json.loads((tmp_path / "report.json").read_text())["aggregate"]["counters"]
+    assert counters["vusers.created"] == 375 + 9375 + 37500
+    for name, share in (("API Health Check", 0.2), ("Prediction Request", 0.6), ("Technical API", 0.2)):
+        got = counters[f"vusers.created_by_name.{name}"] / counters["vusers.created"]
+        assert abs(got - share) <= 0.01, (name, got)
