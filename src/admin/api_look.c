@@ -1,6 +1,8 @@
 /* src/admin/api_look.c - the calls that only look: status, numbers, health. */
 #include "admin/admin_int.h"
 #include "gateway/caches.h"
+#include "gateway/faults.h"
+#include "gateway/homes.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -127,6 +129,7 @@ static void process_json(struct vv_admin *a, struct vv_json *j)
     const struct vv_settings *s = vv_gateway_settings(a->o.gateway);
     vv_json_kcstr(j, "admin", s->admin);
     vv_json_kbool(j, "draining", vv_gateway_draining(a->o.gateway));
+    vv_json_ku64(j, "faults_active", vv_faults_active(vv_gateway_homes(a->o.gateway)->faults));
     vv_json_ku64(j, "workers", counts.workers);
     vv_json_ku64(j, "connections", counts.connections);
     vv_json_ku64(j, "in_flight", counts.in_flight);

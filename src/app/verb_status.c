@@ -27,6 +27,16 @@ static void print_reload(const json_t *o)
     }
 }
 
+/* Who looks at the numbers below must know that some of them are made. */
+static void print_faults(const json_t *o)
+{
+    const double n = json_num(o, "faults_active");
+    if (n > 0.0) {
+        (void)printf("CHAOS: %.0f fault%s on purpose active, see `vivace chaos list`\n\n", n,
+                     n > 1.0 ? "s" : "");
+    }
+}
+
 int verb_status(const struct cli_args *args)
 {
     json_t *o = NULL;
@@ -42,6 +52,7 @@ int verb_status(const struct cli_args *args)
         struct vv_sb out = VV_SB_INIT;
         const struct view v = {.o = o, .width = 200, .color = cli_color(args, stdout), .eol = "\n"};
         view_print(&v, &out);
+        print_faults(o);
         cli_print(vv_sb_str(&out));
         vv_sb_fini(&out);
         print_reload(o);
