@@ -236,6 +236,12 @@ static void print_steps(const struct finding *f)
     table_fini(&t);
 }
 
+/* What the server still got done at the lowest rate it did not hold; 0: a gate broke first. */
+static double sustained(const struct finding *f)
+{
+    return f->limit.missed > 0.0 ? f->step[f->limit.worst].sustained : 0.0;
+}
+
 static void print_text(const struct finding *f)
 {
     print_steps(f);
@@ -246,6 +252,9 @@ static void print_text(const struct finding *f)
                          f->limit.confirmed ? " (both tried again, for longer)" : "");
         }
         (void)printf("\n");
+        if (sustained(f) > 0.0) {
+            (void)printf("with too much to do it answered %.1f/s\n", sustained(f));
+        }
     } else {
         (void)printf("\nlimit: not even the lowest rate held\n");
     }
@@ -271,6 +280,7 @@ static void print_limit_json(const struct finding *f)
     vv_json_kdouble(&j, "limit", f->limit.rate);
     vv_json_kdouble(&j, "missed", f->limit.missed);
     vv_json_kbool(&j, "confirmed", f->limit.confirmed);
+    vv_json_kdouble(&j, "sustained", sustained(f));
     vv_json_kcstr(&j, "cause", vv_load_cause_name(f->cause));
     vv_json_kstr(&j, "why", vv_sb_str(&f->why));
     if (f->has_usl) {
@@ -291,6 +301,7 @@ static void print_limit_json(const struct finding *f)
         vv_json_obj(&j);
         vv_json_kdouble(&j, "rate", s->rate);
         vv_json_kdouble(&j, "achieved", s->achieved);
+        vv_json_kdouble(&j, "sustained", s->sustained);
         vv_json_kdouble(&j, "users", s->users);
         vv_json_kdouble(&j, "p50_ms", s->p50_ms);
         vv_json_kdouble(&j, "p95_ms", s->p95_ms);

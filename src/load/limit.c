@@ -57,18 +57,18 @@ static enum outcome run(struct search *s, double rate)
     return MISSED;
 }
 
-/* A miss is believed when it happens twice in a row. The generator's own limit is believed at once,
- * and so are a miss before anything held, where the search only looks for its lower end, and one by
- * far. */
+/* A miss is believed when it happens twice in a row, the server's as well as the generator's. One
+ * before anything held is believed at once, since the search only looks for its lower end then, and
+ * so is one by far. */
 static enum outcome decide(struct search *s, double rate)
 {
     const struct vv_load_limit before = *s->ret;
     const enum outcome first = run(s, rate);
-    if (first != MISSED || s->ret->generator || before.rate <= 0.0) {
+    if (first != MISSED || before.rate <= 0.0) {
         return first;
     }
     const double sustained = s->step[s->n - 1].sustained;
-    if (sustained > 0.0 && sustained < CLEAR_MISS * rate) {
+    if (!s->ret->generator && sustained > 0.0 && sustained < CLEAR_MISS * rate) {
         return first;
     }
     const struct vv_load_limit missed = *s->ret;

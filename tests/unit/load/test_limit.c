@@ -9,6 +9,7 @@
 struct server {
     double capacity;      /* holds up to here */
     double generator_max; /* the generator cannot do more; 0: it can */
+    unsigned busy_at;     /* in this step the generator had no time; 0: in none */
     unsigned hiccup_at;   /* this step misses whatever the rate; 0: none */
     unsigned hiccups;     /* so many in a row; 0: one */
     double lucky;         /* short steps hold up to here until a long one misses */
@@ -26,7 +27,7 @@ static bool probe(void *user, double rate, struct vv_load_step *ret)
                         s->calls < s->hiccup_at + (s->hiccups > 0 ? s->hiccups : 1);
     ret->held = (rate <= s->capacity || (ret->times == 1 && rate <= s->lucky)) && !hiccup;
     s->lucky = ret->times > 1 && rate <= s->lucky && rate > s->capacity ? 0.0 : s->lucky;
-    ret->generator = s->generator_max > 0.0 && rate > s->generator_max;
+    ret->generator = s->calls == s->busy_at || (s->generator_max > 0.0 && rate > s->generator_max);
     return true;
 }
 
@@ -177,6 +178,15 @@ VV_TEST(the_generator_is_named_when_it_was_the_limit)
     VV_CHECK(l.generator && l.rate <= 700.0 && l.rate > 680.0);
 }
 
+VV_TEST(one_busy_moment_of_the_generator_is_not_its_limit)
+{
+    for (unsigned at = 2; at < 10; at++) {
+        struct server s = {.capacity = 500.0, .busy_at = at};
+        const struct vv_load_limit l = search(&s);
+        VV_CHECK(!l.generator && l.confirmed && fabs(l.rate - 500.0) < 10.0 + 1e-9);
+    }
+}
+
 VV_TEST(an_interrupted_search_keeps_what_it_knows)
 {
     struct server s = {.capacity = 500.0, .stop_at = 4};
@@ -194,15 +204,17 @@ VV_TEST(users_that_pile_up_miss_a_step)
     VV_CHECK_INT(vv_load_result_windows(r, 5), VV_OK);
     for (size_t i = 0; i < 5; i++) {
         r->window[i].offered = 1000;
+        r->window[i].completed = 980 + i;
         r->window[i].in_flight = i < 3 ? 50 : 95;
     }
     /* From second 1 to 4 three thousand arrived; 1.5 % are 45: 45 more is not over it, 46 is. */
     vv_load_step_judge(r, none, 50.0, &step);
-    VV_CHECK(step.held);
+    VV_CHECK(step.held && step.sustained == 0.0);
     r->window[4].in_flight = 96;
     vv_load_step_judge(r, none, 50.0, &step);
     VV_CHECK(!step.held);
     VV_CHECK_STR(step.why, "46 more users waited at the end");
+    VV_CHECK(fabs(step.sustained - 983.0) < 1e-9); /* of seconds 2 to 4: 982, 983, 984 */
     r->window[4].offered =
         0; /* the last second only drains: 95 at the end, of 2,000 30 are 1.5 % */
     vv_load_step_judge(r, none, 50.0, &step);
