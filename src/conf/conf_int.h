@@ -134,7 +134,7 @@ const struct vv_conf_row *section_row(const struct vv_conf_section *s, const cha
 
 /* json.c */
 bool json_is_number(const char *s); /* by the grammar of JSON */
-const char *json_text(struct vv_conf_doc *doc, struct node *n);
+const char *conf_json_text(struct vv_conf_doc *doc, struct node *n);
 
 /* origins.c */
 void slot_set(struct vv_conf_doc *doc, const void *field, bool whole, const struct node *n);

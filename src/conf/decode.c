@@ -351,7 +351,7 @@ static void decode_json(struct vv_conf_doc *doc, struct node *n, const char **fi
                "%s has no value", where);
         return;
     }
-    *field = json_text(doc, n);
+    *field = conf_json_text(doc, n);
     slot_set(doc, field, false, n);
 }
 

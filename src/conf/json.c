@@ -69,7 +69,7 @@ static void add(struct vv_sb *out, struct node *n)
     }
 }
 
-const char *json_text(struct vv_conf_doc *doc, struct node *n)
+const char *conf_json_text(struct vv_conf_doc *doc, struct node *n)
 {
     struct vv_sb sb = VV_SB_INIT;
     add(&sb, n);
@@ -85,5 +85,5 @@ const struct vv_conf_node *vv_conf_json_node(const struct vv_conf_doc *doc, cons
 
 const char *vv_conf_json(struct vv_conf_doc *doc, const struct vv_conf_node *n)
 {
-    return json_text(doc, (struct node *)(uintptr_t)n);
+    return conf_json_text(doc, (struct node *)(uintptr_t)n);
 }
