@@ -7,6 +7,7 @@
 #include "gateway/admit_int.h"
 #include "gateway/homes.h"
 #include "gateway/session.h"
+#include "gateway/shed.h"
 
 #define SHED_RETRY_NS VV_SEC /* as fast as classes come back */
 
@@ -311,7 +312,8 @@ bool vv_admit(struct vv_exchange *x)
     if (x->session->detached || x->w->homes == NULL) {
         return false; /* nobody asked for it: the cache keeps itself fresh */
     }
-    if (x->priority >= vv_guards_shed_from(x->w->homes->guards)) {
+    const unsigned shed = vv_guards_shed_from(x->w->homes->guards);
+    if (shed != VV_QUEUE_CLASSES && vv_shed_refuses(shed, x->priority, vv_rng_u64(&x->w->rng))) {
         x->guard_word = "shed";
         x->retry_after_ns = SHED_RETRY_NS;
         vv_answer_error(x, VV_REASON_SHED);

@@ -154,6 +154,13 @@ static void log_it(const struct vv_exchange *x, enum vv_reason reason, uint64_t 
     if (x->cache_word != NULL) {
         r.cache = vv_str_from(x->cache_word);
     }
+    if (x->guard_word != NULL) {
+        r.guard = vv_str_from(x->guard_word);
+    }
+    if (x->caller != NULL) {
+        r.caller = x->caller->name.n > 0 ? x->caller->name : x->caller->id;
+        r.plan = x->caller->plan != NULL ? x->caller->plan->name : VV_STR("");
+    }
     if (reason != VV_REASON_NONE) {
         r.error =
             x->refused != NULL ? vv_str_from(x->refused->id) : vv_str_from(vv_reasons[reason].name);
@@ -206,6 +213,7 @@ void vv_exchange_end(struct vv_exchange *x, enum vv_reason aborted)
     }
     vv_recall_end(x);
     vv_shape_end(x);
+    vv_admit_end(x);
     if (!s->detached) {
         record(x, aborted);
         vv_metric_sub(x->w->shard, x->w->s_in_flight, 1);

@@ -3,6 +3,7 @@
 #include "gateway/exchange.h"
 #include "gateway/gateway_int.h"
 #include "gateway/session.h"
+#include "gateway/shed.h"
 #include "observe/log.h"
 #include "os/clock.h"
 #include <stdio.h>
@@ -499,6 +500,7 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
     vv_loop_timer_at(loop, t, now + TICK_NS);
     vv_checks_tick(g->checks, g->rt, now);
     vv_homes_tick(&g->homes, now);
+    vv_shed_watch_tick(g, now);
     vv_warm_tick(g, now);
     if (g->draining) {
         drain_step(g, now); /* last: its callback may free the gateway */
@@ -639,6 +641,7 @@ void vv_gateway_free(struct vv_gateway *g)
     vv_names_free(g->names);
     vv_log_tail_free(g);
     vv_warm_free(g);
+    vv_shed_watch_free(g);
     vv_access_log_free(g->log);
     vv_runtime_unref(g->rt);
     vv_homes_fini(&g->homes); /* last: workers and runtimes held references */

@@ -32,6 +32,7 @@ struct vv_gateway {
     struct vv_timer timer; /* 100 ms: checks, drain, start */
     struct vv_log_tail *tail;
     struct vv_warming *warming; /* NULL: nothing was ever warmed */
+    struct vv_shed_watch *shed; /* NULL: not looked yet */
 };
 
 void vv_log_tail_free(struct vv_gateway *g); /* log_tail.c */

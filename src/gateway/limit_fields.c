@@ -24,7 +24,9 @@ size_t vv_admission_fields_bytes(const struct vv_admission *a)
     }
     size_t bytes = sizeof POLICY + sizeof STATE + 4 + (a->legacy ? (size_t)LEGACY_BYTES : 0);
     for (size_t i = 0; i < a->count; i++) {
-        bytes += a->told[i].part->policy_bytes + a->told[i].part->label_bytes + NUMBERS_BYTES;
+        bytes += NUMBERS_BYTES;
+        bytes += a->told[i].part->policy_bytes;
+        bytes += a->told[i].part->label_bytes;
     }
     return bytes;
 }

@@ -16,7 +16,7 @@
 #define PAIRS_PATH 2
 #define PAIRS_TEXT 2
 #define PAIRS_HOST 1
-#define PAIRS_WORD 10
+#define PAIRS_WORD 13
 _Static_assert(PAIRS_PATH *B_PATH + PAIRS_TEXT * B_TEXT + PAIRS_HOST * B_HOST +
                        PAIRS_WORD * B_WORD + FIXED <=
                    VV_ACCESS_LINE_MAX,
@@ -31,7 +31,8 @@ size_t vv_access_bound(const struct vv_access_record *r)
 {
     const size_t raw = r->client_ip.n + r->method.n + r->host.n + r->path.n + r->query.n +
                        r->route.n + r->service.n + r->server.n + r->user_agent.n + r->referer.n +
-                       r->request_id.n + r->trace_id.n + r->error.n + r->cache.n;
+                       r->request_id.n + r->trace_id.n + r->error.n + r->cache.n + r->guard.n +
+                       r->plan.n + r->caller.n;
     return vv_min_u64(raw * ESCAPE_MAX + FIXED, VV_ACCESS_LINE_MAX);
 }
 
@@ -169,6 +170,8 @@ static char *format_json(char *p, const struct vv_access_record *r, struct vv_ac
     p = PAIR(p, "trace_id", r->trace_id, B_WORD);
     p = PAIR(p, "request_id", r->request_id, B_WORD);
     p = PAIR(p, "client_ip", r->client_ip, B_WORD);
+    p = PAIR(p, "caller", r->caller, B_WORD);
+    p = PAIR(p, "plan", r->plan, B_WORD);
     p = PAIR(p, "method", r->method, B_WORD);
     p = PAIR(p, "host", r->host, B_HOST);
     p = PAIR(p, "path", r->path, B_PATH);
@@ -191,6 +194,7 @@ static char *format_json(char *p, const struct vv_access_record *r, struct vv_ac
         p = vv_text_u64(PUT(p, ",\"attempts\":"), (uint64_t)r->attempts);
     }
     p = PAIR(p, "cache", r->cache, B_WORD);
+    p = PAIR(p, "guard", r->guard, B_WORD);
     p = PAIR(p, "user_agent", r->user_agent, B_TEXT);
     p = PAIR(p, "referer", r->referer, B_TEXT);
     p = PAIR(p, "error", r->error, B_WORD);

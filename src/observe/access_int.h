@@ -8,7 +8,7 @@
 #include "observe/access_log.h"
 
 #define VV_ACCESS_BUFFER 65536   /* bytes of one buffer */
-#define VV_ACCESS_LINE_MAX 49152 /* no line is longer */
+#define VV_ACCESS_LINE_MAX 50176 /* no line is longer */
 
 struct vv_access_clock { /* the text of the second written last */
     uint64_t second;

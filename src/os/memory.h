@@ -1,4 +1,4 @@
-/* src/os/memory.h - how the C library's heap gives memory back to the machine.
+/* src/os/memory.h - how the C library's heap gives memory back to the machine; how much there is.
  *
  * Model:     one process holds up to a budget of cached bytes for weeks, in blocks of all sizes that
  *            threads free for each other. Left alone, the heap keeps what it was once given.
@@ -11,6 +11,11 @@
 
 /* Rules for a process with this many threads that carry traffic. */
 void vv_memory_tune(unsigned threads);
+/* Bytes of this process that are in RAM; 0 when the kernel does not say. */
+uint64_t vv_memory_resident(void);
+/* Bytes this process may have: the least of the machine's RAM and the limits of its cgroups (v1 and v2) up
+ * to the root that is visible; 0 when nothing is known. Reads files: at start and reload. */
+uint64_t vv_memory_usable(void);
 /* Gives free pages back, also those between used blocks. A walk over the heap: seconds apart. */
 void vv_memory_trim(void);
 #endif

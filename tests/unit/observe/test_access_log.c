@@ -31,6 +31,9 @@ static const struct vv_access_record full = {
     .trace_id = {"t-1", 3},
     .error = {"", 0},
     .cache = {"MISS", 4},
+    .guard = {"hedged", 6},
+    .caller = {"partner-42", 10},
+    .plan = {"premium", 7},
     .status = 200,
     .attempts = 1,
     .http_minor = 1,
@@ -52,11 +55,12 @@ VV_TEST(json_has_the_fields_of_the_reference)
         line(&full, VV_ACCESS_JSON),
         "{\"ts\":\"2026-11-21T08:17:00.045Z\",\"level\":\"info\",\"msg\":\"request\","
         "\"trace_id\":\"t-1\",\"request_id\":\"r-1\",\"client_ip\":\"192.0.2.1\","
+        "\"caller\":\"partner-42\",\"plan\":\"premium\","
         "\"method\":\"GET\",\"host\":\"shop.example\",\"path\":\"/a/b\","
         "\"query\":\"x=1\",\"proto\":\"HTTP/1.1\",\"route\":\"api\","
         "\"service\":\"shop\",\"status\":200,\"bytes_in\":7,\"bytes_out\":1024,"
         "\"duration_ms\":12.345,\"ttfb_ms\":2.000,\"upstream\":\"127.0.0.1:3001\","
-        "\"upstream_ms\":1.500,\"attempts\":1,\"cache\":\"MISS\",\"user_agent\":\"curl/7.88.1\","
+        "\"upstream_ms\":1.500,\"attempts\":1,\"cache\":\"MISS\",\"guard\":\"hedged\",\"user_agent\":\"curl/7.88.1\","
         "\"referer\":\"http://r/\"}\n");
 }
 
@@ -143,6 +147,9 @@ VV_TEST(the_worst_record_fits_and_says_that_it_was_cut)
         .trace_id = s,
         .error = s,
         .cache = s,
+        .guard = s,
+        .caller = s,
+        .plan = s,
         .status = 599,
         .attempts = 99,
     };
