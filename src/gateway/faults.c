@@ -286,13 +286,17 @@ static enum vv_err judge(const struct vv_faults *f, const struct vv_fault_order 
     if (share_with(f, o) > f->conf.share_max_ppm) {
         (void)snprintf(text, ERR_BYTES,
                        "%s of the requests would be struck by this and what is active; "
-                       "chaos.share_max is %s",
+                       "chaos.max_share is %s",
                        vv_format_ppm(share_with(f, o), one, sizeof one),
                        vv_format_ppm(f->conf.share_max_ppm, two, sizeof two));
         return VV_ERANGE;
     }
-    if (t->until_ns > now_ns && t->until_ns - now_ns > f->conf.time_max_ns) {
-        (void)snprintf(text, ERR_BYTES, "%s is too long: chaos.time_max is %s",
+    if (t->until_ns <= now_ns) {
+        (void)snprintf(text, ERR_BYTES, "a fault lasts some time: for 60s");
+        return VV_EINVAL;
+    }
+    if (t->until_ns - now_ns > f->conf.time_max_ns) {
+        (void)snprintf(text, ERR_BYTES, "%s is too long: chaos.max_time is %s",
                        vv_format_duration(t->until_ns - now_ns, one, sizeof one),
                        vv_format_duration(f->conf.time_max_ns, two, sizeof two));
         return VV_ERANGE;
@@ -490,8 +494,8 @@ void vv_faults_json(struct vv_faults *f, uint64_t now_ns, struct vv_json *j)
     const struct order_set *set = set_of(f);
     vv_json_obj(j);
     vv_json_kbool(j, "enabled", f->conf.enabled != 0);
-    kshare(j, "share_max", f->conf.share_max_ppm);
-    kduration(j, "time_max", f->conf.time_max_ns);
+    kshare(j, "max_share", f->conf.share_max_ppm);
+    kduration(j, "max_time", f->conf.time_max_ns);
     watch_json(f, now_ns, j);
     vv_json_key(j, "active");
     vv_json_arr(j);

@@ -3,7 +3,7 @@
  * Model:     an order names a route, a service, both or neither (all), a fault (guard/fault.h) and an end.
  *            Every attempt to ask a server draws once (fault_points.h), at the side of the server, so
  *            that balancers, breakers, retries and limits see a service that does this. The shares of
- *            orders that can meet in one request are `chaos.share_max` at most, together. A watch
+ *            orders that can meet in one request are `chaos.max_share` at most, together. A watch
  *            over all answers ends every order when the share of bad ones goes over `chaos.stop`.
  * Threads:   orders, ends, JSON: control thread; deciding and reporting: workers, without a lock.
  * Ownership: an order's texts are copied. Errors: a call that fails changes nothing.
