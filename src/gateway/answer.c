@@ -3,6 +3,7 @@
 #include "gateway/answer.h"
 #include "gateway/admit.h"
 #include "gateway/answer_more.h"
+#include "gateway/fallback.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
 #include "gateway/shape.h"
@@ -41,7 +42,7 @@ static void choose_framing(struct vv_exchange *x, int status, uint64_t length)
     } else if (length != VV_LENGTH_UNKNOWN) {
         x->framing = VV_ANSWER_LENGTH;
         x->answer_left = length;
-    } else if (x->req.minor == 0) {
+    } else if (x->req.minor == 0 || x->sink != NULL) {
         x->framing = VV_ANSWER_CLOSE;
         x->close = true;
     } else {
@@ -553,6 +554,10 @@ void vv_answer_error(struct vv_exchange *x, enum vv_reason reason)
     if (x->action != NULL && x->action->cancel != NULL) {
         x->action->cancel(x);
         x->action = NULL;
+    }
+    if (status > 500 && x->route != NULL && x->route->conf->fallback.kind != VV_FALLBACK_NONE &&
+        vv_fallback(x, reason, 0)) {
+        return;
     }
     const struct vv_str body = problem_body(x, status, reason);
     if (body.p == NULL) {

@@ -8,6 +8,7 @@
 #include "gateway/recall.h"
 #include "gateway/session.h"
 #include "gateway/shape.h"
+#include "gateway/sink.h"
 #include <stdlib.h>
 
 #define SPARE_MAX 128
@@ -206,6 +207,11 @@ static void record(struct vv_exchange *x, enum vv_reason aborted)
 void vv_exchange_end(struct vv_exchange *x, enum vv_reason aborted)
 {
     struct vv_session *s = x->session;
+    const struct vv_sink *sink = x->sink;
+    void *sink_user = x->sink_user;
+    if (sink != NULL && aborted == VV_REASON_NONE && vv_session_flush(s) != VV_OK) {
+        aborted = VV_REASON_CLIENT_CLOSED; /* the sink did not want the last of it */
+    }
     if (x->action != NULL && x->action->cancel != NULL) {
         const struct vv_action *action = x->action;
         x->action = NULL;
@@ -214,20 +220,23 @@ void vv_exchange_end(struct vv_exchange *x, enum vv_reason aborted)
     vv_recall_end(x);
     vv_shape_end(x);
     vv_admit_end(x);
-    if (!s->detached) {
+    if (vv_session_has_client(s)) {
         record(x, aborted);
         vv_metric_sub(x->w->shard, x->w->s_in_flight, 1);
     }
     const bool close_after = x->close;
     /* A cut answer must look cut: closing is all that tells the client (RFC 9112 8). */
     const bool cut = aborted != VV_REASON_NONE;
-    if (cut && x->head_sent && x->framing == VV_ANSWER_CLOSE && !s->detached &&
+    if (cut && x->head_sent && x->framing == VV_ANSWER_CLOSE && vv_session_has_client(s) &&
         s->state != VV_SESSION_CLOSED) {
         vv_session_close_hard(s); /* nothing but a reset tells the client from a complete answer */
     }
     s->x = NULL;
     vv_exchange_free(x);
     vv_session_exchange_ended(s, close_after, cut);
+    if (sink != NULL) {
+        sink->end(sink_user, aborted);
+    }
 }
 
 static struct vv_str var_header(void *user, struct vv_str name)

@@ -5,6 +5,7 @@
 #include "gateway/session.h"
 #include "gateway/variants.h"
 
+#define FALLBACK_S (30 * 86400) /* and so long on routes with `fallback: {stale: true}` */
 #define VALIDATE_S 3600       /* an object that can be validated is kept so long when stale */
 #define PASS_NS (10 * VV_SEC) /* an answer that was not kept: nobody waits for the next */
 #define SECOND_MAX 8192
@@ -18,6 +19,13 @@ struct vv_kept { /* in the arena of the fetch's exchange */
 };
 
 /* ---- an answer that is not kept ---- */
+
+/* A route that falls back to what is stored, however old, wants it kept. */
+static uint64_t keep_s(const struct vv_exchange *x, const struct vv_cache_facts *facts)
+{
+    const bool longer = x->route->conf->fallback.kind == VV_FALLBACK_STALE;
+    return vv_cache_keep_s(facts, VALIDATE_S) + (longer ? FALLBACK_S : 0);
+}
 
 static void give_up(struct vv_recall *r, enum vv_err why)
 {
@@ -124,7 +132,7 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
         .head = {block, n},
         .tags = tags,
         .tags_n = vv_stored_tags(merged, tags),
-        .keep_until_ns = now + vv_cache_keep_s(&meta.facts, VALIDATE_S) * VV_SEC,
+        .keep_until_ns = now + keep_s(x, &meta.facts) * VV_SEC,
         .born = r->born,
         .fill = fill,
     };
@@ -444,7 +452,7 @@ void vv_fetch_done(struct vv_exchange *x)
         .head = kept->block,
         .tags = kept->tags,
         .tags_n = kept->tags_n,
-        .keep_until_ns = now + vv_cache_keep_s(&kept->meta.facts, VALIDATE_S) * VV_SEC,
+        .keep_until_ns = now + keep_s(x, &kept->meta.facts) * VV_SEC,
         .born = r->born,
     };
     (void)!vv_cache_fill_finish(r->fill, &spec,

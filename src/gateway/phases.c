@@ -208,12 +208,13 @@ static enum result act(struct vv_exchange *x)
 static enum result (*const phases[])(struct vv_exchange *x) = {
     identify, normalise, server_wide, route, bounds, access_check, admit, split, recall, act,
 };
-enum { ROUTED = 4, RECALL = 8 };
+enum { ROUTED = 4, ACCESS = 5, ADMIT = 6, RECALL = 8 };
 
 static void run_from(struct vv_exchange *x, size_t i)
 {
     for (; i < VV_COUNT(phases); i++) {
-        if (phases[i](x) == ANSWERED) {
+        const bool asked_before = x->sink != NULL && (i == ACCESS || i == ADMIT);
+        if (!asked_before && phases[i](x) == ANSWERED) {
             return;
         }
     }

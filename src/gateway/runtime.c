@@ -181,7 +181,7 @@ static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char 
         return compile(r->conf->rewrite, &r->rewrite, "rewrite", reterr_text);
     case VV_ACTION_COMPOSE:
         r->action = &vv_action_compose;
-        return vv_compose_new(rt, r->conf, &r->compose, reterr_text);
+        return VV_OK;
     case VV_ACTION_FILES:
         r->action = &vv_action_files;
         return open_root(r, reterr_text);
@@ -201,7 +201,9 @@ static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char 
 static enum vv_err build_plans(struct vv_route *r, const struct vv_homes *homes, char *reterr_text)
 {
     struct vv_caches *caches = homes != NULL ? homes->caches : NULL;
-    const enum vv_err err = vv_cache_plan_new(r->conf, caches, &r->cache, reterr_text);
+    const bool whole = r->action != &vv_action_compose; /* else its parts are kept, one by one */
+    const enum vv_err err =
+        whole ? vv_cache_plan_new(r->conf, caches, &r->cache, reterr_text) : VV_OK;
     return err == VV_OK ? vv_compress_plan_new(r->conf, &r->compress) : err;
 }
 
@@ -316,6 +318,9 @@ static enum vv_err build_routes(struct vv_runtime *rt, const struct vv_homes *ho
         }
         if (err == VV_OK) {
             err = vv_expires_plan(r);
+        }
+        if (err == VV_OK && r->action == &vv_action_compose) {
+            err = vv_compose_new(rt, homes, r, &r->compose, reterr_text);
         }
         if (err != VV_OK) {
             return err;

@@ -3,6 +3,7 @@
 #include "gateway/session.h"
 #include "gateway/fetch.h"
 #include "gateway/identify.h"
+#include "gateway/sink.h"
 #include "wire/proxy_header.h"
 #include <errno.h>
 #include <linux/sockios.h>
@@ -52,7 +53,7 @@ void vv_session_close(struct vv_session *s)
     if (s->registered) {
         vv_loop_del(w->loop, &s->io, true);
     }
-    if (!s->detached) {
+    if (vv_session_has_client(s)) {
         close(s->io.fd);
         vv_worker_count(&w->sessions_open, (uint64_t)-1);
         vv_metric_sub(w->shard, s->listener->s_open, 1);
@@ -402,6 +403,10 @@ static void go_on(struct vv_loop *loop, struct vv_defer *d)
 
 enum vv_err vv_session_flush(struct vv_session *s)
 {
+    if (s->to_sink) {
+        s->blocked = false;
+        return vv_sink_flush(s);
+    }
     if (s->detached) {
         vv_out_fini(&s->out, &s->w->bufs);
         vv_out_init(&s->out);
@@ -571,7 +576,7 @@ void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut)
     if (s->state == VV_SESSION_CLOSED) {
         return;
     }
-    if (cut || s->detached || (s->hup && vv_out_empty(&s->out))) {
+    if (cut || !vv_session_has_client(s) || (s->hup && vv_out_empty(&s->out))) {
         vv_session_close(s);
         return;
     }

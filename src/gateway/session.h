@@ -53,6 +53,8 @@ struct vv_session {
     bool trusted;     /* the peer is a trusted proxy */
     bool close_after; /* no further request on this connection */
     bool detached;    /* no client: a fetch for the cache; output is dropped, nothing is recorded */
+    bool to_sink;     /* no client either: output goes to the exchange's sink (sink.h) */
+    bool sink_told;   /* of the final head */
     uint8_t why;      /* detached: 1 + enum vv_fetch_why; 0: the rest of a client's fetch */
     uint8_t client_ip_bytes;
     char client_ip[47];
@@ -71,6 +73,11 @@ struct vv_session {
     struct vv_addr peer;
     struct vv_out out;
 };
+
+static inline bool vv_session_has_client(const struct vv_session *s)
+{
+    return !s->detached && !s->to_sink;
+}
 
 /* Takes the descriptor. */
 void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer);

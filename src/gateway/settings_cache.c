@@ -549,19 +549,27 @@ static void derive_use(struct caching *c, struct vv_route_cache_settings *r,
     }
 }
 
+/* A route that composes keeps the answers of its parts, where that is said of it. */
+static bool asks_services(const struct vv_route_settings *r)
+{
+    return r->action == VV_ACTION_TO || r->action == VV_ACTION_COMPOSE;
+}
+
 static void derive_route_cache(struct caching *c, struct vv_route_settings *r)
 {
     struct vv_route_cache_settings *far = &c->root->defaults.caching;
     const bool given = vv_conf_given_struct(c->doc, &r->caching);
     const bool by_default = vv_conf_given_struct(c->doc, far);
-    if (given && r->action != VV_ACTION_TO) {
+    if (given && !asks_services(r)) {
         vv_conf_report(
             c->doc,
             &(struct vv_conf_report){.field = &r->caching, .whole = true, .hint = "remove it"},
             "only answers of services can be cached: \"cache\" needs \"to\"");
         return;
     }
-    if (r->action != VV_ACTION_TO || !(given ? r->caching.enabled : by_default && far->enabled)) {
+    const bool wants = given ? r->caching.enabled != 0
+                             : r->action == VV_ACTION_TO && by_default && far->enabled != 0;
+    if (!asks_services(r) || !wants) {
         return;
     }
     derive_use(c, &r->caching, by_default ? &far->own : NULL);
@@ -594,14 +602,15 @@ static void derive_coalesce(struct caching *c, struct vv_route_settings *r)
 {
     struct vv_coalesce_settings *far = &c->root->defaults.coalesce;
     const bool given = vv_conf_given_struct(c->doc, &r->coalesce);
-    if (given && r->action != VV_ACTION_TO) {
+    if (given && !asks_services(r)) {
         vv_conf_report(
             c->doc,
             &(struct vv_conf_report){.field = &r->coalesce, .whole = true, .hint = "remove it"},
             "only requests to services can be coalesced: \"coalesce\" needs \"to\"");
         return;
     }
-    if (r->action != VV_ACTION_TO || (!given && !vv_conf_given_struct(c->doc, far))) {
+    const bool by_default = r->action == VV_ACTION_TO && vv_conf_given_struct(c->doc, far);
+    if (!asks_services(r) || (!given && !by_default)) {
         return;
     }
     const bool own_keep = r->coalesce.keep_ns != 0;

@@ -22,13 +22,19 @@ struct vv_subrequest {
     const struct vv_route *route; /* runs it; outlives it with the runtime */
     struct vv_str head;           /* a whole request head */
     struct vv_str body;           /* with Content-Length in the head */
-    uint64_t timeout_ns;          /* 0: the route's */
+    uint64_t timeout_ns;          /* 0: the route's; a route with a whole timeout keeps that */
     const struct vv_sink *sink;
     void *user;
 };
-/* In the name of `like`'s client and caller. *ret is NULL when it has ended already (the sink was told). */
+/* In the name of `like`'s client and caller, under its settings, not later than its deadline; phases from
+ * BOUNDS on but ACCESS and ADMIT. *ret is set before the first call of the sink, and NULL at the end when
+ * it has ended already (end() was called). Not VV_OK: the sink was not called (VV_ESYNTAX: the head). */
 VV_MUST_CHECK enum vv_err vv_subrequest_start(struct vv_exchange *like,
                                               const struct vv_subrequest *r,
                                               struct vv_exchange **ret);
-void vv_subrequest_cancel(struct vv_exchange *x); /* end() is not called */
+void vv_subrequest_cancel(
+    struct vv_exchange *x); /* end() is not called; not from the sink's calls */
+
+/* session.c: what is in the session's batch goes to the sink. VV_ELIMIT: it does not want it. */
+VV_MUST_CHECK enum vv_err vv_sink_flush(struct vv_session *s);
 #endif
