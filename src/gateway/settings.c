@@ -110,6 +110,7 @@ static void derive_action(struct vv_conf_doc *doc, struct vv_route_settings *r)
         r->name = r->path;
     }
     lower_all(doc, r->hosts);
+    vv_settings_derive_fallbacks(doc, r);
 }
 
 /* ---- services nobody named ----------------------------------------------------------------- */
@@ -133,21 +134,56 @@ static const char *url_name(struct vv_conf_doc *doc, const char *url)
 
 static struct vv_service_settings *service_for_url(struct vv_conf_doc *doc,
                                                    struct vv_settings_root *root,
-                                                   struct vv_name_index *services,
-                                                   struct vv_route_settings *r)
+                                                   struct vv_name_index *services, const char *url,
+                                                   const void *origin)
 {
-    const char *name = url_name(doc, r->to);
+    const char *name = url_name(doc, url);
     struct vv_service_settings *s = vv_names_get(services, vv_str_from(name));
     if (s != NULL) {
         return s;
     }
     s = vv_conf_new(doc, &vv_settings_service_section, name);
     struct vv_server_settings *server = vv_conf_new(doc, &vv_settings_server_section, NULL);
-    vv_conf_inherit(doc, &server->url, &r->to);
-    vv_conf_append(doc, &s->servers, server, NULL, &r->to);
-    vv_conf_append(doc, &root->s.services, s, name, &r->to);
+    vv_conf_inherit(doc, &server->url, origin);
+    server->url = url; /* the origin may be a value that only holds it */
+    vv_conf_append(doc, &s->servers, server, NULL, origin);
+    vv_conf_append(doc, &root->s.services, s, name, origin);
     vv_names_put(services, name, s);
     return s;
+}
+
+/* A URL becomes the name of its service. */
+static void name_target(struct vv_conf_doc *doc, struct vv_settings_root *root,
+                        struct vv_name_index *services, const char **to, const void *origin)
+{
+    if (*to != NULL && is_url(*to)) {
+        *to = service_for_url(doc, root, services, *to, origin)->name;
+    }
+}
+
+static void name_targets(struct vv_conf_doc *doc, struct vv_settings_root *root,
+                         struct vv_name_index *services, struct vv_route_settings *r)
+{
+    name_target(doc, root, services, &r->to, &r->to);
+    name_target(doc, root, services, &r->fallback.to, &r->fallback.given);
+    name_target(doc, root, services, &r->canary.to, &r->canary.to);
+    name_target(doc, root, services, &r->mirror.to, &r->mirror.to);
+    for (size_t i = 0; i < vv_list_count(r->compose.parts); i++) {
+        struct vv_part_settings *p = r->compose.parts->item[i];
+        name_target(doc, root, services, &p->to, &p->to);
+        name_target(doc, root, services, &p->fallback.to, &p->fallback.given);
+    }
+}
+
+/* Services there can be at most: every target may be a URL. */
+static size_t targets_max(const struct vv_settings *s)
+{
+    size_t n = vv_list_count(s->services);
+    for (size_t i = 0; i < vv_list_count(s->routes); i++) {
+        const struct vv_route_settings *r = s->routes->item[i];
+        n += 4 + 2 * vv_list_count(r->compose.parts);
+    }
+    return n;
 }
 
 /* ---- nearest wins -------------------------------------------------------------------------- */
@@ -213,7 +249,7 @@ static void derive_routes(struct vv_conf_doc *doc, struct vv_settings_root *root
 {
     struct vv_conf_list *routes = root->s.routes;
     struct vv_name_index services;
-    vv_names_init(&services, doc, vv_list_count(root->s.services) + vv_list_count(routes));
+    vv_names_init(&services, doc, targets_max(&root->s));
     for (size_t i = 0; i < vv_list_count(root->s.services); i++) {
         struct vv_service_settings *s = root->s.services->item[i];
         vv_names_put(&services, s->name, s);
@@ -221,10 +257,8 @@ static void derive_routes(struct vv_conf_doc *doc, struct vv_settings_root *root
     for (size_t i = 0; i < vv_list_count(routes); i++) {
         struct vv_route_settings *r = routes->item[i];
         struct vv_service_settings *s = NULL;
-        if (r->to != NULL && is_url(r->to)) {
-            s = service_for_url(doc, root, &services, r);
-            r->to = s->name;
-        } else if (r->to != NULL) {
+        name_targets(doc, root, &services, r);
+        if (r->to != NULL) {
             s = vv_names_get(&services, vv_str_from(r->to));
         }
         if (s != NULL) {

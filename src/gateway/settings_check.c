@@ -31,20 +31,20 @@ static const char *text_fmt(struct vv_conf_doc *doc, const char *before, const c
     return copy;
 }
 
-/* Reports an unknown name and shows the nearest known one with the place it stands at. */
-static void unknown_name(struct check *c, const void *field, const char *what, const char *name,
-                         const struct vv_conf_list *known, const struct vv_name_index *index)
+void vv_settings_unknown_name(struct vv_conf_doc *doc, const void *field, const char *what,
+                              const char *name, const struct vv_conf_list *known,
+                              const struct vv_name_index *index)
 {
     const char *near = known != NULL && known->name != NULL
                            ? vv_conf_nearest(name, known->name, known->count)
                            : NULL;
     struct vv_conf_report r = {.field = field};
     if (near != NULL) {
-        r.hint = text_fmt(c->doc, "did you mean \"", near, "\"?");
+        r.hint = text_fmt(doc, "did you mean \"", near, "\"?");
         r.other = vv_names_get(index, vv_str_from(near));
         r.other_whole = true;
     }
-    vv_conf_report(c->doc, &r, "no %s named \"%s\"", what, name);
+    vv_conf_report(doc, &r, "no %s named \"%s\"", what, name);
 }
 
 /* ---- listeners ----------------------------------------------------------------------------- */
@@ -477,12 +477,13 @@ static void check_actions(struct check *c, const struct vv_route_settings *r)
 static void check_targets(struct check *c, const struct vv_route_settings *r)
 {
     if (r->to != NULL && vv_names_get(&c->services, vv_str_from(r->to)) == NULL) {
-        unknown_name(c, &r->to, "service", r->to, c->s->services, &c->services);
+        vv_settings_unknown_name(c->doc, &r->to, "service", r->to, c->s->services, &c->services);
     }
     for (size_t i = 0; i < vv_list_count(r->listen); i++) {
         const char *name = r->listen->item[i];
         if (vv_names_get(&c->listeners, vv_str_from(name)) == NULL) {
-            unknown_name(c, &r->listen->item[i], "listener", name, c->s->listen, &c->listeners);
+            vv_settings_unknown_name(c->doc, &r->listen->item[i], "listener", name, c->s->listen,
+                                     &c->listeners);
         }
     }
     for (size_t i = 0; i < vv_list_count(r->methods); i++) {
@@ -522,6 +523,7 @@ static void check_contents(struct check *c, const struct vv_route_settings *r)
     check_edits(c, r->headers, r->path);
     check_edits(c, r->request_headers, r->path);
     check_match_names(c, r->match_headers);
+    check_match_names(c, r->require);
     if (status != 301 && status != 302 && status != 303 && status != 307 && status != 308) {
         vv_conf_report(c->doc,
                        &(struct vv_conf_report){.field = &r->redirect.status,
@@ -632,14 +634,27 @@ static void check_route_names(struct check *c)
     }
 }
 
+static void mark_used(struct vv_name_index *used, const char *name, struct vv_route_settings *r)
+{
+    if (name != NULL) {
+        vv_names_put(used, name, r);
+    }
+}
+
 static void check_unused(struct check *c)
 {
     struct vv_name_index used;
-    vv_names_init(&used, c->doc, vv_list_count(c->s->routes));
+    vv_names_init(&used, c->doc, vv_list_count(c->s->services)); /* none is unknown any more */
     for (size_t i = 0; i < vv_list_count(c->s->routes); i++) {
         struct vv_route_settings *r = c->s->routes->item[i];
-        if (r->to != NULL) {
-            vv_names_put(&used, r->to, r);
+        mark_used(&used, r->to, r);
+        mark_used(&used, r->fallback.to, r);
+        mark_used(&used, r->canary.to, r);
+        mark_used(&used, r->mirror.to, r);
+        for (size_t k = 0; k < vv_list_count(r->compose.parts); k++) {
+            const struct vv_part_settings *p = r->compose.parts->item[k];
+            mark_used(&used, p->to, r);
+            mark_used(&used, p->fallback.to, r);
         }
     }
     for (size_t i = 0; i < vv_list_count(c->s->services); i++) {
@@ -688,6 +703,7 @@ void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root)
         check_contents(&c, r);
     }
     check_route_names(&c);
+    vv_settings_check_guards(doc, root);
     if (!vv_conf_has_errors(doc)) { /* with errors these would often be wrong */
         check_reach(&c);
         check_unused(&c);

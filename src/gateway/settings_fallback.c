@@ -114,7 +114,7 @@ static void derive_form(struct vv_conf_doc *doc, struct vv_fallback_settings *f,
     }
 }
 
-void vv_settings_derive_fallback(struct vv_conf_doc *doc, struct vv_fallback_settings *f)
+static void derive_fallback(struct vv_conf_doc *doc, struct vv_fallback_settings *f)
 {
     const struct vv_conf_node *n = vv_conf_json_node(doc, &f->given);
     struct form form;
@@ -129,7 +129,8 @@ void vv_settings_derive_fallback(struct vv_conf_doc *doc, struct vv_fallback_set
     }
 }
 
-void vv_settings_files_fallback(struct vv_conf_doc *doc, struct vv_route_settings *r)
+/* With files `fallback` is the name of a file and moves to files.fallback. */
+static void move_to_files(struct vv_conf_doc *doc, struct vv_route_settings *r)
 {
     const struct vv_conf_node *n = vv_conf_json_node(doc, &r->fallback.given);
     if (r->fallback.given == NULL || n == NULL) {
@@ -149,4 +150,17 @@ void vv_settings_files_fallback(struct vv_conf_doc *doc, struct vv_route_setting
         r->files.fallback = vv_conf_node_text(n);
     }
     r->fallback.given = NULL;
+}
+
+void vv_settings_derive_fallbacks(struct vv_conf_doc *doc, struct vv_route_settings *r)
+{
+    if (r->action == VV_ACTION_FILES) {
+        move_to_files(doc, r);
+    } else {
+        derive_fallback(doc, &r->fallback);
+    }
+    for (size_t i = 0; i < vv_list_count(r->compose.parts); i++) {
+        struct vv_part_settings *p = r->compose.parts->item[i];
+        derive_fallback(doc, &p->fallback);
+    }
 }

@@ -165,7 +165,6 @@ static void derive_compose(struct vv_conf_doc *doc, struct vv_compose_settings *
         if (p->timeout_ns == 0) {
             vv_conf_inherit(doc, &p->timeout_ns, &c->timeout_ns);
         }
-        vv_settings_derive_fallback(doc, &p->fallback);
     }
 }
 
@@ -177,11 +176,6 @@ static void derive_route(struct vv_conf_doc *doc, struct vv_settings_root *root,
         derive_route_access(&r->access);
     }
     derive_compose(doc, &r->compose);
-    if (r->action == VV_ACTION_FILES) {
-        vv_settings_files_fallback(doc, r);
-    } else {
-        vv_settings_derive_fallback(doc, &r->fallback);
-    }
     if (r->server_timing == VV_CONF_ABSENT) {
         vv_conf_inherit(doc, &r->server_timing, &root->defaults.server_timing);
     }
@@ -203,8 +197,12 @@ void vv_settings_derive_guards(struct vv_conf_doc *doc, struct vv_settings_root 
     }
     for (size_t i = 0; i < vv_list_count(s->services); i++) {
         struct vv_service_settings *service = s->services->item[i];
+        struct vv_concurrency_settings *k = &service->concurrency;
         if (!vv_conf_given_struct(doc, &service->hedge)) {
             service->hedge.enabled = 0;
+        }
+        if (!vv_conf_given(doc, &k->initial) && k->min <= k->max) {
+            k->initial = vv_max_u64(k->min, vv_min_u64(k->initial, k->max));
         }
     }
     for (size_t i = 0; i < vv_list_count(s->routes); i++) {

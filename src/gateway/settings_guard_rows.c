@@ -78,7 +78,7 @@ static const struct vv_conf_row plan_rows[] = {
     {FIELD(name), .type = VV_CONF_NAME},
     {OF_PLAN(name), .type = VV_CONF_DERIVED},
     {OF_PLAN(per), .type = VV_CONF_DERIVED},
-    {OF_PLAN(burst), .key = "burst", .type = VV_CONF_COUNT, .absent = VV_CONF_ABSENT, .min = "1",
+    {OF_PLAN(burst), .key = "burst", .type = VV_CONF_COUNT, .absent = VV_CONF_ABSENT,
      .max = "1000000000", .reload = true,
      .doc = "Requests that may come at once: with 500, 500 pass and the 501st does not. Default: "
             "as many as the rate gives in a second, at least 1.",

@@ -56,10 +56,12 @@ extern const char *const vv_settings_priorities[]; /* of plans and routes; ends 
 void vv_settings_derive_guards(struct vv_conf_doc *doc, struct vv_settings_root *root);
 uint64_t vv_settings_access_way(const char *word); /* bit of enum vv_access_by; 0: none of them */
 
+/* settings_guard_check.c: and checks it, each mistake with its other end. */
+void vv_settings_check_guards(struct vv_conf_doc *doc, struct vv_settings_root *root);
+
 /* settings_fallback.c */
-void vv_settings_derive_fallback(struct vv_conf_doc *doc, struct vv_fallback_settings *f);
-/* On a route with files `fallback` is the name of a file and moves to files.fallback. */
-void vv_settings_files_fallback(struct vv_conf_doc *doc, struct vv_route_settings *r);
+/* Of the route, whose action is known, and of its parts. */
+void vv_settings_derive_fallbacks(struct vv_conf_doc *doc, struct vv_route_settings *r);
 
 /* settings_cache.c: finishes and checks what is said about caching and compressing. The routes know
  * their actions and services. */
@@ -91,6 +93,11 @@ struct vv_name_index { /* memory of the document */
 void vv_names_init(struct vv_name_index *x, struct vv_conf_doc *doc, size_t count_max);
 void vv_names_put(struct vv_name_index *x, const char *name, void *item); /* the first one stays */
 void *vv_names_get(const struct vv_name_index *x, struct vv_str name);    /* NULL: not there */
+
+/* Reports an unknown name and shows the nearest known one with the place it stands at. */
+void vv_settings_unknown_name(struct vv_conf_doc *doc, const void *field, const char *what,
+                              const char *name, const struct vv_conf_list *known,
+                              const struct vv_name_index *index);
 
 static inline size_t vv_list_count(const struct vv_conf_list *l)
 {
