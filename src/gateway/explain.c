@@ -6,6 +6,7 @@
 #include "gateway/describe.h"
 #include "gateway/exchange.h"
 #include "gateway/explain_cache.h"
+#include "gateway/explain_guard.h"
 #include "gateway/gateway_int.h"
 #include "wire/uri.h"
 
@@ -18,7 +19,8 @@
 struct explanation {
     const struct vv_runtime *rt;
     uint64_t now_ns;
-    struct vv_epoch *epoch; /* of the caches; NULL: nothing runs */
+    const struct vv_homes *homes; /* NULL: nothing runs */
+    struct vv_epoch *epoch;       /* of the caches; NULL: nothing runs */
     int64_t now_ms;         /* wall time */
     struct vv_json *j;
     struct vv_arena arena;
@@ -457,6 +459,16 @@ static void say_cache(struct explanation *e)
     vv_explain_cache(&q, e->j);
 }
 
+static void say_guards(struct explanation *e)
+{
+    const struct vv_guard_question q = {.rt = e->rt,
+                                        .route = e->route,
+                                        .listener = e->listener_index,
+                                        .homes = e->homes,
+                                        .now_ns = e->now_ns};
+    vv_explain_guard(&q, e->j);
+}
+
 static void go_through(struct explanation *e)
 {
     if (!parse(e) || !normalise(e)) {
@@ -475,6 +487,7 @@ static void go_through(struct explanation *e)
     say_params(e);
     say_action(e);
     say_cache(e);
+    say_guards(e);
     say_limits(e);
 }
 
@@ -490,6 +503,7 @@ static enum vv_err explain(const struct vv_runtime *rt, struct vv_gateway *g,
     if (g != NULL) {
         e->now_ns = vv_loop_now(g->control);
         e->now_ms = (int64_t)(vv_loop_wall(g->control) / VV_MS);
+        e->homes = &g->homes;
         e->epoch = vv_caches_epoch(g->homes.caches);
     }
     e->j = j;

@@ -2,6 +2,7 @@
  * everything, then each worker takes it over with one message of its own. */
 #include "gateway/exchange.h"
 #include "gateway/gateway_int.h"
+#include "gateway/guards_look.h"
 #include "gateway/session.h"
 #include "gateway/shed.h"
 #include "observe/log.h"
@@ -293,6 +294,7 @@ static void collect(struct vv_collect *c, void *user)
     for (size_t i = 0; i < g->rt->service_count; i++) {
         collect_service(c, &g->rt->service[i], vv_loop_now(g->control));
     }
+    vv_guards_collect(g->homes.guards, vv_loop_now(g->control), vv_shed_watch_late_ns(g), c);
 }
 
 /* ---- life ---- */

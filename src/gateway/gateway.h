@@ -135,6 +135,22 @@ VV_MUST_CHECK enum vv_err vv_gateway_explain(struct vv_gateway *g,
 VV_MUST_CHECK enum vv_err vv_settings_explain(const struct vv_settings *s,
                                               const struct vv_explain_request *r,
                                               struct vv_json *j);
+/* Guards as they are: members of an open object: "breakers", "services", "limits", "keys", "overload". */
+void vv_gateway_guards_json(struct vv_gateway *g, struct vv_json *j);
+/* One array: limits of this name (n 0: all), and what they would say to an address, an id or a text
+ * (key.p NULL: without). Says how many. */
+size_t vv_gateway_limits_json(struct vv_gateway *g, struct vv_str limit, struct vv_str key,
+                              struct vv_json *j);
+/* what: "open", "close", "reset" (judges by itself again). Writes the breaker as an object. VV_ENOENT: no
+ * such breaker; VV_EINVAL: no such order. */
+VV_MUST_CHECK enum vv_err vv_gateway_breaker_order(struct vv_gateway *g, struct vv_str name,
+                                                   struct vv_str what, struct vv_json *j);
+/* For a line of a status page: breakers that are not closed, and classes of requests turned away. */
+struct vv_guard_summary {
+    uint64_t breakers_open;
+    double shed;
+};
+struct vv_guard_summary vv_gateway_guard_summary(struct vv_gateway *g);
 /* Lines of the access log as they are written, for `logs -f`: fn runs on the control loop. Passing
  * NULL unsubscribes. */
 typedef void vv_log_tail_fn(void *user, struct vv_str line);

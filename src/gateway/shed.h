@@ -40,6 +40,12 @@ static inline bool vv_shed_refuses(unsigned word, unsigned class, uint64_t rando
     return class >= from || (class + 1 == from && random % VV_SHED_SHARES < word >> 8);
 }
 
+/* How many classes that is: 0 none, 0.5 half of the least important one, 4 all. */
+static inline double vv_shed_level(unsigned word)
+{
+    return (double)(VV_QUEUE_CLASSES - (word & 0xff)) + (double)(word >> 8) / VV_SHED_SHARES;
+}
+
 struct vv_gateway;
 struct vv_shed_watch; /* looks at a gateway and tells its guards */
 /* Every 100 ms, from the gateway's timer; made at the first call. */

@@ -41,7 +41,7 @@ struct vv_breaker {
     _Atomic uint64_t since_ns, open_until_ns;
     _Atomic uint64_t probes_full_until_ns; /* HALF_OPEN: asking before is in vain */
     _Atomic uint64_t in_a_row;
-    _Atomic uint64_t opened, refused, probes, probes_lost;
+    _Atomic uint64_t opened, refused, probes, probes_lost, entered[3]; /* by state */
     struct vv_slices total, failed, slow;
     pthread_mutex_t lock; /* over changes of state, mode and conf, and over what follows */
     uint64_t reopened;    /* openings since it was last closed, but the first */
@@ -97,6 +97,7 @@ static void enter(struct vv_breaker *b, enum vv_breaker_state to, uint64_t now_n
         b->reopened = 0;
     }
     atomic_fetch_add_explicit(&b->changes, 1, memory_order_relaxed);
+    count(&b->entered[to]);
     atomic_store_explicit(&b->era_state, (era_of(was) + 1) << STATE_BITS | (uint32_t)to,
                           memory_order_release);
 }
@@ -384,6 +385,9 @@ void vv_breaker_look(struct vv_breaker *b, uint64_t now_ns, struct vv_breaker_vi
         .refused = atomic_load_explicit(&b->refused, memory_order_relaxed),
         .probes = atomic_load_explicit(&b->probes, memory_order_relaxed),
         .probes_lost = atomic_load_explicit(&b->probes_lost, memory_order_relaxed)};
+    for (size_t i = 0; i < VV_COUNT(ret->entered); i++) {
+        ret->entered[i] = atomic_load_explicit(&b->entered[i], memory_order_relaxed);
+    }
     if (ret->state == VV_BREAKER_OPEN) {
         ret->open_until_ns = until_ns;
         ret->state = now_ns >= until_ns ? VV_BREAKER_HALF_OPEN : VV_BREAKER_OPEN;
