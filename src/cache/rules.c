@@ -136,7 +136,8 @@ static enum vv_store_why forbidden(const struct vv_h1_head *req, const struct vv
         return VV_STORE_WHY_PRIVATE;
     }
     const bool shared = vv_cc_has(cc, VV_CC_PUBLIC);
-    if (vv_h1_find(req, VV_FIELD_AUTHORIZATION) != NULL && !o->keep_authorized && !shared &&
+    const bool credentials = o->credentials || vv_h1_find(req, VV_FIELD_AUTHORIZATION) != NULL;
+    if (credentials && !o->keep_authorized && !shared &&
         !vv_cc_has(cc, VV_CC_MUST_REVALIDATE) && cc->number[VV_CC_S_MAXAGE] == VV_CC_UNSET) {
         return VV_STORE_WHY_AUTHORIZATION;
     }

@@ -50,6 +50,34 @@ void vv_access_tick(struct vv_access *a, uint64_t now_ns);
 
 /* The phase: x->caller. True: it was answered (401, 403, 400, 415 for `require`). */
 VV_MUST_CHECK bool vv_access_check(struct vv_exchange *x);
-/* The exchange ends: usage of the key. */
+/* The exchange ends: usage of the key and of the plan. `refused` by a limit; what access itself refused is
+ * known here. Harmless without a caller. */
 void vv_access_end(struct vv_exchange *x, bool refused);
+
+/* ---- what the service hears: X-Authenticated-User, X-Authenticated-Plan ---- */
+struct vv_writer;
+size_t vv_access_fields_bytes(const struct vv_exchange *x);
+void vv_access_put_fields(struct vv_writer *o, const struct vv_exchange *x);
+/* A client's own word about who it is: never passed on, however it is spelled. */
+bool vv_access_drops_field(const struct vv_h1_field *f);
+/* For caches: is this a field with which the caller said who it is? Authorization, and on routes that take
+ * keys in a header of their own that one. */
+bool vv_access_is_credential(const struct vv_exchange *x, const struct vv_h1_field *f);
+bool vv_access_has_credential(const struct vv_exchange *x);
+
+/* ---- keys at run time: each writes the file whole and is in force when it returns ---- */
+struct vv_access_key {
+    struct vv_str name, plan; /* plan n 0: none */
+    struct vv_str key;        /* n 0: one is made */
+    int64_t expires_s;        /* seconds since 1970; 0: never */
+};
+/* ret_key: room for VV_KEY_TEXT (keys.h); the key that was made, "" when one was given. VV_EUNSUPPORTED:
+ * the configuration names no file of keys; VV_EEXIST, VV_EINVAL, VV_ESYNTAX (the file), and what writing
+ * a file says. reterr_text: 256 bytes. */
+VV_MUST_CHECK enum vv_err vv_access_key_add(struct vv_access *a, const struct vv_access_key *k,
+                                            char *ret_key, char *reterr_text);
+VV_MUST_CHECK enum vv_err vv_access_key_revoke(struct vv_access *a, struct vv_str name,
+                                               char *reterr_text);
+/* Members of an open object: "keys", with their usage, and "jwks". */
+void vv_access_json(struct vv_access *a, struct vv_json *j);
 #endif

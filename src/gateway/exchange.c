@@ -219,6 +219,7 @@ void vv_exchange_end(struct vv_exchange *x, enum vv_reason aborted)
     }
     vv_recall_end(x);
     vv_shape_end(x);
+    vv_access_end(x, x->reason == VV_REASON_LIMITED || x->reason == VV_REASON_SHED);
     vv_admit_end(x);
     if (vv_session_has_client(s)) {
         record(x, aborted);
@@ -257,6 +258,9 @@ void vv_exchange_vars(struct vv_exchange *x, struct vv_template_vars *ret)
         .client_ip = x->client_ip,
         .request_id = x->id,
         .route = route_name(x),
+        .caller = x->caller != NULL ? x->caller->name : (struct vv_str){NULL, 0},
+        .plan = x->caller != NULL && x->caller->plan != NULL ? x->caller->plan->name
+                                                             : (struct vv_str){NULL, 0},
         .rest = x->match.rest,
         .match = x->route != NULL ? &x->match : NULL,
         .header = var_header,

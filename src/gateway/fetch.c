@@ -1,13 +1,14 @@
 /* src/gateway/fetch.c - STORE: an origin's answer becomes a fill, renews an object, or passes. */
 #include "gateway/fetch.h"
 #include "cache/validate.h"
+#include "gateway/access.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
 #include "gateway/variants.h"
 
 #define FALLBACK_S (30 * 86400) /* and so long on routes with `fallback: {stale: true}` */
-#define VALIDATE_S 3600       /* an object that can be validated is kept so long when stale */
-#define PASS_NS (10 * VV_SEC) /* an answer that was not kept: nobody waits for the next */
+#define VALIDATE_S 3600         /* an object that can be validated is kept so long when stale */
+#define PASS_NS (10 * VV_SEC)   /* an answer that was not kept: nobody waits for the next */
 #define SECOND_MAX 8192
 
 struct vv_kept { /* in the arena of the fetch's exchange */
@@ -38,7 +39,7 @@ static enum vv_fetch_verdict pass(struct vv_exchange *x, const struct vv_h1_head
                                   const char *detail)
 {
     struct vv_recall *r = x->recall;
-    const bool credentials = vv_h1_find(&x->req, VV_FIELD_AUTHORIZATION) != NULL;
+    const bool credentials = vv_access_has_credential(x);
     r->status.detail = vv_str_from(detail);
     r->role = VV_RECALL_PASS;
     if (h->status >= 500) { /* a failure: one of those who wait tries again */
@@ -68,15 +69,24 @@ static void compare_head(struct vv_exchange *x, const struct vv_h1_head *h)
     }
 }
 
+/* A key in a field of its own counts as Authorization does. */
+static enum vv_store_why may_store(struct vv_exchange *x, const struct vv_h1_head *h,
+                                   const struct vv_cc *cc, struct vv_cache_facts *ret)
+{
+    const struct vv_recall *r = x->recall;
+    struct vv_cache_options options = r->plan->options;
+    options.credentials = vv_access_has_credential(x);
+    return vv_cache_judge_store(&x->req, &r->cc, h, cc, &options, r->request_ms,
+                                vv_recall_now_ms(x), ret);
+}
+
 /* The key was marked as passing, but this answer could have been kept: the next one leads. */
 static void unmark(struct vv_exchange *x, const struct vv_h1_head *h, const struct vv_cc *cc)
 {
     struct vv_recall *r = x->recall;
     struct vv_cache_facts facts;
     if (r->status.fwd > VV_CACHE_FWD_METHOD && x->req.method != VV_METHOD_HEAD &&
-        !r->plan->coalesce_only &&
-        vv_cache_judge_store(&x->req, &r->cc, h, cc, &r->plan->options, r->request_ms,
-                             vv_recall_now_ms(x), &facts) == VV_STORE_WHY_STORED) {
+        !r->plan->coalesce_only && may_store(x, h, cc, &facts) == VV_STORE_WHY_STORED) {
         vv_cache_fill_mark(r->memory, r->key, 0);
     }
 }
@@ -327,8 +337,7 @@ static enum vv_store_why judge(struct vv_exchange *x, const struct vv_h1_head *h
         return judge_shared(x, h, cc, what);
     }
     what->publish = true;
-    return vv_cache_judge_store(&x->req, &r->cc, h, cc, &r->plan->options, r->request_ms,
-                                vv_recall_now_ms(x), &what->meta.facts);
+    return may_store(x, h, cc, &what->meta.facts);
 }
 
 /* Streams of events and of pictures have no end: kept, each would hold its connection to the server for

@@ -1,5 +1,6 @@
 /* src/gateway/forward.c - one pass over the client's fields, then ours: each byte is copied once. */
 #include "gateway/forward.h"
+#include "gateway/access.h"
 #include "gateway/head_writer.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
@@ -195,7 +196,7 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
         tells ? vv_str_from(x->rt->settings->deadline_header) : (struct vv_str){NULL, 0};
     bytes += conditions.n + deadline.n + 24 + path.n + host.n + 2 * x->req.authority.n +
              x->forwarded.n + x->forwarded_for.n + 3 * sizeof x->session->client_ip +
-             x->client_ip.n + x->id.n;
+             x->client_ip.n + x->id.n + vv_access_fields_bytes(x);
     char *start = vv_arena_alloc(&x->arena, bytes);
     if (start == NULL) {
         return VV_ENOMEM;
@@ -207,7 +208,7 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     }
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];
-        if (!f->hop && !ours(x, f) && !vv_recall_drops_field(x, f) &&
+        if (!f->hop && !ours(x, f) && !vv_access_drops_field(f) && !vv_recall_drops_field(x, f) &&
             !(tells && vv_str_eq_nocase(f->name, deadline)) &&
             (edits->count == 0 || !vv_edits_have(edits, f->name))) {
             vv_put_field(&o, f->name, f->value);
@@ -219,6 +220,7 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
         vv_put(&o, VV_STR("Via: 1.1 vivace\r\n"));
     }
     put_who(&o, x);
+    vv_access_put_fields(&o, x);
     if (tells) {
         put_deadline(&o, x);
     }

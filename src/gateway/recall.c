@@ -2,6 +2,7 @@
  * and no memory but the arena's. */
 #include "gateway/recall.h"
 #include "cache/validate.h"
+#include "gateway/access.h"
 #include "gateway/caches.h"
 #include "gateway/fetch.h"
 #include "gateway/session.h"
@@ -77,7 +78,7 @@ static bool key_identity(struct vv_exchange *x)
 {
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];
-        if ((f->id == VV_FIELD_AUTHORIZATION && !key_append(x, '\x01', f->value)) ||
+        if ((vv_access_is_credential(x, f) && !key_append(x, '\x01', f->value)) ||
             (f->id == VV_FIELD_COOKIE && !key_append(x, '\x02', f->value))) {
             return false;
         }

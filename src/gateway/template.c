@@ -23,6 +23,8 @@
     X("request_id", REQUEST_ID)                                                                    \
     X("rest", REST)                                                                                \
     X("route", ROUTE)                                                                              \
+    X("user", USER)                                                                                \
+    X("plan", PLAN)                                                                                \
     X("header", HEADER)                                                                            \
     X("cookie", COOKIE)                                                                            \
     X("body", BODY)
@@ -124,7 +126,8 @@ static enum vv_err parse_variable(struct parser *p)
     if (v == NULL) {
         return wrong(p, dollar,
                      "no such variable; there are $host $uri $path $query $scheme $method "
-                     "$client_ip $request_id $rest $route $header.NAME $query.NAME $cookie.NAME");
+                     "$client_ip $request_id $rest $route $user $plan $header.NAME $query.NAME "
+                     "$cookie.NAME");
     }
     const bool has_name = p->text[end] == '.' && is_name_byte(p->text[end + 1]);
     const size_t until = has_name ? end_of(p, end + 1, is_name_byte) : end;
@@ -299,6 +302,10 @@ static struct vv_str value_of(const struct part *p, const struct vv_template_var
         return v->rest;
     case PART_ROUTE:
         return v->route;
+    case PART_USER:
+        return v->caller;
+    case PART_PLAN:
+        return v->plan;
     case PART_BODY:
         return nothing;
     }
@@ -389,9 +396,10 @@ static enum vv_err render_part(struct output *o, const struct part *p,
         put_bytes(o, p->text.p, p->text.n); /* the file's own words */
         return VV_OK;
     }
-    const enum guard guard = p->kind == PART_QUERY_VALUE                        ? GUARD_SEGMENT
-                             : p->kind == PART_HEADER || p->kind == PART_COOKIE ? GUARD_RAW
-                                                                                : GUARD_NONE;
+    const enum guard guard =
+        p->kind == PART_QUERY_VALUE                                                ? GUARD_SEGMENT
+        : p->kind == PART_HEADER || p->kind == PART_COOKIE || p->kind == PART_USER ? GUARD_RAW
+                                                                                   : GUARD_NONE;
     const bool framed = mode == VV_TEMPLATE_KEY;
     struct vv_str value = value_of(p, vars);
     if (p->kind == PART_BODY) {

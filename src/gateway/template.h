@@ -2,7 +2,7 @@
  *
  * Model:     literal text, `$name` variables, `{param}` of the route's path pattern, `$$` a dollar.
  *            Variables: $host $uri (path and query) $path $query $scheme $method $client_ip
- *            $request_id $rest $route, $header.NAME, $query.NAME, $cookie.NAME, and $body in the
+ *            $request_id $rest $route $user $plan (of the caller), $header.NAME, $query.NAME, $cookie.NAME, and $body in the
  *            key of a cache. A name ends where its letters end; braces that do not hold exactly a
  *            name are text. A value that the request does not have is empty.
  *            No value can break out of where it is put: no control byte of a value ever gets into
@@ -35,6 +35,7 @@ struct vv_str vv_template_param(const struct vv_template *t, size_t i);
 
 struct vv_template_vars { /* slices may be empty */
     struct vv_str host, path, query, scheme, method, client_ip, request_id, rest, route;
+    struct vv_str caller, plan; /* $user, $plan: p NULL where nobody is known */
     const struct vv_route_match *match;                      /* for {param}; NULL: none */
     struct vv_str (*header)(void *user, struct vv_str name); /* p NULL: absent; may be NULL */
     void *user;

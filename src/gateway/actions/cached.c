@@ -3,6 +3,7 @@
  * A small object is copied behind its head and the exchange ends at once, so that pipelined hits leave
  * in one write; larger ones are lent to the batch and stay referenced until they have left. */
 #include "cache/validate.h"
+#include "gateway/access.h"
 #include "gateway/answer.h"
 #include "gateway/fetch.h"
 #include "gateway/recall.h"
@@ -476,7 +477,7 @@ static void fill_failed(struct vv_exchange *x, enum vv_err err)
     } else if (x->head_sent) {
         vv_exchange_end(x, VV_REASON_SERVER_CLOSED);
     } else if (err == VV_ENOENT || err == VV_ELIMIT ||
-               (err == VV_EACCES && vv_h1_find(&x->req, VV_FIELD_AUTHORIZATION) != NULL)) {
+               (err == VV_EACCES && vv_access_has_credential(x))) {
         go_alone(x); /* the answer is not for sharing */
     } else if (err == VV_EEXIST || err == VV_EACCES || !r->failed) {
         r->failed |= err != VV_EEXIST && err != VV_EACCES;
