@@ -199,6 +199,9 @@ static void record(struct vv_exchange *x, enum vv_reason aborted)
         vv_metric_add(w->shard, stat->bytes_in, x->session->body.bytes);
         vv_metric_add(w->shard, stat->bytes_out, x->bytes_out);
     }
+    if (w->homes != NULL && vv_faults_any(w->homes->faults)) {
+        vv_faults_report(w->homes->faults, now, aborted != VV_REASON_NONE || x->status >= 500);
+    }
     if (w->log != NULL) {
         log_it(x, aborted != VV_REASON_NONE ? aborted : x->reason, now);
     }
