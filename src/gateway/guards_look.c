@@ -6,12 +6,20 @@
 #include "gateway/shed.h"
 #include "gateway/turnstile.h"
 
+/* What requests meet: an operator's word counts more than what the breaker has seen. */
+static enum vv_breaker_state effective(const struct vv_breaker_view *v)
+{
+    return v->mode == VV_BREAKER_FORCED_OPEN     ? VV_BREAKER_OPEN
+           : v->mode == VV_BREAKER_FORCED_CLOSED ? VV_BREAKER_CLOSED
+                                                 : v->state;
+}
+
 static void collect_breaker(struct vv_collect *c, const struct vv_named_breaker *b, uint64_t now_ns)
 {
     struct vv_breaker_view v;
     const struct vv_str name = vv_str_from(b->name);
     vv_breaker_look(b->breaker, now_ns, &v);
-    vv_collect_value(c, VV_METRIC_BREAKER_STATE, &name, 1, (double)v.state);
+    vv_collect_value(c, VV_METRIC_BREAKER_STATE, &name, 1, (double)effective(&v));
     vv_collect_value(c, VV_METRIC_BREAKER_REFUSED, &name, 1, (double)v.refused);
     for (size_t i = 0; i < VV_COUNT(v.entered); i++) {
         const struct vv_str values[] = {
@@ -67,7 +75,7 @@ void vv_breaker_json(const struct vv_named_breaker *b, uint64_t now_ns, struct v
     vv_json_kcstr(j, "name", b->name);
     vv_json_kcstr(j, "class", b->class_name);
     vv_json_kcstr(j, "service", b->service);
-    vv_json_kcstr(j, "state", vv_breaker_state_name(v.state));
+    vv_json_kcstr(j, "state", vv_breaker_state_name(effective(&v)));
     vv_json_kcstr(j, "mode", modes[v.mode]);
     vv_json_kdouble(j, "since_s", (double)(now_ns - vv_min_u64(v.since_ns, now_ns)) / 1e9);
     if (v.state == VV_BREAKER_OPEN && v.mode == VV_BREAKER_AUTO) {
@@ -209,7 +217,7 @@ struct vv_guard_summary vv_gateway_guard_summary(struct vv_gateway *g)
     for (struct vv_named_breaker *b = NULL; (b = vv_guards_next_breaker(gs, b)) != NULL;) {
         struct vv_breaker_view v;
         vv_breaker_look(b->breaker, vv_loop_now(g->control), &v);
-        s.breakers_open += v.state != VV_BREAKER_CLOSED;
+        s.breakers_open += effective(&v) != VV_BREAKER_CLOSED;
     }
     return s;
 }
