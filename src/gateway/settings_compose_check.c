@@ -18,6 +18,10 @@ static bool service_exists(const struct vv_guard_check *c, const void *field, co
 static void check_part(const struct vv_guard_check *c, const struct vv_route_settings *r,
                        const struct vv_part_settings *p)
 {
+    if (strcmp(p->name, "degraded") == 0) {
+        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &p->name},
+                       "the answer has a member \"degraded\" of its own");
+    }
     (void)service_exists(c, &p->to, p->to);
     (void)service_exists(c, &p->fallback.given, p->fallback.to);
     vv_settings_check_template(c->doc, &p->path, p->path, r->path,

@@ -485,7 +485,7 @@ static const struct vv_conf_row chaos_rows[] = {
     {FIELD(share_max_ppm), .key = "max_share", .type = VV_CONF_PPM, .def = "50%", .min = "0.01%",
      .max = "100%", .reload = true, .doc = "Largest share of requests that may be hurt."},
     {FIELD(time_max_ns), .key = "max_time", .type = VV_CONF_DURATION, .def = "10m", .min = "1s",
-     .max = "1d", .reload = true, .doc = "Longest time faults may last."},
+     .max = "1h", .reload = true, .doc = "Longest time faults may last."},
     {FIELD(stop_ppm), .key = "stop", .type = VV_CONF_PPM, .def = "50%", .min = "1%", .max = "100%",
      .reload = true, .doc = "Share of bad answers at which all faults end."},
     {FIELD(stop_window_ns), .key = "stop_window", .type = VV_CONF_DURATION, .def = "10s",

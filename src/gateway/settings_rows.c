@@ -417,14 +417,15 @@ static const struct vv_conf_row route_rows[] = {
      .doc = "An extra counter for this route's requests.", .example = "api"},
     {FIELD(caching), .key = "cache", .type = VV_CONF_SECTION,
      .section = &vv_settings_route_cache_section, .optional = true, .reload = true,
-     .doc = "How answers are kept: a duration, a name in caches or ttls, keys of its own, or "
-            "false. Only with \"to\". Default: defaults.cache, else not at all.",
+     .doc =
+         "How answers are kept: a duration, a name in caches or ttls, keys of its own, or "
+         "false. With \"to\", or for the parts of \"compose\". Default: defaults.cache, else not.",
      .example = "5m"},
     {FIELD(cache), .type = VV_CONF_DERIVED},
     {FIELD(coalesce), .key = "coalesce", .type = VV_CONF_SECTION,
      .section = &vv_settings_coalesce_section, .optional = true, .reload = true,
-     .doc = "Whether equal requests at the same time become one. Only with \"to\"; with a cache "
-            "they do anyway. Default: defaults.coalesce, else not.",
+     .doc = "Whether equal requests at the same time become one. With \"to\" or \"compose\"; with "
+            "a cache they do anyway. Default: defaults.coalesce, else not.",
      .example = "{key: \"all-users\", keep: 30s}"},
     {FIELD(coalesces), .type = VV_CONF_DERIVED},
     {FIELD(compress), .key = "compress", .type = VV_CONF_SECTION,

@@ -1,10 +1,13 @@
 # tests/integration/test_docs.py - the pages tell the truth: configurations load, verbs exist.
+import json
 import os
 import pathlib
 import re
 import subprocess
 
+import jsonschema
 import pytest
+import yaml
 
 import harness
 
@@ -46,6 +49,35 @@ def test_an_example_is_right(path, tmp_path):
     (tmp_path / path.name).write_text(text)
     got = check(tmp_path / path.name)
     assert got.returncode == 0, got.stdout
+
+
+def schema():
+    return jsonschema.Draft7Validator(json.loads(subprocess.run(
+        [harness.binary(), "config", "schema"], stdout=subprocess.PIPE, text=True).stdout))
+
+
+@pytest.mark.parametrize("path", [p for p in EXAMPLES if "bench" not in p.parts],
+                         ids=lambda p: str(p.relative_to(ROOT)))
+def test_an_example_fits_the_schema(path):
+    """What an editor would say of it."""
+    wrong = [(list(e.path), e.message) for e in schema().iter_errors(yaml.safe_load(path.read_text()))]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("route, fits", [
+    ({"limit": "100/s"}, True),
+    ({"limit": [{"per": "all", "rate": "5/s"}, "7/min"]}, True),
+    ({"limit": {"rat": "5/s"}}, False),
+    ({"fallback": {"any": [1.5, None, {"deep": True}]}}, True),
+    ({"access": ["bearer", "basic"]}, True),
+    ({"priority": "urgent"}, False),
+    ({"compose": {"parts": {"a": {"to": "b", "fallback": []}}}}, True),
+    ({"compose": {"timeout": "5s"}}, False),
+    ({"canary": {"to": "b", "share": "5%"}, "mirror": "b"}, True),
+    ({"canary": {"to": "b", "share": 5}}, False),
+])
+def test_the_schema_knows_guards(route, fits):
+    assert schema().is_valid({"listen": 80, "routes": [route]}) is fits
 
 
 def test_every_verb_of_the_pages_exists():

@@ -498,6 +498,7 @@ VV_TEST(mistakes_of_compose_are_told)
 {
     routes_say("- {compose: {parts: {p: {to: b}}}}\n", "no service named \"b\"");
     routes_say("- {compose: {parts: {}}}\n", "composed of 1 to 32 parts, not of 0");
+    routes_say("- {compose: {parts: {degraded: a}}}\n", "a member \"degraded\" of its own");
     routes_say("- {compose: {timeout: 1s}}\n", "compose needs \"parts\"");
     routes_say("- {compose: {parts: {p: a}}, to: a}\n",
                "a route has one action, this one has \"to\" and \"compose\"");
@@ -584,4 +585,151 @@ VV_TEST(what_is_shown_of_guards_loads_again_and_is_the_same)
     unload(&l);
     free(shown[0]);
     free(shown[1]);
+}
+
+/* ---- the examples -------------------------------------------------------------------------- */
+
+static const char *environment(void *user, const char *name)
+{
+    const char *const *pair = user;
+    for (; pair[0] != NULL; pair += 2) {
+        if (strcmp(pair[0], name) == 0) {
+            return pair[1];
+        }
+    }
+    return NULL;
+}
+
+static struct loaded load_example(const char *path, const char *const *env)
+{
+    const struct vv_conf_source source = {
+        .path = path, .env = environment, .env_user = (void *)(uintptr_t)env};
+    struct loaded l = load_source(&source);
+    VV_CHECK_STR(l.problems, "");
+    return l;
+}
+
+static const void *named(const struct vv_conf_list *list, const char *name)
+{
+    for (size_t i = 0; i < vv_list_count(list); i++) {
+        if (strcmp(list->name[i], name) == 0) {
+            return list->item[i];
+        }
+    }
+    fail_msg("nothing is named \"%s\"", name);
+    return NULL;
+}
+
+static const struct vv_route_settings *route_named(const struct loaded *l, const char *name)
+{
+    for (size_t i = 0; i < l->s->routes->count; i++) {
+        const struct vv_route_settings *r = l->s->routes->item[i];
+        if (strcmp(r->name, name) == 0) {
+            return r;
+        }
+    }
+    fail_msg("no route is named \"%s\"", name);
+    return NULL;
+}
+
+static void check_plan(const struct loaded *l, const char *name, uint64_t an_hour, uint64_t burst,
+                       uint64_t concurrent)
+{
+    const struct vv_plan_settings *p = named(l->s->access.plans, name);
+    VV_CHECK_INT(p->limit.rate_count, an_hour);
+    VV_CHECK_INT(p->limit.rate_per_ns, VV_HOUR);
+    VV_CHECK_INT(p->limit.burst, burst);
+    VV_CHECK_INT(p->limit.concurrent, concurrent);
+}
+
+VV_TEST(the_example_of_limits_has_the_tiers)
+{
+    static const char *const none[] = {NULL};
+    struct loaded l = load_example(VV_EXAMPLES "/limits/vivace.yaml", none);
+    const struct vv_listen_settings *web = named(l.s->listen, "web"),
+                                    *small = named(l.s->listen, "small");
+    check_plan(&l, "standard", 10000, 500, 100);
+    check_plan(&l, "premium", 50000, 2000, 500);
+    check_plan(&l, "enterprise", 100000, 5000, 1000);
+    VV_CHECK_INT(limit(web->limits, 0)->rate_count, 100);
+    VV_CHECK_INT(limit(web->limits, 0)->rate_per_ns, VV_SEC);
+    VV_CHECK_INT(limit(web->limits, 0)->burst, 200); /* and the first: 201 */
+    VV_CHECK_INT(limit(small->limits, 0)->rate_count, 200);
+    VV_CHECK_INT(limit(small->limits, 0)->rate_per_ns, VV_MINUTE);
+    VV_CHECK_INT(limit(small->limits, 0)->burst + 1, 300); /* at once */
+    unload(&l);
+}
+
+static void check_ai_service(const struct loaded *l, uint64_t failures, uint64_t recover_ns,
+                             uint64_t window_ns)
+{
+    const struct vv_breaker_settings *b = named(l->s->breakers, "ai_service");
+    VV_CHECK_INT(b->failures, failures);
+    VV_CHECK_INT(b->recover_ns, recover_ns);
+    VV_CHECK_INT(b->window_ns, window_ns);
+    VV_CHECK_INT(b->accept_ppm, 100000);
+}
+
+static void check_coalescing(const struct loaded *l, uint64_t keep_ns, uint64_t entries)
+{
+    const struct vv_route_settings *r = route_named(l, "rest");
+    VV_CHECK_INT(r->coalesces, 1);
+    VV_CHECK_INT(r->coalesce.keep_ns, keep_ns);
+    VV_CHECK_INT(r->coalesce.entries, entries);
+}
+
+VV_TEST(the_example_of_resilience_has_the_presets)
+{
+    static const char *const none[] = {NULL};
+    struct loaded l = load_example(VV_EXAMPLES "/resilience/vivace.yaml", none);
+    const struct vv_breaker_settings *database = named(l.s->breakers, "database");
+    check_ai_service(&l, 5, 60 * VV_SEC, 300 * VV_SEC);
+    VV_CHECK_INT(database->failures, 3);
+    VV_CHECK_INT(database->recover_ns, 30 * VV_SEC);
+    VV_CHECK_INT(database->accept_ppm, 50000);
+    VV_CHECK_INT(database->window_ns, 300 * VV_SEC);
+    const struct vv_compose_settings *dashboard = &route_named(&l, "userDashboard")->compose,
+                                     *analytics = &route_named(&l, "analytics")->compose;
+    VV_CHECK_INT(dashboard->strategy, 1); /* fail_fast */
+    VV_CHECK_INT(dashboard->timeout_ns, 10 * VV_SEC);
+    const struct vv_part_settings *user = named(dashboard->parts, "user_profile"),
+                                  *ideas = named(dashboard->parts, "ai_recommendations");
+    VV_CHECK_INT(user->priority, 1);
+    VV_CHECK_INT(user->timeout_ns, 2 * VV_SEC);
+    VV_CHECK_STR(user->fallback.body, "{\"name\":\"User\",\"plan\":\"free\"}");
+    VV_CHECK_INT(ideas->priority, 0);
+    VV_CHECK_INT(ideas->timeout_ns, 8 * VV_SEC);
+    VV_CHECK_INT(ideas->fallback.kind, VV_FALLBACK_NONE);
+    VV_CHECK_INT(analytics->strategy, 0); /* best_effort */
+    VV_CHECK_INT(route_named(&l, "profile")->coalesce.keep_ns, 30 * VV_SEC);
+    VV_CHECK_STR(route_named(&l, "profile")->coalesce.key, "user-{id}-profile");
+    VV_CHECK_INT(route_named(&l, "ideas")->coalesce.keep_ns, 1800 * VV_SEC);
+    check_coalescing(&l, 30 * VV_SEC, 1000);
+    VV_CHECK_INT(l.s->log_level, 2); /* warn */
+    unload(&l);
+}
+
+VV_TEST(profiles_and_variables_change_the_presets)
+{
+    static const char *const development[] = {"ENVIRONMENT", "development", NULL};
+    struct loaded l = load_example(VV_EXAMPLES "/resilience/vivace.yaml", development);
+    check_ai_service(&l, 3, 30 * VV_SEC, 300 * VV_SEC);
+    check_coalescing(&l, 5 * VV_SEC, 100);
+    VV_CHECK_INT(l.s->log_level, 0); /* debug */
+    unload(&l);
+    static const char *const set[] = {"CIRCUIT_BREAKER_FAILURE_THRESHOLD",
+                                      "7",
+                                      "CIRCUIT_BREAKER_RECOVERY_TIMEOUT",
+                                      "1500",
+                                      "CIRCUIT_BREAKER_MONITORING_WINDOW",
+                                      "10000",
+                                      "REQUEST_COALESCER_TTL",
+                                      "2500",
+                                      "REQUEST_COALESCER_MAX_CACHE_SIZE",
+                                      "50",
+                                      NULL};
+    l = load_example(VV_EXAMPLES "/resilience/vivace.yaml", set);
+    check_ai_service(&l, 7, 1500 * VV_MS, 10 * VV_SEC);
+    check_coalescing(&l, 2500 * VV_MS, 50);
+    unload(&l);
 }
