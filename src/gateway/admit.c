@@ -117,9 +117,10 @@ static enum vv_err watch(const struct vv_admit_question *q, const struct vv_limi
                          struct vv_str key, vv_admit_count_fn *count, void *user,
                          struct vv_admission *a)
 {
-    struct asks asks = {.count = 0};
+    struct asks asks;
     struct vv_admit_held *held = NULL;
     struct vv_limit_grant grant;
+    asks.count = 0;
     add_asks(&asks, item, key);
     if (has_places(item)) {
         held = vv_arena_alloc(q->arena, sizeof *held);
@@ -172,11 +173,12 @@ static void decide(const struct vv_admit_question *q, const struct asks *asks,
 enum vv_err vv_admit_decide(const struct vv_admit_question *q, vv_admit_count_fn *count, void *user,
                             struct vv_admission **ret)
 {
-    struct asks asks = {.count = 0};
+    struct asks asks; /* not zeroed as a whole: it is long, and nearly always one is used */
     char room[VV_LIMITS_AT_ONCE][VV_ADMIT_KEY];
     char scratch[VV_ADMIT_KEY];
     size_t watchers = 0;
     struct vv_str key;
+    asks.count = 0;
     *ret = NULL;
     for (size_t l = 0; l < VV_ADMIT_LISTS; l++) {
         for (size_t i = 0; q->list[l] != NULL && i < q->list[l]->count; i++) {
@@ -198,7 +200,7 @@ enum vv_err vv_admit_decide(const struct vv_admit_question *q, vv_admit_count_fn
     if (a == NULL) {
         return VV_ENOMEM;
     }
-    memset(a, 0, sizeof *a);
+    memset(&a->held, 0, sizeof *a - offsetof(struct vv_admission, held)); /* the grant is taken */
     a->allowed = true;
     if (asks.count > 0) {
         decide(q, &asks, count, user, a);

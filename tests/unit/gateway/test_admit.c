@@ -2,6 +2,7 @@
  * with the numbers of the deployments Vivace is made for. */
 #include "gateway/admit_int.h"
 #include "vv_test.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 #define START (1000 * VV_HOUR)
@@ -427,6 +428,30 @@ VV_TEST(what_cannot_be_kept_is_refused_with_a_reason)
     const struct vv_conf_list list = {.count = 6, .item = (void **)(uintptr_t)items};
     VV_CHECK_INT(vv_limit_plan_new(&list, "route:r", false, &d.plan[1], d.why), VV_ELIMIT);
     VV_CHECK(strstr(d.why, "at most 5") != NULL);
+    desk_down(&d);
+}
+
+VV_TEST(a_million_clients_take_no_more_room_than_there_is)
+{
+    struct desk d;
+    struct vv_limits_stats stats;
+    char text[32];
+    int passed = 0;
+    desk_up(&d); /* 4,096 words */
+    VV_CHECK_INT(put(&d, 0, &web, "listener:web", false), VV_OK);
+    for (unsigned i = 0; i < 1000000; i++) {
+        d.q.now_ns += 10 * VV_US; /* each is forgotten 10 ms later, when 1,000 others have come */
+        const int n = snprintf(text, sizeof text, "10.%u.%u.%u", i >> 16, i >> 8 & 255, i & 255);
+        d.q.client = (struct vv_str){text, (size_t)n};
+        passed += ask(&d, NULL);
+    }
+    vv_limits_look(d.limits, &stats);
+    VV_CHECK_INT(passed, 1000000);
+    VV_CHECK(stats.used <= stats.capacity && stats.capacity < 16384);
+    /* 1,000 of 4,096 words say something at a time, one per bucket of four: both buckets of a key are full
+     * of such with probability P(X >= 4)^2 = 0.019^2 (Poisson, mean 1), 360 times in a million. */
+    VV_CHECK(stats.evicted_active < 720);
+    VV_CHECK_INT(stats.untracked, 0);
     desk_down(&d);
 }
 
