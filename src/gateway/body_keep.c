@@ -7,6 +7,7 @@
 struct keep {
     char *to;
     size_t n, size;
+    void (*then)(struct vv_exchange *x);
 };
 
 /* True: the exchange waits for more, or has ended. */
@@ -31,16 +32,18 @@ static bool gather(struct vv_exchange *x, struct keep *k)
 
 static void body(struct vv_exchange *x)
 {
-    if (!gather(x, x->state) && !vv_recall(x)) {
-        vv_recall_proxy(x);
+    const struct keep *k = x->state;
+    if (!gather(x, x->state)) {
+        k->then(x);
     }
 }
 
 static const struct vv_action action_keep = {.name = "keep", .body = body};
 
-bool vv_body_keep(struct vv_exchange *x)
+bool vv_body_keep_then(struct vv_exchange *x, uint64_t bytes_max,
+                       void (*then)(struct vv_exchange *x))
 {
-    if (x->req.framing != VV_H1_BODY_LENGTH || x->req.content_length > KEEP_MAX ||
+    if (x->req.framing != VV_H1_BODY_LENGTH || x->req.content_length > bytes_max ||
         x->req.expect_continue) {
         return false;
     }
@@ -53,7 +56,13 @@ bool vv_body_keep(struct vv_exchange *x)
     if (k->to == NULL) {
         return false;
     }
+    k->then = then;
     x->action = &action_keep;
     x->state = k;
     return gather(x, k);
+}
+
+bool vv_body_keep(struct vv_exchange *x)
+{
+    return vv_body_keep_then(x, KEEP_MAX, vv_exchange_resume);
 }

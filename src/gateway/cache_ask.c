@@ -133,17 +133,33 @@ static enum vv_err tell(const struct vv_cache_plan *plan, struct vv_str key, key
     return err == VV_OK && longer ? fn(ctx, plan->cache, key, true) : err;
 }
 
-static enum vv_err keys_of_plan(struct target *t, const struct vv_cache_plan *plan, key_fn *fn,
-                                void *ctx)
+/* The same for both sides of a canary. */
+static enum vv_err tell_sides(struct target *t, const struct vv_route *r, struct vv_str key,
+                              key_fn *fn, void *ctx)
+{
+    enum vv_err err = tell(r->cache, key, fn, ctx);
+    if (err != VV_OK || r->canary == NULL) {
+        return err;
+    }
+    char *out = vv_arena_alloc(&t->arena, key.n + 1);
+    if (out == NULL) {
+        return VV_ENOMEM;
+    }
+    memcpy(out, key.p, key.n);
+    out[key.n] = '\x03'; /* as recall.c marks the candidate's */
+    return tell(r->cache, (struct vv_str){out, key.n + 1}, fn, ctx);
+}
+
+static enum vv_err keys_of_route(struct target *t, const struct vv_route *r, key_fn *fn, void *ctx)
 {
     struct vv_str key;
-    enum vv_err err = key_by_rules(t, plan, VV_METHOD_GET, &key);
+    enum vv_err err = key_by_rules(t, r->cache, VV_METHOD_GET, &key);
     if (err == VV_OK) {
-        err = tell(plan, key, fn, ctx);
+        err = tell_sides(t, r, key, fn, ctx);
     }
-    if (err == VV_OK && plan->body_in_key) {
-        err = key_by_rules(t, plan, VV_METHOD_POST, &key);
-        err = err == VV_OK ? tell(plan, key, fn, ctx) : err;
+    if (err == VV_OK && r->cache->body_in_key) {
+        err = key_by_rules(t, r->cache, VV_METHOD_POST, &key);
+        err = err == VV_OK ? tell_sides(t, r, key, fn, ctx) : err;
     }
     return err;
 }
@@ -173,9 +189,9 @@ static enum vv_err each_key(struct vv_gateway *g, struct vv_str cache, struct vv
             continue;
         }
         if (r->cache->key == NULL) {
-            err = keys_of_plan(&t, r->cache, fn, ctx);
+            err = keys_of_route(&t, r, fn, ctx);
         } else if (r == taken && key_by_template(&t, r, &match, &key) == VV_OK) {
-            err = tell(r->cache, key, fn, ctx);
+            err = tell_sides(&t, r, key, fn, ctx);
         }
     }
     vv_arena_fini(&t.arena);
@@ -229,7 +245,8 @@ enum vv_err vv_gateway_purge(struct vv_gateway *g, const struct vv_purge *p, siz
     vv_sb_adds(&glob, "*://*");
     vv_sb_add(&glob, p->value);
     own.value = vv_sb_str(&glob);
-    const enum vv_err err = glob.failed ? VV_ENOMEM : vv_caches_purge(g->homes.caches, &own, ret_count);
+    const enum vv_err err =
+        glob.failed ? VV_ENOMEM : vv_caches_purge(g->homes.caches, &own, ret_count);
     vv_sb_fini(&glob);
     return err;
 }

@@ -220,6 +220,9 @@ void vv_exchange_end(struct vv_exchange *x, enum vv_reason aborted)
         x->action = NULL;
         action->cancel(x);
     }
+    if (x->side != 0) {
+        vv_canary_end(x, aborted);
+    }
     vv_recall_end(x);
     vv_shape_end(x);
     vv_access_end(x, x->reason == VV_REASON_LIMITED || x->reason == VV_REASON_SHED);

@@ -4,6 +4,7 @@
 #include "cache/validate.h"
 #include "gateway/access.h"
 #include "gateway/caches.h"
+#include "gateway/canary.h"
 #include "gateway/fetch.h"
 #include "gateway/session.h"
 #include <math.h>
@@ -95,6 +96,10 @@ static bool make_key(struct vv_exchange *x)
 {
     struct vv_recall *r = x->recall;
     if (!make_plain_key(x)) {
+        return false;
+    }
+    /* A canary's answers are not those of the version it is compared with. */
+    if (x->side == VV_SIDE_CANDIDATE && !key_append(x, '\x03', VV_STR(""))) {
         return false;
     }
     if (r->plan->identity_in_key && !key_identity(x)) {
@@ -389,6 +394,21 @@ void vv_recall_again(struct vv_exchange *x)
 
 /* ---- the phase ---- */
 
+/* Purges what the request's key stands for, whichever side of a canary it was answered by. */
+static size_t purge_sides(struct vv_exchange *x, bool soft)
+{
+    const uint8_t own_side = x->side;
+    size_t n = 0;
+    for (unsigned side = VV_SIDE_BASE; side <= VV_SIDE_CANDIDATE; side++) {
+        x->side = (uint8_t)side;
+        if ((side == VV_SIDE_BASE || x->route->canary != NULL) && make_key(x)) {
+            n += vv_cache_purge_key(x->recall->memory, x->recall->key, soft);
+        }
+    }
+    x->side = own_side;
+    return n;
+}
+
 static bool purge(struct vv_exchange *x)
 {
     const struct vv_cache_plan *plan = x->recall->plan;
@@ -406,8 +426,7 @@ static bool purge(struct vv_exchange *x)
         return true;
     }
     const struct vv_h1_field *soft = vv_h1_find_name(&x->req, VV_STR("X-Purge-Soft"));
-    const size_t n = vv_cache_purge_key(x->recall->memory, x->recall->key,
-                                        soft != NULL && !vv_str_eq(soft->value, VV_STR("0")));
+    const size_t n = purge_sides(x, soft != NULL && !vv_str_eq(soft->value, VV_STR("0")));
     const struct vv_field type = {VV_STR("Content-Type"), VV_STR("application/json")};
     vv_answer_simple(x, n > 0 ? 200 : 404, &type, 1,
                      vv_arena_fmt(&x->arena, "{\"purged\":%zu}\n", n));
@@ -471,14 +490,11 @@ bool vv_recall(struct vv_exchange *x)
 
 static void forget(struct vv_exchange *x, struct vv_str path, struct vv_str query)
 {
-    struct vv_recall *r = x->recall;
     const struct vv_str own_path = x->path;
     const struct vv_str own_query = x->req.query;
     x->path = path;
     x->req.query = query;
-    if (make_key(x)) {
-        (void)vv_cache_purge_key(r->memory, r->key, false);
-    }
+    (void)purge_sides(x, false);
     x->path = own_path;
     x->req.query = own_query;
 }
@@ -530,7 +546,8 @@ static void forget_drop(struct vv_exchange *x, const struct vv_cache_drop *d)
     if (!drop_text(x, d, &path)) {
         return;
     }
-    const bool longer = r->plan->identity_in_key || r->plan->body_in_key;
+    const bool longer =
+        r->plan->identity_in_key || r->plan->body_in_key || x->route->canary != NULL;
     if (d->count == 1) {
         query = path;
         path = vv_str_cut(&query, '?');
