@@ -37,18 +37,6 @@ static void print_faults(const json_t *o)
     }
 }
 
-static void print_guards(const json_t *o)
-{
-    const double open = json_num(o, "breakers_open"), shed = json_num(o, "shed");
-    if (open > 0.0) {
-        (void)printf("%.0f breaker%s not closed, see `vivace breaker list`\n\n", open,
-                     open > 1.0 ? "s" : "");
-    }
-    if (shed > 0.0) {
-        (void)printf("OVERLOAD: %.1f of 4 classes of requests are turned away\n\n", shed);
-    }
-}
-
 int verb_status(const struct cli_args *args)
 {
     json_t *o = NULL;
@@ -65,7 +53,6 @@ int verb_status(const struct cli_args *args)
         const struct view v = {.o = o, .width = 200, .color = cli_color(args, stdout), .eol = "\n"};
         view_print(&v, &out);
         print_faults(o);
-        print_guards(o);
         cli_print(vv_sb_str(&out));
         vv_sb_fini(&out);
         print_reload(o);

@@ -220,10 +220,26 @@ static void caches_table(const struct view *v, size_t rows, struct vv_sb *out)
     table_fini(&t);
 }
 
+/* What keeps requests from where they would go; nothing when nothing does. */
+static const char *guard_words(const struct view *v, char *buf, size_t buf_bytes)
+{
+    const double open = json_num(v->o, "breakers_open"), shed = json_num(v->o, "shed");
+    int n = 0;
+    buf[0] = '\0';
+    if (open > 0.0) {
+        n = snprintf(buf, buf_bytes, "  %.0f breaker%s not closed", open, open > 1.0 ? "s" : "");
+    }
+    if (shed > 0.0) {
+        (void)snprintf(buf + n, buf_bytes - (size_t)n, "  OVERLOAD, %.1f of 4 classes refused",
+                       shed);
+    }
+    return buf;
+}
+
 static void heading(const struct view *v, struct vv_sb *out)
 {
     const json_t *t = json_object_get(v->o, "traffic");
-    char rate[16], bytes[16];
+    char rate[16], bytes[16], guards[96];
     const double up = json_num(v->o, "uptime_seconds");
     const double seconds = json_num(t, "seconds") > 0.0 ? json_num(t, "seconds") : 1.0;
     vv_sb_addf(out, "Vivace %s  up %dd %02d:%02d:%02d  process %d  worker %d  restarts %d%s%s",
@@ -235,9 +251,10 @@ static void heading(const struct view *v, struct vv_sb *out)
                view_count(json_num(t, "per_second"), rate, sizeof rate), error_share(t),
                json_num(t, "p50_ms"), json_num(t, "p95_ms"), json_num(t, "p99_ms"),
                view_count(json_num(t, "bytes_out") / seconds, bytes, sizeof bytes), v->eol);
-    vv_sb_addf(out, "%.0f connections  %.0f in flight  %.0f workers  %s%s%s",
+    vv_sb_addf(out, "%.0f connections  %.0f in flight  %.0f workers  %s%s%s%s",
                json_num(v->o, "connections"), json_num(v->o, "in_flight"),
-               json_num(v->o, "workers"), json_text(v->o, "config"), v->eol, v->eol);
+               json_num(v->o, "workers"), json_text(v->o, "config"),
+               guard_words(v, guards, sizeof guards), v->eol, v->eol);
 }
 
 void view_print(const struct view *v, struct vv_sb *out)

@@ -533,8 +533,8 @@ static struct vv_str problem_body(struct vv_exchange *x, int status, enum vv_rea
     const struct vv_str violated = limited ? vv_admit_violated(x) : VV_STR("");
     return vv_arena_fmt(&x->arena,
                         "{\"type\":\"%s\",\"title\":\"%s\",\"status\":%d,\"detail\":"
-                        "\"%s\",\"reason\":\"%s\"%s" VV_STR_FMT
-                        "%s,\"request_id\":\"" VV_STR_FMT "\"}\n",
+                        "\"%s\",\"reason\":\"%s\"%s" VV_STR_FMT "%s,\"request_id\":\"" VV_STR_FMT
+                        "\"}\n",
                         limited ? QUOTA_EXCEEDED : "about:blank", title, status, why->text,
                         why->name, limited ? ",\"violated-policies\":[" : "", VV_STR_ARG(violated),
                         limited ? "]" : "", VV_STR_ARG(x->id));
@@ -543,7 +543,7 @@ static struct vv_str problem_body(struct vv_exchange *x, int status, enum vv_rea
 void vv_answer_error(struct vv_exchange *x, enum vv_reason reason)
 {
     const struct vv_reason_info *why = &vv_reasons[reason];
-    const int status = x->refused != NULL             ? x->refused->status
+    const int status = x->refused != NULL            ? x->refused->status
                        : reason == VV_REASON_LIMITED ? vv_admit_status(x)
                                                      : why->status;
     x->reason = reason;

@@ -21,7 +21,7 @@ struct explanation {
     uint64_t now_ns;
     const struct vv_homes *homes; /* NULL: nothing runs */
     struct vv_epoch *epoch;       /* of the caches; NULL: nothing runs */
-    int64_t now_ms;         /* wall time */
+    int64_t now_ms;               /* wall time */
     struct vv_json *j;
     struct vv_arena arena;
     const struct vv_listen_settings *listener; /* NULL: any */

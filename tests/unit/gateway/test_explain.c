@@ -18,7 +18,9 @@ static const char conf[] =
     "  - {path: /kept/, to: app, cache: {ttl: 5m, purge: [127.0.0.0/8], invalidates: [/all]}}\n"
     "  - {path: /own/, to: app, compress: false, cache: {key: \"$host $path\", authorized: true,\n"
     "     client_directives: false}}\n"
-    "  - {path: /shared/, to: app, coalesce: true, compress: {encodings: [gzip], min: 99}}\n";
+    "  - {path: /shared/, to: app, coalesce: true, compress: {encodings: [gzip], min: 99}}\n"
+    "  - {path: /guarded/, to: app, limit: {per: all, rate: 5/s, burst: 1}, retries: 2,\n"
+    "     priority: low, fallback: {status: 200, body: sorry}}\n";
 
 static char *explained(const char *method, const char *url, const char *header,
                        const char *listener, enum vv_err want)
@@ -103,6 +105,18 @@ VV_TEST(what_the_gateway_refuses_is_refused_here_too)
     has("GET", "http://other.example:8081/hello", NULL, "\"result\":\"refused\",\"status\":421");
     has("GET", "http://a.own.example:8081/hello", NULL, "\"result\":\"matched\"");
     has("OPTIONS", "*", NULL, "\"result\":\"gateway\",\"status\":204");
+}
+
+VV_TEST(guards_are_named_though_nothing_runs)
+{
+    has("GET", "/guarded/x", NULL,
+        "\"guards\":{\"priority\":\"low\",\"limits\":[{\"name\":\"/guarded/\"");
+    has("GET", "/guarded/x", NULL,
+        "\"kind\":\"rate\",\"policy\":\"\\\"/guarded/\\\";q=2;w=1\",\"count\":5,\"time\":\"1s\","
+        "\"at_once\":2}"); /* 1 + burst */
+    has("GET", "/guarded/x", NULL, "\"retries\":{\"max\":2,\"when\":[\"connect\",");
+    has("GET", "/guarded/x", NULL, "\"fallback\":{\"kind\":\"literal\",\"status\":200");
+    has("GET", "/hello", NULL, "\"guards\":{\"priority\":\"the plan's, else normal\"}");
 }
 
 VV_TEST(questions_without_sense_are_errors)
