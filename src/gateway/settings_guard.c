@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+#define BURST_MAX UINT64_C(1000000000) /* as in the rows */
+
 /* ---- rates --------------------------------------------------------------------------------- */
 
 /* "s", "min", "h", "100ms", "30d": how long a rate's requests are counted. */
@@ -77,16 +79,16 @@ static void derive_rate(struct vv_conf_doc *doc, const void *field, const char *
 
 /* ---- limits -------------------------------------------------------------------------------- */
 
-/* As many as the rate gives in a second, at least one. */
+/* As many as the rate gives in a second, at least one, and no more than a file could say. */
 static uint64_t default_burst(const struct vv_limit_settings *l)
 {
+    const uint64_t count = vv_min_u64(l->rate_count, BURST_MAX);
     if (l->rate_per_ns == 0) {
         return 0;
     }
-    const uint64_t seconds = vv_max_u64(l->rate_per_ns / VV_SEC, 1);
-    return l->rate_per_ns < VV_SEC
-               ? vv_max_u64(vv_min_u64(l->rate_count, UINT32_MAX) * (VV_SEC / l->rate_per_ns), 1)
-               : vv_max_u64(l->rate_count / seconds, 1);
+    const uint64_t burst = l->rate_per_ns < VV_SEC ? count * (VV_SEC / l->rate_per_ns)
+                                                   : l->rate_count / (l->rate_per_ns / VV_SEC);
+    return vv_max_u64(vv_min_u64(burst, BURST_MAX), 1);
 }
 
 static void derive_limit(struct vv_conf_doc *doc, struct vv_limit_settings *l)

@@ -103,9 +103,14 @@ VV_TEST(a_burst_is_what_the_rate_gives_in_a_second_but_one_at_least)
         const char *rate;
         uint64_t burst;
     } rows[] = {
-        {"10000/h", 2}, /* 2.77 in a second */
-        {"200/m", 3},   /* 3.33 */
-        {"1/d", 1},     {"1/s", 1}, {"7/minute", 1}, {"30/2s", 15}, {"1/10ms", 100},
+        {"10000/h", 2},               /* 2.77 in a second */
+        {"200/m", 3},                 /* 3.33 */
+        {"5000000000/s", 1000000000}, /* what a file may say */
+        {"1/d", 1},
+        {"1/s", 1},
+        {"7/minute", 1},
+        {"30/2s", 15},
+        {"1/10ms", 100},
     };
     for (size_t i = 0; i < VV_COUNT(rows); i++) {
         char keys[64];
