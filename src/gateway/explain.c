@@ -6,6 +6,7 @@
 #include "gateway/describe.h"
 #include "gateway/exchange.h"
 #include "gateway/explain_cache.h"
+#include "gateway/explain_compose.h"
 #include "gateway/explain_guard.h"
 #include "gateway/gateway_int.h"
 #include "wire/uri.h"
@@ -394,6 +395,12 @@ static void say_files(struct explanation *e)
     vv_json_obj_end(e->j);
 }
 
+static void say_compose(struct explanation *e)
+{
+    const struct vv_template_vars vars = vars_of(e);
+    vv_explain_compose(e->route, &vars, &e->arena, e->j);
+}
+
 static void say_action(struct explanation *e)
 {
     const struct vv_route_settings *conf = e->route->conf;
@@ -413,6 +420,7 @@ static void say_action(struct explanation *e)
         vv_json_obj_end(e->j);
         return;
     case VV_ACTION_COMPOSE:
+        say_compose(e);
         return;
     case VV_ACTION_RESPOND:
         vv_json_key(e->j, "respond");

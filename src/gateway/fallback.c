@@ -33,7 +33,16 @@ static bool literal(struct vv_exchange *x, const struct vv_fallback_settings *f)
     return true;
 }
 
-/* However old it is, unless the origin forbids just that (RFC 9111 4.2.4). */
+bool vv_fallback_to_stale(struct vv_exchange *x, const struct vv_cache_facts *facts)
+{
+    if (x->route->conf->fallback.kind != VV_FALLBACK_STALE || facts->must_revalidate ||
+        facts->no_cache) {
+        return false;
+    }
+    mark(x);
+    return true;
+}
+
 static bool stale(struct vv_exchange *x)
 {
     struct vv_recall *r = x->recall;
@@ -44,11 +53,9 @@ static bool stale(struct vv_exchange *x)
     if (r->object == NULL) {
         return false;
     }
-    const struct vv_cache_facts *facts = &vv_stored_meta(r->object)->facts;
-    if (facts->must_revalidate || facts->no_cache) {
+    if (!vv_fallback_to_stale(x, &vv_stored_meta(r->object)->facts)) {
         return false;
     }
-    mark(x);
     r->status.detail = VV_STR("fallback");
     vv_recall_serve(x);
     return true;

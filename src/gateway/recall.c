@@ -4,6 +4,7 @@
 #include "cache/validate.h"
 #include "gateway/access.h"
 #include "gateway/caches.h"
+#include "gateway/fallback.h"
 #include "gateway/canary.h"
 #include "gateway/fetch.h"
 #include "gateway/session.h"
@@ -320,9 +321,13 @@ void vv_recall_serve(struct vv_exchange *x)
 bool vv_recall_instead(struct vv_exchange *x, int status)
 {
     struct vv_recall *r = x->recall;
-    if (r == NULL || r->object == NULL || x->head_sent ||
-        !vv_cache_serves_on_error(&vv_stored_meta(r->object)->facts, &r->cc, &r->plan->options,
-                                  status, r->soft, vv_recall_now_ms(x))) {
+    if (r == NULL || r->object == NULL || x->head_sent) {
+        return false;
+    }
+    const struct vv_cache_facts *facts = &vv_stored_meta(r->object)->facts;
+    if (!vv_cache_serves_on_error(facts, &r->cc, &r->plan->options, status, r->soft,
+                                  vv_recall_now_ms(x)) &&
+        !vv_fallback_to_stale(x, facts)) {
         return false;
     }
     r->use = vv_cache_judge_use(&vv_stored_meta(r->object)->facts, &r->cc, &r->plan->options,
