@@ -12,7 +12,7 @@ struct form { /* a map that is one of the forms */
 
 static bool read_form(const struct vv_conf_node *map, struct form *ret)
 {
-    struct form f = {NULL};
+    struct form f = {.json = NULL};
     const struct {
         const char *key;
         const struct vv_conf_node **node;
