@@ -555,8 +555,8 @@ void vv_answer_error(struct vv_exchange *x, enum vv_reason reason)
         x->action->cancel(x);
         x->action = NULL;
     }
-    if (status > 500 && x->route != NULL && x->route->conf->fallback.kind != VV_FALLBACK_NONE &&
-        vv_fallback(x, reason, 0)) {
+    if (status > 500 && reason != VV_REASON_LIMITED && x->route != NULL &&
+        x->route->conf->fallback.kind != VV_FALLBACK_NONE && vv_fallback(x, reason, 0)) {
         return;
     }
     const struct vv_str body = problem_body(x, status, reason);

@@ -343,3 +343,23 @@ def test_a_fallback_is_called_degraded_and_counted(gateway):
     assert [(a.status, json.loads(a.body)) for a in answers] == [(200, {"ideas": []})] * 3
     assert all(a.get("Degraded") for a in answers)
     assert gw.metric("vivace_degraded_total", route="all") == 3
+
+
+def test_a_refusal_with_503_stays_one_though_there_is_a_fallback(gateway):
+    """A fallback stands for a service that fails, not for who asks too much."""
+    gw = gateway(
+        {
+            "services": {"gone": ["127.0.0.1:1"]},
+            "routes": [
+                {
+                    "path": "/",
+                    "to": "gone",
+                    "limit": {"rate": "1/h", "burst": 0, "status": 503},
+                    "fallback": {"body": "sorry", "status": 200},
+                }
+            ],
+        }
+    )
+    assert gw.ask().body == b"sorry"
+    refused = gw.ask()
+    assert refused.status == 503 and refused.get("Retry-After") == "3600"
