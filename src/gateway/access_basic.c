@@ -8,7 +8,7 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
-#define JOBS_MAX 4               /* at once, per worker */
+#define JOBS_MAX 8               /* at once, per worker */
 #define REMEMBER_S INT64_C(3600) /* then the password is checked again */
 
 struct basic_job {

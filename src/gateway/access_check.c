@@ -174,9 +174,8 @@ static void refuse_unsure(struct vv_exchange *x)
 void vv_access_refuse_wrong(struct vv_exchange *x, const char *why)
 {
     const struct vv_h1_field *f = vv_h1_find(&x->req, VV_FIELD_AUTHORIZATION);
-    const struct vv_str bearer = VV_STR("bearer ");
-    const bool token = f != NULL && f->value.n >= bearer.n &&
-                       vv_str_eq_nocase((struct vv_str){f->value.p, bearer.n}, bearer);
+    struct vv_str value = f != NULL ? f->value : (struct vv_str){NULL, 0};
+    const bool token = vv_str_eq_nocase(vv_str_cut(&value, ' '), VV_STR("Bearer"));
     count_access(x, vv_access_seat(x->w->homes->access, x->w), INVALID);
     refuse(x, VV_REASON_UNAUTHORIZED, token ? "invalid_token" : NULL, why);
 }
@@ -345,6 +344,9 @@ static enum judged judge_basic(struct look *l, struct vv_str text)
         vv_access_recall(l->seat, hash, l->tables->generation, l->x->rt->generation, l->now_s);
     if (seen != NULL) {
         return known(l, VV_BY_BASIC, seen);
+    }
+    if (!vv_session_has_client(l->x->session)) {
+        return ABSENT; /* nobody waits for it */
     }
     switch (vv_access_basic(l->x, l->seat, l->tables, text, hash)) {
     case BASIC_WAITS:
@@ -587,19 +589,30 @@ static bool conclude(struct look *l, enum judged judged)
     return false;
 }
 
-static bool check(struct vv_exchange *x)
+static enum judged look_up(struct vv_exchange *x, struct look *l)
 {
     struct vv_access *a = x->w->homes != NULL ? x->w->homes->access : NULL;
-    struct look l = {.x = x, .a = a, .now_s = (int64_t)(vv_loop_wall(x->w->loop) / VV_SEC)};
-    l.seat = a != NULL ? vv_access_seat(a, x->w) : NULL;
-    if (l.seat == NULL) {
-        refuse_unsure(x);
-        return true;
+    *l = (struct look){.x = x, .a = a, .now_s = (int64_t)(vv_loop_wall(x->w->loop) / VV_SEC)};
+    l->seat = a != NULL ? vv_access_seat(a, x->w) : NULL;
+    if (l->seat == NULL) {
+        return CANNOT;
     }
-    l.tables = vv_access_hold(a, l.seat);
-    const enum judged judged = l.tables != NULL ? judge(&l) : CANNOT;
-    vv_access_let_go(l.seat);
-    return conclude(&l, judged);
+    l->tables = vv_access_hold(a, l->seat);
+    const enum judged judged = l->tables != NULL ? judge(l) : CANNOT;
+    vv_access_let_go(l->seat);
+    return judged;
+}
+
+/* A fetch of ours, for the cache or for a part: whoever it is for was let in. The service still hears who
+ * that is; and when the credentials have ended meanwhile, what they would fetch is not wanted. */
+static bool check_own(struct vv_exchange *x)
+{
+    struct look l;
+    if (x->caller != NULL || !x->session->detached || look_up(x, &l) != WRONG) {
+        return false;
+    }
+    vv_exchange_end(x, VV_REASON_NONE);
+    return true;
 }
 
 bool vv_access_check(struct vv_exchange *x)
@@ -609,10 +622,14 @@ bool vv_access_check(struct vv_exchange *x)
         return false;
     }
     if (!vv_session_has_client(x->session)) {
-        return false; /* a fetch of ours: whoever it is for was asked */
+        return conf->access.enabled != 0 && check_own(x);
     }
-    if (conf->access.enabled != 0 && check(x)) {
-        return true;
+    if (conf->access.enabled != 0) {
+        struct look l;
+        const enum judged judged = look_up(x, &l);
+        if (conclude(&l, judged)) {
+            return true;
+        }
     }
     return conf->require != NULL && lacks(x);
 }

@@ -366,6 +366,22 @@ def test_an_answer_for_one_key_is_not_given_to_another(gateway, origin, folder):
     assert len([r for r in service.requests if r.target == "/plain"]) == 4  # nothing kept
 
 
+def test_what_is_renewed_behind_is_asked_for_by_the_same_caller(gateway, origin, folder):
+    service = origin(answer=lambda req: ok(req.get("X-Authenticated-User", "none").encode(),
+                                           headers={"Cache-Control": "max-age=1, stale-while-revalidate=60"}))
+    gw = start(gateway, folder, [{"path": "/", "access": "key", "to": service.url, "cache": {"authorized": True}}])
+
+    def ask():
+        answer = gw.ask(headers={"X-API-Key": GOLD})
+        assert answer.body == b"gold"
+        return answer
+
+    ask()
+    wait_for("the answer is renewed behind", lambda: ask() and len(service.requests) > 1)
+    assert {r.get("X-Authenticated-User") for r in service.requests} == {"gold"}
+    assert ask().status == 200
+
+
 # --------------------------------------------------------------------------------------------- secrets
 
 
