@@ -1,5 +1,6 @@
 /* tests/unit/gateway/test_upstream.c - connections to servers: kept, dropped, never poisoned; and what is
  * said on them when something goes wrong. */
+#include "gateway/actions/proxy_int.h"
 #include "rig.h"
 
 static const char plain[] = "listen: 127.0.0.1:1\n"
@@ -65,11 +66,8 @@ VV_TEST(a_post_that_was_sent_is_not_sent_again)
 static struct vv_uconn *uconn_of(struct rig *r)
 {
     const struct vv_session *s = VV_LIST_ENTRY(r->w->sessions.next, struct vv_session, node);
-    struct proxy_front { /* how the state of the proxy action begins */
-        struct vv_exchange *x;
-        struct vv_uconn *u;
-    } *p = s->x->state;
-    return p->u;
+    const struct vv_ask *k = s->x->state;
+    return k->now->u;
 }
 
 VV_TEST(a_tunnel_passes_both_ways_and_is_never_used_again)
