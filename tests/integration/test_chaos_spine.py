@@ -1,6 +1,6 @@
 # tests/integration/test_chaos_spine.py - every way a request can take, while faults on purpose strike it.
 """Clients keep connections, pipeline, stream up and down, fill a cache together, take compressed
-answers and tunnels, while three requests in ten are struck. Whatever comes whole has to be right, what
+answers, composed ones and tunnels, while three requests in ten are struck. Whatever comes whole has to be right, what
 a fault does not do must not happen, the books must balance, and nothing may stay behind.
 
 $VIVACE_CHAOS_SECONDS and $VIVACE_CHAOS_SEED make it longer and different.
@@ -79,11 +79,11 @@ class Site:
 class Crew:
     """Clients that know what each answer must be."""
 
-    def __init__(self, gw, fault):
+    def __init__(self, gw, fault, harm):
         self.gw, self.fault = gw, fault
-        self.statuses, self.early = HARM[fault]
+        self.statuses, self.early = harm
         self.lock = threading.Lock()
-        self.wrong, self.right, self.harmed = [], 0, 0
+        self.wrong, self.right, self.harmed, self.missing = [], 0, 0, 0
 
     def note(self, target, problem):
         with self.lock:
@@ -113,7 +113,7 @@ class Crew:
         """Some requests on the connection c."""
         name = str(rng.randrange(40))
         size = rng.choice((0, 1, 900, 20_000, BIG))
-        what = rng.choice(("plain", "plain", "chunked", "cached", "cached", "gzip", "up", "pipeline", "tunnel", "json"))
+        what = rng.choice(("plain", "plain", "chunked", "cached", "cached", "gzip", "up", "pipeline", "tunnel", "composed"))
         target = f"/{what}/{size}/{name}"
         if what == "up":
             body = body_of(name, size)
@@ -127,11 +127,36 @@ class Crew:
                 self.judge(n, c.answer(), body_of(n.split("/")[3], int(n.split("/")[2])))
         elif what == "tunnel":
             self.tunnel(target, c, body_of(name, min(size, 20_000)))
-        elif what == "json":
-            self.judge(target, c.ask(target), json.dumps({"name": name}).encode())
+        elif what == "composed":
+            self.parts(target, c.ask(target), name)
         else:
             headers = {"Accept-Encoding": "gzip"} if what == "gzip" else {}
             self.judge(target, c.ask(target, headers=headers), body_of(name, size))
+
+    def parts(self, target, answer, name):
+        """Two parts, each right or said to be missing."""
+        if answer.status == 502 and b'"part_failed"' in answer.body and (self.early or self.statuses):
+            with self.lock:
+                self.harmed += 1  # the critical one is what was struck
+            return
+        if answer.status != 200:
+            self.judge(target, answer, None)
+            return
+        try:
+            whole = json.loads(answer.body)
+        except ValueError as e:
+            self.note(target, f"{e}: {answer.body[:200]!r}")
+            return
+        for part in ("one", "two"):
+            if part in whole["degraded"]:
+                with self.lock:
+                    self.missing += 1
+                if not self.early and not self.statuses:
+                    self.note(target, f"{part} is missing: {answer.body!r}")
+            elif whole[part] != {"name": name} and self.fault not in ("corrupt", "all"):
+                self.note(target, f"{part} is {answer.body!r}")
+        with self.lock:
+            self.right += 1
 
     def tunnel(self, target, c, data):
         c.send(request(target, headers={"Connection": "upgrade", "Upgrade": "echo"}))
@@ -190,36 +215,62 @@ def settle(gw):
     wait_for("all clients have gone", lambda: gw.metric("vivace_connections_open") == 0)
 
 
+BARE = {"retries": 0}
+GUARDED = {
+    "retries": {"max": 2, "budget": "100%", "floor": 100, "backoff": "1ms"},
+    "hedge": {"min": "2ms", "max": "10ms"},
+    "concurrency": {"limit": 4, "queue": 50},
+    "breaker": "b",
+}
+
+
 @pytest.fixture
-def spine(gateway, origin):
-    server = origin(Site())
+def spine(gateway, origin, request):
+    servers = [origin(Site()) for _ in range(3)]
     gw = gateway({
         "services": {"app": {
-            "servers": [server.url], "keepalive": KEEP, "max_fails": 0, "retries": 0,
-            "outlier": {"consecutive": 0, "success_rate": False},
+            "servers": [s.url for s in servers], "keepalive": KEEP, "max_fails": 0,
+            "outlier": {"consecutive": 0, "success_rate": False}, **request.param,
         }},
+        "breakers": {"b": {"failures": 50, "recover": "20ms"}},
         "caches": {"c": {"levels": [{"memory": "8MB"}]}},
         "routes": [
             {"path": "/cached/*", "to": "app", "cache": "c", "compress": False},
+            {"path": "/composed/{size}/{name}", "compose": {"parts": {
+                "one": {"to": "app", "path": "/json/0/{name}"},
+                "two": {"to": "app", "path": "/json/1/{name}", "priority": "critical"},
+            }}},
             {"path": "/gzip/*", "to": "app", "compress": True},
             {"path": "/", "to": "app", "compress": False},
         ],
         "chaos": {"enabled": True, "max_share": "100%", "stop": "100%"},
     })
-    return gw, server
+    return gw, servers
 
 
 def order(gw, kind, share):
     gw.api("/chaos", "POST", dict(FAULTS[kind], fault=kind, share=share), 201)
 
 
+@pytest.mark.parametrize("spine", [BARE], indirect=True, ids=["bare"])
 @pytest.mark.parametrize("fault", [*FAULTS, "all"])
 def test_the_whole_spine_under(spine, fault):
-    gw, server = spine
+    exercise(*spine, fault, set())
+
+
+@pytest.mark.parametrize("spine", [GUARDED], indirect=True, ids=["guarded"])
+@pytest.mark.parametrize("fault", ["delay", "drop", "all"])
+def test_retries_hedges_breakers_and_queues_under(spine, fault):
+    """They may refuse (503), and hide most of what is done to them."""
+    exercise(*spine, fault, {503})
+
+
+def exercise(gw, servers, fault, refusals):
+    harm = (HARM[fault][0] | refusals, HARM[fault][1])
     worker = gw.worker()
     for kind in FAULTS if fault == "all" else [fault]:
         order(gw, kind, "8%" if fault == "all" else "30%")
-    crew = Crew(gw, fault)
+    crew = Crew(gw, fault, harm)
     crew.run(SECONDS * 0.5)  # what is allocated once is allocated now
     settle(gw)
     before = fds(worker), memory_kib(worker)
@@ -227,16 +278,16 @@ def test_the_whole_spine_under(spine, fault):
     settle(gw)
     after = fds(worker), memory_kib(worker)
     assert not crew.wrong, f"{len(crew.wrong)} problems:\n" + "\n".join(crew.wrong[:20])
-    assert not server.errors, server.errors
+    assert [s.errors for s in servers] == [[]] * len(servers)
     assert gw.worker() == worker, "the worker process has died"
     struck = gw.metric("vivace_faults_injected_total")
     assert struck > 20 and crew.right > 50
-    assert (crew.harmed > 10) == bool(crew.statuses) or fault == "truncate"
-    assert after[0] <= before[0] + 2 * KEEP, f"file descriptors: {before[0]}, then {after[0]}"
+    assert crew.harmed > 10 or refusals or not harm[0] or fault == "truncate"
+    assert after[0] <= before[0] + 2 * KEEP * len(servers), f"file descriptors: {before[0]}, then {after[0]}"
     if SANITIZER is None:
         assert after[1] < before[1] + 8192, f"KiB: {before[1]}, then {after[1]}"
     gw.api("/chaos", "DELETE")
-    calm = Crew(gw, "delay")  # nothing stays behind: from here on all is right
+    calm = Crew(gw, "delay", (refusals, False))  # nothing stays behind: from here on all is right
     calm.run(0.5 * SCALE)
     settle(gw)
     assert not calm.wrong, "\n".join(calm.wrong[:20])
