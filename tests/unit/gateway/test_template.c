@@ -33,6 +33,8 @@ static struct vv_template_vars vars(const char *const *headers)
                                      .request_id = VV_STR("r-1"),
                                      .rest = VV_STR("b"),
                                      .route = VV_STR("/a/"),
+                                     .caller = VV_STR("ann/x"),
+                                     .plan = VV_STR("gold"),
                                      .match = &match,
                                      .header = header,
                                      .user = (void *)headers};
@@ -65,6 +67,7 @@ VV_TEST(variables_are_filled_in)
         {"$client_ip/$request_id", "192.0.2.1/r-1"},
         {"/v2/$rest", "/v2/b"},
         {"$route", "/a/"},
+        {"$user of $plan", "ann/x of gold"},
         {"/ideas/{id}.json", "/ideas/7%2F8.json"},
         {"{other}|", "|"},
         {"$header.x-user,$header.none.", "u1,."},
@@ -135,6 +138,14 @@ VV_TEST(line_breaks_never_get_into_a_header_or_a_uri)
     VV_CHECK_INT(render("one\ntwo", &v, VV_TEMPLATE_URI, &got), VV_EINVAL);
     VV_CHECK_INT(render("one\ntwo", &v, VV_TEMPLATE_TEXT, &got), VV_OK);
     VV_CHECK_INT(render("a\tb", &v, VV_TEMPLATE_FIELD, &got), VV_OK);
+}
+
+VV_TEST(the_name_of_a_caller_stays_one_segment_of_a_uri)
+{
+    const struct vv_template_vars v = vars(NULL); /* a token may say "ann/x" */
+    struct vv_str out;
+    VV_CHECK_INT(render("/u/$user", &v, VV_TEMPLATE_URI, &out), VV_OK);
+    VV_CHECK_SLICE(out, "/u/ann%2Fx");
 }
 
 VV_TEST(a_value_from_a_header_stays_one_segment_of_a_uri)
