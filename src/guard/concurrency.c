@@ -17,7 +17,10 @@
 #define BETA 6.0              /* x log10(limit): more waiting shrinks it */
 #define BASE_RISE 0.1         /* of the way, per window with evidence */
 #define BASE_RISE_AT_MIN 0.02 /* the limit cannot go lower, so nothing else can be learned */
-#define HISTORY 16            /* windows */
+/* A window is so many medians long: of what was sent in a short one only the quick are back, and a
+ * base from them is too low for good. */
+#define WINDOW_TIMES 4
+#define HISTORY 16 /* windows */
 #define HISTORY_MIN 8
 #define SPREAD_MIN 1.25 /* most / least in flight: below, history says nothing */
 /* Elasticity to the number in flight: of time 1 if the queue is ours, 0 if not; of throughput the
@@ -25,6 +28,7 @@
  * 20 simulated minutes of overload, at 0.9 by a tenth, and a service three times slower is still
  * learned in half a minute. */
 #define ELASTICITY_APART 0.9
+#define WORTH 0.5        /* of the share by which more were sent must come back as more answers */
 #define TRIAL_FACTOR 1.3 /* a limit that stands still learns nothing: it tries a little more */
 #define TRIAL_WINDOWS 4
 
@@ -189,6 +193,13 @@ static void judge_base(struct vv_conc *c, bool low_load)
     }
 }
 
+/* More in flight has lately meant longer times and hardly more answers. */
+static bool more_brought_nothing(const struct vv_conc *c)
+{
+    const struct trend rate = trend_of(c, false);
+    return rate.known && rate.slope * rate.mean_in_flight < WORTH * rate.mean_y;
+}
+
 static void set_limit(struct vv_conc *c, double limit)
 {
     c->limit_exact = fmin(fmax(limit, (double)c->conf.min), (double)c->conf.max);
@@ -210,6 +221,8 @@ static void judge_limit(struct vv_conc *c, double in_flight, uint64_t peak, bool
         if (!t.known || t.slope > 0) {
             next = was + (waiting < step ? BETA * step : step);
         }
+    } else if (waiting > ALPHA * step && (double)peak + 1 > was && more_brought_nothing(c)) {
+        next = was - step / 4; /* they could as well wait here, where they can be let go */
     }
     add(&c->grown, next > was);
     add(&c->shrunk, next < was);
@@ -240,16 +253,20 @@ static bool try_more(struct vv_conc *c, bool dropped)
     return false;
 }
 
-/* Under the lock. Takes the counts of the window and begins the next one. */
+/* Under the lock. Takes the counts of the window and begins the next one, or lets it go on. */
 static void judge(struct vv_conc *c, uint64_t now_ns)
 {
     uint64_t samples = 0;
+    const uint64_t median_ns = vv_latency_quantile(&c->times, VV_PPM / 2, &samples);
+    if (now_ns - c->began_ns < WINDOW_TIMES * median_ns && load(&c->dropped) == 0) {
+        store(&c->window_end_ns, c->began_ns + WINDOW_TIMES * median_ns);
+        return;
+    }
     const uint64_t answered = atomic_exchange_explicit(&c->answered, 0, memory_order_relaxed);
     const uint64_t sum_ns = atomic_exchange_explicit(&c->sum_ns, 0, memory_order_relaxed);
     const uint64_t dropped = atomic_exchange_explicit(&c->dropped, 0, memory_order_relaxed);
     const uint64_t peak =
         atomic_exchange_explicit(&c->peak, load(&c->in_flight), memory_order_relaxed);
-    const uint64_t median_ns = vv_latency_quantile(&c->times, VV_PPM / 2, &samples);
     const double length_ns = (double)vv_max_u64(now_ns - c->began_ns, 1);
     const double in_flight = (double)sum_ns / length_ns; /* Little: rate x time */
     vv_latency_turn(&c->times);

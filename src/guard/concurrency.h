@@ -1,10 +1,12 @@
 /* src/guard/concurrency.h - how many requests a service gets at once, found by watching it.
  *
- * Model:     requests pass while fewer than `limit` are in flight. Every window the limit is judged
+ * Model:     requests pass while fewer than `limit` are in flight. Every window (window_ns, but not
+ *            less than four times what an answer takes) the limit is judged
  *            from the median answer time: queue = in flight x (1 - base / time) is how many wait
  *            inside the service. Few: the limit grows, if it is used and more in flight has not
- *            brought less throughput. Many: it shrinks. Drops (timeouts, refusals of the service)
- *            shrink it by a tenth.
+ *            brought less throughput. Many: it shrinks; slowly so, when fewer wait but more in flight
+ *            has brought no more answers. Drops (timeouts, refusals of the service) shrink it by a
+ *            tenth.
  *            `base`, the time without a queue, is the least smoothed median. It rises only on
  *            evidence that a slower service, not our own queue, is the cause: windows of low load,
  *            or times that do not follow the number in flight. A limit that is used up and stands
