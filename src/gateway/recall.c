@@ -4,8 +4,8 @@
 #include "cache/validate.h"
 #include "gateway/access.h"
 #include "gateway/caches.h"
-#include "gateway/fallback.h"
 #include "gateway/canary.h"
+#include "gateway/fallback.h"
 #include "gateway/fetch.h"
 #include "gateway/session.h"
 #include <math.h>
