@@ -61,7 +61,8 @@ static void publish(struct vv_gate *gate)
             oldest = oldest == 0 || since < oldest ? since : oldest;
         }
     }
-    atomic_store_explicit(&gate->oldest_ns, oldest, memory_order_relaxed);
+    /* Whoever reads this also sees whose queue it is. */
+    atomic_store_explicit(&gate->oldest_ns, oldest, memory_order_release);
     atomic_store_explicit(&gate->waiting, gate->q.count, memory_order_relaxed);
 }
 
