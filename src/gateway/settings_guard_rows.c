@@ -465,7 +465,7 @@ static const struct vv_conf_row mirror_rows[] = {
      .reload = true, .doc = "Share of the requests that are copied."},
     {FIELD(in_flight), .key = "in_flight", .type = VV_CONF_COUNT, .def = "100", .min = "1",
      .max = "100000", .reload = true, .doc = "Copies under way per worker; more are left out."},
-    {FIELD(body_bytes), .key = "max_body", .type = VV_CONF_SIZE, .def = "64KB", .max = "16MB",
+    {FIELD(body_bytes), .key = "max_body", .type = VV_CONF_SIZE, .def = "64KB", .max = "512KB",
      .reload = true, .doc = "Requests with larger bodies are not copied."},
 };
 #undef FIELD
