@@ -5,6 +5,7 @@
     bench.py default
     bench.py run    --servers vivace,nginx --scenarios proxy1k --rounds 3 --out results/today.jsonl
     bench.py report results/*.jsonl --markdown > docs/performance.md
+    bench.py overload | failing | antagonist [OPTIONS]     other questions: scripts of their own
 
 Every run starts the server afresh, checks that its answers are right, warms it, loads it for a
 bounded time, and ends it. Within a round the servers follow one another, so a ratio is always
@@ -28,6 +29,7 @@ from harness.scenarios import SCENARIOS, USUAL
 from harness.server import HERE, Bench, Server
 
 ROOT = os.path.dirname(HERE)
+APART = ("overload", "failing", "antagonist")
 DEFAULT_SERVERS = ("floor-proxy,floor-epoll-defer,floor-epoll,vivace,nginx,haproxy,varnish,"
                    "trafficserver,h2o")
 
@@ -195,6 +197,8 @@ def run(args):
 
 
 def main():
+    if len(sys.argv) > 1 and sys.argv[1] in APART:
+        os.execv(sys.executable, [sys.executable, os.path.join(HERE, sys.argv[1] + ".py")] + sys.argv[2:])
     args = arguments()
     if args.verb == "list":
         show_list()
