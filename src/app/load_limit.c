@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define STEP_NS (5 * VV_SEC)
+#define STEP_TELLS_NS (3 * VV_SEC) /* load/limit.h: shorter ones do not see users pile up */
 #define START 10.0
 #define RATE_MAX 100000.0
 #define PRECISION 0.02
@@ -343,6 +344,11 @@ int cli_load_limit(const struct cli_args *a)
     }
     if (conf.start > conf.max) {
         return cli_fail(EXIT_USAGE, "--start is above --max");
+    }
+    if (s.step_ns < STEP_TELLS_NS) {
+        (void)fprintf(stderr,
+                      "vivace: --step below 3s: too short to see users pile up, so doubt the "
+                      "answer\n");
     }
     s.workers = read_workers(s.admin);
     if (s.admin != NULL && s.workers == 0) {
