@@ -171,3 +171,35 @@ s.port = listener.getsockname()[1]
 print(said(s._check_pipeline))
 """)
     assert got == ["right" if answers == 16 else "15 of 16 pipelined answers"]
+
+
+def test_overload_is_reported_against_the_calmest_round(tmp_path):
+    # Ratio: median of 16, 20, 18 is 18 ms, to the least of 10, 9, 12 ms: 2.00. Goodput: median 990 of
+    # 1,000/s. The slowest recovery counts, and one that was not seen counts as none.
+    def line(turn, factor, calm, p99, goodput, recovered):
+        return dict(server="vivace", factor=factor, service="even", round=turn, calm_p99_ms=calm, calm_errors=1,
+                    goodput=goodput, steady_goodput=goodput, onset_p99_ms=80, p50_ms=8, p99_ms=p99, refused=5,
+                    recovered_s=recovered)
+
+    rows = [line(0, 2, 10, 16, 980, 0), line(1, 2, 9, 20, 990, 1), line(2, 2, 12, 18, 1000, 0),
+            line(0, 4, 10, None, 300, None), line(1, 4, 10, None, 310, 0)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in [{"machine": MACHINE}] + rows))
+    page = subprocess.run([harness.PYTHON, f"{harness.ROOT}/bench/bench.py", "overload", "--markdown", "--report",
+                           str(path)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    got = [[x.strip() for x in line.strip("|").split("|")] for line in page.splitlines()
+           if line.startswith("| vivace |")]
+    assert got == [["vivace", "2x", "990", "99 %", "9.0 ms", "18.0 ms", "2.00", "80.0 ms", "3", "1 s"],
+                   ["vivace", "4x", "305", "30 %", "9.0 ms", "-", "-", "80.0 ms", "2", "> 3 s"]]
+
+
+def test_recovery_is_the_end_of_the_first_second_that_stays_good():
+    # Second 1 is good but second 2 is slow again, so it has recovered after 3; failing to the end: never.
+    assert probe("""
+sys.path.insert(0, sys.argv[1])
+import overload
+def after(*seconds):
+    each = [dict(offered=500, failed=failed, p99=p99) for failed, p99 in seconds]
+    return overload.recovered_after(dict(each=each + [dict(offered=0, failed=1, p99=900)]), 16)
+print(after((0, 9), (0, 9)), after((3, 9), (0, 9), (0, 17), (0, 16)), after((0, 9), (1, 9)))
+""") == ["0 3 None"]
