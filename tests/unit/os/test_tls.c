@@ -558,8 +558,8 @@ VV_TEST(a_large_key_signs_on_a_pool_thread)
     VV_CHECK_INT(k.stats.handshakes, 1);
     kit_say(k.c, k.s, "hello");
     kit_stop(&k);
+    vv_pool_free(pool); /* its threads post to the loop */
     vv_loop_free(loop);
-    vv_pool_free(pool);
     vv_tls_context_unref(s);
     vv_tls_context_unref(c);
 }
