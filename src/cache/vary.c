@@ -60,12 +60,13 @@ static bool is_name(const struct vv_h1_field *f, struct vv_str name)
     return !f->hop && vv_str_eq_nocase(f->name, name);
 }
 
-/* Fields that a gateway writes itself from the client's address: the request does not show what
- * the origin was told. */
+/* Fields that a gateway writes itself from who the client is: the request does not show what the
+ * origin was told. */
 static bool is_unseen(struct vv_str name)
 {
-    static const char *const names[] = {"X-Forwarded-For", "X-Real-IP", "Forwarded",
-                                        "X-Request-Id"};
+    static const char *const names[] = {
+        "X-Forwarded-For",      "X-Real-IP",           "Forwarded", "X-Request-Id",
+        "X-Authenticated-User", "X-Authenticated-Plan"};
     for (size_t i = 0; i < VV_COUNT(names); i++) {
         if (vv_str_eq_nocase(name, vv_str_from(names[i]))) {
             return true;

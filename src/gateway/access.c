@@ -62,12 +62,12 @@ static size_t seen_slot(const uint8_t hash[VV_KEY_HASH])
     return ((size_t)hash[0] | (size_t)hash[1] << 8) & (VV_ACCESS_SEEN - 1);
 }
 
-const struct vv_seen *vv_access_recall(const struct vv_seat *s, const uint8_t hash[VV_KEY_HASH],
-                                       uint64_t tables, uint64_t runtime, int64_t now_s)
+const struct vv_seen *vv_access_recall(const struct vv_seat *s, const struct vv_seen *what,
+                                       int64_t now_s)
 {
-    const struct vv_seen *e = &s->seen[seen_slot(hash)];
-    return e->tables == tables && e->runtime == runtime && now_s < e->until_s &&
-                   CRYPTO_memcmp(e->hash, hash, VV_KEY_HASH) == 0
+    const struct vv_seen *e = &s->seen[seen_slot(what->hash)];
+    return e->by == what->by && e->tables == what->tables && e->runtime == what->runtime &&
+                   now_s < e->until_s && CRYPTO_memcmp(e->hash, what->hash, VV_KEY_HASH) == 0
                ? e
                : NULL;
 }

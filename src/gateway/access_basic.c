@@ -105,6 +105,7 @@ enum vv_basic vv_access_basic(struct vv_exchange *x, struct vv_seat *s, const st
     j->x = x;
     j->seat = s;
     j->known = u != NULL;
+    j->seen.by = VV_BY_BASIC;
     j->seen.tables = t->generation;
     j->seen.runtime = x->rt->generation;
     j->seen.until_s = (int64_t)(vv_loop_wall(x->w->loop) / VV_SEC) + REMEMBER_S;

@@ -285,7 +285,8 @@ static void rules_of(const struct vv_jwt_settings *s, struct vv_jwt_rules *r,
 static enum judged known(struct look *l, enum vv_access_by by, const struct vv_seen *seen)
 {
     const char *plan = seen->plan;
-    if (by == VV_BY_JWT && plan[0] == '\0') {
+    if (by == VV_BY_JWT &&
+        find_plan(l->x, plan) == NULL) { /* else a made-up name would be no limit */
         plan = l->x->rt->settings->access.jwt.default_plan;
     }
     struct vv_caller *c = new_caller(l, by, plan);
@@ -299,11 +300,11 @@ static enum judged known(struct look *l, enum vv_access_by by, const struct vv_s
 static enum judged judge_token(struct look *l, struct vv_str text)
 {
     const struct vv_jwks *keys = vv_tables_get(l->tables, PART_JWKS);
-    const uint64_t runtime = l->x->rt->generation;
     struct vv_str audience[AUDIENCE_MAX];
     struct vv_jwt_rules rules;
     struct vv_jwt_claims claims;
-    struct vv_seen entry = {.tables = l->tables->generation, .runtime = runtime};
+    struct vv_seen entry = {
+        .by = VV_BY_JWT, .tables = l->tables->generation, .runtime = l->x->rt->generation};
     enum vv_jwt_verdict why = VV_JWT_FINE;
     if (text.n > VV_JWT_BYTES_MAX) {
         return wrong(l, vv_jwt_verdict_text(VV_JWT_MALFORMED));
@@ -315,8 +316,7 @@ static enum judged judge_token(struct look *l, struct vv_str text)
     if (!vv_access_hash(l->a, l->seat, text, entry.hash)) {
         return CANNOT;
     }
-    const struct vv_seen *seen =
-        vv_access_recall(l->seat, entry.hash, entry.tables, runtime, l->now_s);
+    const struct vv_seen *seen = vv_access_recall(l->seat, &entry, l->now_s);
     if (seen == NULL) {
         rules_of(&l->x->rt->settings->access.jwt, &rules, audience);
         if (vv_jwt_verify(text, keys, &rules, l->now_s, &claims, &why) != VV_OK) {
@@ -336,19 +336,19 @@ static enum judged judge_token(struct look *l, struct vv_str text)
 
 static enum judged judge_basic(struct look *l, struct vv_str text)
 {
-    uint8_t hash[VV_KEY_HASH];
-    if (!vv_access_hash(l->a, l->seat, text, hash)) {
+    struct vv_seen entry = {
+        .by = VV_BY_BASIC, .tables = l->tables->generation, .runtime = l->x->rt->generation};
+    if (!vv_access_hash(l->a, l->seat, text, entry.hash)) {
         return CANNOT;
     }
-    const struct vv_seen *seen =
-        vv_access_recall(l->seat, hash, l->tables->generation, l->x->rt->generation, l->now_s);
+    const struct vv_seen *seen = vv_access_recall(l->seat, &entry, l->now_s);
     if (seen != NULL) {
         return known(l, VV_BY_BASIC, seen);
     }
     if (!vv_session_has_client(l->x->session)) {
         return ABSENT; /* nobody waits for it */
     }
-    switch (vv_access_basic(l->x, l->seat, l->tables, text, hash)) {
+    switch (vv_access_basic(l->x, l->seat, l->tables, text, entry.hash)) {
     case BASIC_WAITS:
         return WAITS;
     case BASIC_MALFORMED:

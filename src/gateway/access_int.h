@@ -42,6 +42,7 @@ static inline const void *vv_tables_get(const struct vv_tables *t, enum vv_acces
 struct vv_seen {
     uint8_t hash[VV_KEY_HASH]; /* of the whole credentials */
     uint64_t tables, runtime;  /* generations under which it was checked; 0: an empty slot */
+    enum vv_access_by by;      /* as what: the same text may be sent as something else */
     int64_t until_s;
     char name[VV_JWT_CLAIM_MAX + 1];
     char plan[VV_JWT_CLAIM_MAX + 1];
@@ -105,9 +106,9 @@ static inline void vv_access_let_go(struct vv_seat *s)
 }
 VV_MUST_CHECK bool vv_access_hash(struct vv_access *a, struct vv_seat *s, struct vv_str text,
                                   uint8_t ret[VV_KEY_HASH]);
-/* NULL: not seen, or no longer good. */
-const struct vv_seen *vv_access_recall(const struct vv_seat *s, const uint8_t hash[VV_KEY_HASH],
-                                       uint64_t tables, uint64_t runtime, int64_t now_s);
+/* What holds for the same hash, way and generations as `what` has; NULL: not seen, or no longer good. */
+const struct vv_seen *vv_access_recall(const struct vv_seat *s, const struct vv_seen *what,
+                                       int64_t now_s);
 void vv_access_remember(struct vv_seat *s, const struct vv_seen *what);
 
 /* access_view.c: control thread */

@@ -410,6 +410,9 @@ static bool copy_claim(const json_t *claims, struct vv_str name, char out[VV_JWT
             return false;
         }
     }
+    if (text.p[0] == ' ' || text.p[text.n - 1] == ' ') {
+        return false; /* the reader of a field takes that away, and hears another name */
+    }
     memcpy(out, text.p, text.n);
     out[text.n] = '\0';
     return true;

@@ -120,7 +120,8 @@ static const struct vv_conf_row jwt_rows[] = {
     {FIELD(plan), .key = "plan", .type = VV_CONF_TEXT, .reload = true,
      .doc = "Claim that names the plan. Default: default_plan for all.", .example = "plan"},
     {FIELD(default_plan), .key = "default_plan", .type = VV_CONF_TEXT, .reload = true,
-     .doc = "Plan of callers whose token names none. Default: no plan.", .example = "standard"},
+     .doc = "Plan of callers whose token names none that there is. Default: no plan.",
+     .example = "standard"},
 };
 #undef FIELD
 _Static_assert(VV_COUNT(jwt_rows) * 8 == sizeof(struct vv_jwt_settings), "every field has a row");
