@@ -242,6 +242,7 @@ static void cancel(struct vv_exchange *x)
 
 static void answer(struct composing *c, int status, const char *type, bool no_store)
 {
+    vv_loop_timer_stop(c->x->w->loop, &c->timer); /* a slow client may read for longer */
     const struct vv_field field[] = {{VV_STR("Content-Type"), vv_str_from(type)},
                                      {VV_STR("Cache-Control"), VV_STR("no-store")}};
     if (c->out.failed) {
