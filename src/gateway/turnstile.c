@@ -1,4 +1,9 @@
-/* src/gateway/turnstile.c - queues in front of services, one per worker. */
+/* src/gateway/turnstile.c - queues in front of services, one per worker.
+ *
+ * Nobody is told anything inside vv_turnstile_enter() or _leave(): who is told may end its exchange, and
+ * with it others (the parts of a composed answer end together), among them the one that enters or
+ * leaves. So both only put the gate on the list of work for the end of this turn, when the connection of
+ * who leaves is back in its pool, too. */
 #include "gateway/turnstile.h"
 #include "os/loop.h"
 #include <stdlib.h>
@@ -6,7 +11,7 @@
 #define RETRY_NS VV_MS        /* how often who waits looks by itself */
 #define UNFAIR_NS (2 * VV_MS) /* another worker's oldest may have waited so much longer */
 
-enum { OUTSIDE, WAITING, IN, UNLIMITED };
+enum { OUTSIDE, WAITING, TURNED_AWAY, IN, UNLIMITED };
 
 struct VV_ALIGNED(64) vv_gate {
     struct vv_queue q;
@@ -14,7 +19,9 @@ struct VV_ALIGNED(64) vv_gate {
     struct vv_worker *w; /* set when somebody first waits here */
     struct vv_timer timer;
     struct vv_mail mail;
-    bool pumping;
+    struct vv_defer later;
+    struct vv_list turned_away; /* made room for others, and are not told yet */
+    bool pumping, scheduled;
     _Atomic bool mailed;
     _Atomic uint64_t waiting, oldest_ns; /* for the other workers; oldest 0: nobody waits */
 };
@@ -29,6 +36,7 @@ enum vv_err vv_gates_new(struct vv_service_guard *g, unsigned workers)
     for (unsigned i = 0; i < workers; i++) {
         const struct vv_queue_conf nobody = {.capacity = 0}; /* until somebody asks */
         vv_queue_init(&gates[i].q, &nobody);
+        vv_list_init(&gates[i].turned_away);
         gates[i].guard = g;
     }
     g->gates = workers;
@@ -77,32 +85,74 @@ static void tell(struct vv_turn *t, enum vv_err err)
     t->told(t, err);
 }
 
-/* Lets go who waited too long, lets in whom there is a place for. Whoever is told may leave at once. */
+static void hold(struct vv_service_guard *g)
+{
+    atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
+}
+
+/* The timer runs only while somebody waits, who also keeps the guard alive. */
+static void set_timer(struct vv_gate *gate)
+{
+    struct vv_loop *loop = gate->w->loop;
+    if (gate->q.count > 0) {
+        vv_loop_timer_at(loop, &gate->timer, vv_loop_now(loop) + RETRY_NS);
+    } else if (gate->timer.armed) {
+        vv_loop_timer_stop(loop, &gate->timer);
+    }
+}
+
+/* Lets go who has to, lets in whom there is a place for. Whoever is told may leave at once, and be the
+ * last who held the guard. */
 static void pump(struct vv_gate *gate)
 {
     struct vv_loop *loop = gate->w->loop;
+    struct vv_service_guard *g = gate->guard;
+    struct vv_waiter *w = NULL;
     if (gate->pumping) {
         return; /* further up the stack */
     }
+    hold(g);
     gate->pumping = true;
-    struct vv_waiter *w = NULL;
+    while (!vv_list_empty(&gate->turned_away)) {
+        w = VV_LIST_ENTRY(gate->turned_away.next, struct vv_waiter, node);
+        vv_list_del(&w->node);
+        tell(turn_of(w), VV_ELIMIT);
+    }
     while ((w = vv_queue_expire(&gate->q, vv_loop_now(loop))) != NULL) {
         tell(turn_of(w), VV_ELIMIT);
     }
-    while (gate->q.count > 0 && vv_conc_enter(gate->guard->conc)) {
+    while (gate->q.count > 0 && vv_conc_enter(g->conc)) {
         w = vv_queue_pop(&gate->q, vv_loop_now(loop));
         if (w == NULL) {
-            vv_conc_leave(gate->guard->conc, vv_loop_now(loop), 0, VV_CONC_IGNORED);
+            vv_conc_leave(g->conc, vv_loop_now(loop), 0, VV_CONC_IGNORED);
             break;
         }
         tell(turn_of(w), VV_OK);
     }
     gate->pumping = false;
     publish(gate);
-    if (gate->q.count > 0) {
-        vv_loop_timer_at(loop, &gate->timer, vv_loop_now(loop) + RETRY_NS);
-    } else if (gate->timer.armed) {
-        vv_loop_timer_stop(loop, &gate->timer);
+    set_timer(gate);
+    vv_service_guard_unref(g);
+}
+
+static void on_later(struct vv_loop *loop, struct vv_defer *d)
+{
+    (void)loop;
+    struct vv_gate *gate = VV_CONTAINER(d, struct vv_gate, later);
+    struct vv_service_guard *g = gate->guard;
+    gate->scheduled = false;
+    pump(gate);
+    vv_service_guard_unref(g);
+}
+
+/* At the end of this turn. */
+static void schedule(struct vv_gate *gate)
+{
+    if (!gate->scheduled) {
+        gate->scheduled = true;
+        hold(gate->guard);
+        gate->later.fn = on_later;
+        vv_loop_defer(gate->w->loop, &gate->later);
     }
 }
 
@@ -129,7 +179,7 @@ static void wake(struct vv_gate *gate)
     if (atomic_exchange_explicit(&gate->mailed, true, memory_order_acq_rel)) {
         return;
     }
-    atomic_fetch_add_explicit(&gate->guard->refs, 1, memory_order_relaxed);
+    hold(gate->guard);
     gate->mail.fn = on_mail;
     vv_loop_post(gate->w->loop, &gate->mail);
 }
@@ -151,7 +201,7 @@ static void pass_on(struct vv_service_guard *g, struct vv_gate *own)
     if (best != NULL) {
         wake(best);
     } else if (own->q.count > 0) {
-        pump(own);
+        schedule(own);
     }
 }
 
@@ -192,7 +242,9 @@ enum vv_err vv_turnstile_enter(struct vv_turn *t, struct vv_worker *w, struct vv
         vv_loop_timer_at(w->loop, &gate->timer, now + RETRY_NS);
     }
     if (out != NULL) {
-        tell(turn_of(out), VV_ELIMIT);
+        turn_of(out)->state = TURNED_AWAY;
+        vv_list_push_back(&gate->turned_away, &out->node);
+        schedule(gate);
     }
     return VV_EAGAIN;
 }
@@ -205,6 +257,11 @@ void vv_turnstile_leave(struct vv_turn *t, uint64_t took_ns, enum vv_conc_outcom
         struct vv_gate *gate = &t->guard->gate[t->w->index];
         vv_queue_remove(&gate->q, &t->waiter);
         publish(gate);
+        if (gate->q.count == 0) {
+            set_timer(gate);
+        }
+    } else if (state == TURNED_AWAY) {
+        vv_list_del(&t->waiter.node);
     } else if (state == IN) {
         vv_conc_leave(t->guard->conc, vv_worker_now(t->w), took_ns, outcome);
         pass_on(t->guard, &t->guard->gate[t->w->index]);

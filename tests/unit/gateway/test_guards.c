@@ -188,6 +188,8 @@ VV_TEST(who_leaves_lets_the_next_in)
     VV_CHECK_INT(enter(&b, h.w[0], h.guard, 1), VV_EAGAIN);
     VV_CHECK_INT(vv_gates_waiting(h.guard), 1);
     leave(&a);
+    VV_CHECK_INT(b.calls, 0); /* not before whoever leaves has left */
+    vv_loop_turn(h.w[0]->loop, 0);
     VV_CHECK_INT(b.calls, 1);
     VV_CHECK_INT(b.said, VV_OK);
     VV_CHECK_INT(vv_gates_waiting(h.guard), 0);
@@ -210,15 +212,127 @@ VV_TEST(a_full_queue_turns_away_the_least_important)
     VV_CHECK_INT(enter(&normal, h.w[0], h.guard, 1), VV_EAGAIN);
     VV_CHECK_INT(enter(&late, h.w[0], h.guard, 2), VV_ELIMIT);
     VV_CHECK_INT(enter(&high, h.w[0], h.guard, 0), VV_EAGAIN);
+    vv_loop_turn(h.w[0]->loop, 0);
     VV_CHECK_INT(low.calls, 1);
     VV_CHECK_INT(low.said, VV_ELIMIT);
     leave(&in);
+    vv_loop_turn(h.w[0]->loop, 0);
     VV_CHECK_INT(high.calls, 1);
     VV_CHECK_INT(normal.calls, 0);
     leave(&high);
+    vv_loop_turn(h.w[0]->loop, 0);
     VV_CHECK_INT(normal.said, VV_OK);
     leave(&normal);
     close_hall(&h);
+}
+
+/* Told that it has to go, it asks again and is important now: a client's next request may be. */
+struct pushy {
+    struct guest first, next;
+    struct hall *hall;
+};
+
+static void push_back_in(struct vv_turn *t, enum vv_err err)
+{
+    struct pushy *p = VV_CONTAINER(t, struct pushy, first.turn);
+    told(t, err);
+    VV_CHECK_INT(enter(&p->next, p->hall->w[0], p->hall->guard, 0), VV_EAGAIN);
+}
+
+VV_TEST(nobody_is_told_while_another_enters)
+{
+    struct hall h = open_hall();
+    struct guest in;
+    struct guest normal[2];
+    struct pushy p = {.hall = &h};
+    VV_CHECK_INT(enter(&in, h.w[0], h.guard, 1), VV_OK);
+    VV_CHECK_INT(enter(&p.first, h.w[0], h.guard, 3), VV_EAGAIN);
+    p.first.turn.told = push_back_in;
+    VV_CHECK_INT(enter(&normal[0], h.w[0], h.guard, 1), VV_EAGAIN);
+    VV_CHECK_INT(enter(&normal[1], h.w[0], h.guard, 1), VV_EAGAIN); /* the pushy one has to go */
+    VV_CHECK_INT(p.first.calls, 0);
+    VV_CHECK_INT(normal[1].calls, 0);
+    vv_loop_turn(h.w[0]->loop, 0);
+    VV_CHECK_INT(p.first.said, VV_ELIMIT);
+    VV_CHECK_INT(normal[1].said, VV_ELIMIT); /* the queue has room for two */
+    VV_CHECK_INT(normal[0].calls + p.next.calls, 0);
+    leave(&in);
+    vv_loop_turn(h.w[0]->loop, 0);
+    VV_CHECK_INT(p.next.said, VV_OK);
+    leave(&p.next);
+    vv_loop_turn(h.w[0]->loop, 0);
+    leave(&normal[0]);
+    VV_CHECK_INT(enter(&in, h.w[0], h.guard, 1), VV_OK); /* no place was lost on the way */
+    leave(&in);
+    close_hall(&h);
+}
+
+VV_TEST(who_was_turned_away_and_leaves_first_is_not_told)
+{
+    struct hall h = open_hall();
+    struct guest in;
+    struct guest low;
+    struct guest normal[2];
+    VV_CHECK_INT(enter(&in, h.w[0], h.guard, 1), VV_OK);
+    VV_CHECK_INT(enter(&low, h.w[0], h.guard, 2), VV_EAGAIN);
+    VV_CHECK_INT(enter(&normal[0], h.w[0], h.guard, 1), VV_EAGAIN);
+    VV_CHECK_INT(enter(&normal[1], h.w[0], h.guard, 1), VV_EAGAIN);
+    leave(&low);
+    vv_loop_turn(h.w[0]->loop, 0);
+    VV_CHECK_INT(low.calls, 0);
+    leave(&normal[0]);
+    leave(&normal[1]);
+    leave(&in);
+    close_hall(&h);
+}
+
+VV_TEST(an_empty_queue_leaves_no_timer_behind)
+{
+    struct hall h = open_hall();
+    struct guest a;
+    struct guest b;
+    VV_CHECK_INT(enter(&a, h.w[0], h.guard, 1), VV_OK);
+    VV_CHECK_INT(enter(&b, h.w[0], h.guard, 1), VV_EAGAIN);
+    leave(&b); /* its guard may be freed from now on */
+    const uint64_t before = vv_loop_stats(h.w[0]->loop)->timers;
+    const uint64_t until = vv_loop_refresh(h.w[0]->loop) + 10 * VV_MS;
+    while (vv_loop_now(h.w[0]->loop) < until) {
+        vv_loop_turn(h.w[0]->loop, VV_MS);
+    }
+    VV_CHECK_INT(vv_loop_stats(h.w[0]->loop)->timers, before);
+    leave(&a);
+    close_hall(&h);
+}
+
+/* The last one to hold a guard is told, and goes. */
+static struct vv_service_guard *held;
+
+static void let_go_of_it(struct vv_turn *t, enum vv_err err)
+{
+    told(t, err);
+    vv_turnstile_leave(t, VV_MS, VV_CONC_OK);
+    vv_service_guard_unref(held);
+    vv_guards_tick(guards, 0);
+    VV_CHECK(vv_guards_next_service(guards, NULL) == held); /* whoever told it is not done yet */
+}
+
+VV_TEST(a_guard_outlives_the_last_one_it_lets_in)
+{
+    struct hall h = open_hall();
+    struct guest a;
+    struct guest b;
+    held = h.guard;
+    VV_CHECK_INT(enter(&a, h.w[0], h.guard, 1), VV_OK);
+    VV_CHECK_INT(enter(&b, h.w[0], h.guard, 1), VV_EAGAIN);
+    b.turn.told = let_go_of_it;
+    leave(&a);
+    vv_loop_turn(h.w[0]->loop, 0);
+    VV_CHECK_INT(b.calls, 1);
+    vv_guards_tick(guards, 0);
+    VV_CHECK(vv_guards_next_service(guards, NULL) == NULL);
+    vv_worker_free(h.w[0]);
+    vv_worker_free(h.w[1]);
+    stop();
 }
 
 VV_TEST(who_gives_up_waiting_is_not_let_in)
