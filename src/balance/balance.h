@@ -87,7 +87,7 @@ struct vv_pick {
     uint64_t key;               /* HASH: of the configured key; sticky: the cookie's server hash.
                                  * HASH without a key: a random one */
     bool sticky;                /* key is a server's index_hash: take it when it is usable */
-    struct vv_server *tried[4]; /* not these while another is there */
+    struct vv_server *tried[12]; /* not these; room for every attempt one request may make */
     size_t tried_count;
 };
 /* On VV_OK *ret_server has one more in flight and one more reference, both ended by

@@ -168,6 +168,9 @@ static enum result bounds(struct vv_exchange *x)
         vv_session_arm(x->session);
     }
     heed_deadline(x);
+    if (x->deadline_ns != 0 && x->deadline_ns <= vv_worker_now(x->w)) {
+        return refuse(x, VV_REASON_WHOLE_TIMEOUT); /* nobody waits for this answer any more */
+    }
     return CONTINUE;
 }
 

@@ -402,3 +402,109 @@ def test_the_more_important_go_first(gateway, origin):
     for t in threads:
         t.join()
     assert order == ["/0", "/high/5", "/high/6", "/3", "/4", "/low/1", "/low/2"]
+
+
+# ------------------------------------------------------------------------------- where guards meet
+
+
+def test_a_race_is_not_won_by_a_failure(gateway, origin):
+    state = {"now": False}
+
+    def slow(req):
+        time.sleep(0.3 if state["now"] else 0.0)
+        return ok(b"good")
+
+    gw, a, b = two(gateway, origin, slow, lambda r: status(500) if state["now"] else ok(b"good"),
+                   service={"hedge": {"min": "20ms", "max": "30ms"}, "retries": {"budget": "100%", "floor": 50}})
+    with gw.client() as c:
+        learn(c)
+        state["now"] = True
+        seen = [c.ask("/").status for _ in range(8)]
+    # Round robin: half of them ask the slow one first and the failing one as its hedge.
+    assert seen.count(200) >= 3, seen
+    assert gw.metric("vivace_upstream_hedges_total", result="sent") >= 3
+    gw.books_balance()
+
+
+def test_whoever_gets_a_place_finds_the_connection_free(proxy):
+    """A place is passed on after the connection of who had it, not before."""
+    gw, origin = proxy(answer=lambda req: (time.sleep(0.01), ok())[1], workers=1,
+                       service={"connections": 1, "concurrency": {"limit": 1, "queue": 50, "wait": "20s", "target": "10s"}})
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(get(gw).status)) for _ in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert results == [200] * 12
+    assert origin.connections == 1
+    gw.books_balance()
+
+
+def test_time_that_ends_in_the_queue_is_no_failure_of_the_service(proxy):
+    held = Held()
+    gw, origin = proxy(answer=held, service={"breaker": "b", "concurrency": {"limit": 1, "queue": 9, "wait": "20s", "target": "10s"}},
+                       breakers={"b": {"failures": 1, "recover": "60s"}}, deadline_header="X-Time", workers=1)
+    first = threading.Thread(target=lambda: get(gw))
+    first.start()
+    wait_for("one inside", lambda: held.inside == 1)
+    assert get(gw, headers=[("X-Time", "100")]).status == 504
+    held.open.set()
+    first.join()
+    assert get(gw).status == 200
+    assert gw.metric("vivace_breaker_refused_total") == 0
+
+
+def test_who_has_no_time_at_all_is_refused_before_anything_is_asked(proxy):
+    gw, origin = proxy(deadline_header="X-Time")
+    with gw.client() as c:
+        assert c.ask("/", headers=[("X-Time", "0")]).status == 504
+        for value in ("-1", "1.5", "soon", "9" * 30, ""):
+            assert c.ask("/", headers=[("X-Time", value)]).status == 200, value
+        assert c.ask("/", headers=[("X-Time", "60000"), ("X-Time", "70000")]).status == 200
+    assert len(origin.requests) == 6
+    gw.books_balance()
+
+
+def test_a_fallback_without_servers_is_no_success(gateway, origin):
+    bad = origin(answer=lambda r: status(500))
+    gw = gateway({
+        "services": {"app": [bad.url], "spare": {"servers": [{"url": bad.url, "drain": True}]}},
+        "routes": [{"path": "/", "to": "app", "fallback": {"to": "spare"}}],
+    })
+    answer = get(gw)
+    assert answer.status == 503 and b'"reason":"no_server"' in answer.body, (answer.line, answer.body)
+    gw.books_balance()
+
+
+def test_a_failure_passes_when_the_body_cannot_be_sent_again(gateway, origin):
+    bad = origin(answer=lambda r: status(500, b"its own"))
+    spare = origin()
+    gw = gateway({
+        "services": {"app": [bad.url], "spare": [spare.url]},
+        "routes": [{"path": "/", "to": "app", "fallback": {"to": "spare"}}],
+    })
+    with gw.client() as c:
+        answer = c.ask("/", method="POST", body=b"x" * harness.MIB)
+        assert (answer.status, answer.body) == (500, b"its own")
+        answer = c.ask("/", method="POST", body=b"x" * 100)
+        assert (answer.status, answer.body) == (200, b"ok")
+    assert [r.body for r in spare.requests] == [b"x" * 100]
+    gw.books_balance()
+
+
+def test_servers_that_refuse_at_once_are_tried_as_often_as_others(gateway, origin, tmp_path):
+    """Connecting to a unix socket nobody listens on fails within the call."""
+    good = origin()
+    missing = f"unix:{tmp_path}/nobody"
+    services = {
+        name: {"servers": [missing, good.url], "balance": "round_robin", "max_fails": 0,
+               "outlier": {"consecutive": 0}, "retries": retries}
+        for name, retries in (("never", 0), ("once", 1), ("other", {"max": 1, "when": ["503"]}))
+    }
+    gw = gateway({"services": services, "routes": [{"path": f"/{name}/", "to": name} for name in services]})
+    with gw.client() as c:
+        for name, expected in (("never", {200, 502}), ("once", {200}), ("other", {200, 502})):
+            assert {c.ask(f"/{name}/").status for _ in range(8)} == expected, name
+    assert gw.metric("vivace_upstream_retries_total", service="once", reason="connect_failed") >= 3
+    gw.books_balance()

@@ -58,6 +58,19 @@ static void let_go(struct vv_attempt *a, enum vv_outcome outcome, uint64_t now)
     a->u = NULL;
 }
 
+/* What a hedge is measured by: answers, and how long was waited in vain for those that did not come. A
+ * server that refuses is quick, but that is no answer. */
+static void observe(const struct vv_attempt *a, enum vv_outcome outcome, uint64_t latency_ns,
+                    uint64_t now_ns)
+{
+    const struct vv_service_guard *g = a->x->service->guard;
+    const bool waited = a->head_done || outcome == VV_OUTCOME_TIMEOUT ||
+                        (outcome == VV_OUTCOME_ABANDONED && a->ask->hedged);
+    if (g != NULL && g->hedge != NULL && !a->hedge && waited) {
+        vv_hedge_observe(g->hedge, now_ns, latency_ns);
+    }
+}
+
 void vv_attempt_end(struct vv_attempt *a, enum vv_outcome outcome)
 {
     struct vv_exchange *x = a->x;
@@ -71,10 +84,7 @@ void vv_attempt_end(struct vv_attempt *a, enum vv_outcome outcome)
         return;
     }
     x->upstream_ns += now - a->asked_ns;
-    const struct vv_service_guard *g = x->service->guard;
-    if (g != NULL && g->hedge != NULL && !a->hedge) {
-        vv_hedge_observe(g->hedge, now, latency);
-    }
+    observe(a, outcome, latency, now);
     const char *ejected = NULL;
     struct vv_server *server = a->server;
     a->server = NULL;
@@ -174,10 +184,11 @@ static void cancel(struct vv_exchange *x)
     if (k->timer.armed) {
         vv_loop_timer_stop(x->w->loop, &k->timer);
     }
-    /* The client's leaving says nothing about the service; that the route's time is over does. */
-    const enum vv_outcome outcome = x->reason == VV_REASON_WHOLE_TIMEOUT && !k->now->head_done
-                                        ? VV_OUTCOME_TIMEOUT
-                                        : VV_OUTCOME_ABANDONED;
+    /* The client's leaving says nothing about the service; that the route's time is over does, unless it
+     * was over before the service was asked. */
+    const bool asked = k->now->asked_ns != 0 && !k->now->head_done;
+    const enum vv_outcome outcome =
+        x->reason == VV_REASON_WHOLE_TIMEOUT && asked ? VV_OUTCOME_TIMEOUT : VV_OUTCOME_ABANDONED;
     for (size_t i = 0; i < VV_COUNT(k->slot); i++) {
         struct vv_attempt *a = &k->slot[i];
         if (a->u != NULL || running(a)) {
@@ -203,7 +214,11 @@ void vv_ask_drop(struct vv_exchange *x)
 static void avoid_server(struct vv_attempt *a)
 {
     struct vv_pick *pick = &a->ask->pick;
-    if (running(a) && pick->tried_count < VV_COUNT(pick->tried)) {
+    bool known = false; /* a hedge avoids the first one's, which may fail after that */
+    for (size_t i = 0; i < pick->tried_count; i++) {
+        known |= pick->tried[i] == a->server;
+    }
+    if (running(a) && !known && pick->tried_count < VV_COUNT(pick->tried)) {
         vv_server_ref(a->server);
         pick->tried[pick->tried_count++] = a->server;
     }
@@ -297,15 +312,13 @@ void vv_attempt_failed(struct vv_attempt *a, enum vv_reason reason, enum vv_outc
     /* A kept-alive connection that dies under a request says nothing about the server: it was closing
      * while we were sending. That retry is free and goes to a new connection. */
     const bool stale = a->u != NULL && a->u->reused && !a->got_any && outcome == VV_OUTCOME_BROKEN;
-    if (leave_to_rival(a, outcome)) {
+    if (leave_to_rival(a, stale ? VV_OUTCOME_ABANDONED : outcome)) {
         return;
     }
-    bool again = may_send_again(a);
+    /* The body starts over also when nothing left: the batch that failed has taken a part of it. */
+    bool again = may_send_again(a) && vv_body_rewind(k->x);
     if (again && !stale) {
         again = k->retries_left > 0 && worth_retrying(a, outcome) && elsewhere(k) && may_spend(k);
-    }
-    if (again) { /* also when nothing left: the batch that failed has taken a part of the body */
-        again = vv_body_rewind(k->x);
     }
     if (!again) {
         vv_attempt_end(a, outcome);
@@ -345,13 +358,13 @@ static bool retry_status(struct vv_attempt *a, int status)
 {
     struct vv_ask *k = a->ask;
     const struct vv_exchange *x = k->x;
-    if (!vv_fail_status(&x->service->retry_on, status) || x->head_sent ||
-        !vv_methods[x->req.method].idempotent) {
-        return false;
-    }
-    if (running(other(a))) {
+    const bool named = vv_fail_status(&x->service->retry_on, status);
+    if (running(other(a)) && (named || status >= 500)) { /* a failure does not win a race */
         swallow(a);
         return leave_to_rival(a, VV_OUTCOME_OK);
+    }
+    if (!named || x->head_sent || !vv_methods[x->req.method].idempotent) {
+        return false;
     }
     if (k->retries_left == 0 || x->attempts >= ATTEMPTS_MAX || !elsewhere(k) || !may_spend(k) ||
         !vv_body_rewind(k->x)) {
@@ -374,7 +387,9 @@ static bool fall_back(struct vv_attempt *a, int status)
     const uint64_t kind = x->route->conf->fallback.kind;
     const bool can =
         kind == VV_FALLBACK_LITERAL || (kind == VV_FALLBACK_TO && x->service != x->route->fallback);
-    if (status < 500 || !can || x->head_sent) {
+    if (status < 500 || !can || x->head_sent ||
+        (kind == VV_FALLBACK_TO &&
+         !vv_body_rewind(x))) { /* then this answer is the best there is */
         return false;
     }
     swallow(a);
@@ -483,6 +498,12 @@ static enum vv_reason reason_of(enum vv_err err)
                               : VV_REASON_CONNECT_FAILED;
 }
 
+/* No connection, for reasons of our own: nothing was asked of the server. */
+static bool own_failure(enum vv_err err)
+{
+    return err == VV_ELIMIT || err == VV_ENOMEM || err == VV_EFILES;
+}
+
 /* Takes a connection. Not VV_OK: *reterr_reason; the server was told. */
 static enum vv_err connect_to(struct vv_ask *k, struct vv_attempt *a, enum vv_reason *reterr_reason)
 {
@@ -495,11 +516,22 @@ static enum vv_err connect_to(struct vv_ask *k, struct vv_attempt *a, enum vv_re
     if (err != VV_OK) {
         *reterr_reason = reason_of(err);
         avoid_server(a);
-        vv_attempt_end(a, err == VV_ELIMIT || err == VV_ENOMEM || err == VV_EFILES
-                              ? VV_OUTCOME_ABANDONED
-                              : VV_OUTCOME_CONNECT);
+        vv_attempt_end(a, own_failure(err) ? VV_OUTCOME_ABANDONED : VV_OUTCOME_CONNECT);
     }
     return err;
+}
+
+/* A server refused at once, as those on unix sockets do: the next one is as much a further attempt as after
+ * a refusal that took its time. */
+static bool may_go_on(struct vv_ask *k)
+{
+    if (k->retries_left == 0 || !k->x->service->retry_on.connect || !elsewhere(k) ||
+        !may_spend(k)) {
+        return false;
+    }
+    k->retries_left--;
+    count_word(k, VV_METRIC_UPSTREAM_RETRIES, "connect_failed");
+    return true;
 }
 
 static void try_once(struct vv_ask *k, struct vv_attempt *a)
@@ -511,19 +543,21 @@ static void try_once(struct vv_ask *k, struct vv_attempt *a)
         give_up(k, a, VV_REASON_NO_MEMORY, VV_OUTCOME_ABANDONED);
         return;
     }
+    enum vv_outcome outcome = VV_OUTCOME_CONNECT; /* of what could not even begin */
     for (;;) {
         k->pick.now_ns = vv_worker_now(x->w);
         if (vv_balance_pick(x->use->picker[x->service->index], &k->pick, &a->server) != VV_OK) {
-            give_up(k, a, x->attempts > 0 ? k->last_reason : VV_REASON_NO_SERVER,
-                    VV_OUTCOME_CONNECT);
+            give_up(k, a, k->last_reason, outcome);
             return;
         }
         VV_ASSERT(a->server != NULL);
-        if (connect_to(k, a, &k->last_reason) == VV_OK) {
+        const enum vv_err err = connect_to(k, a, &k->last_reason);
+        if (err == VV_OK) {
             break;
         }
-        if (x->attempts >= ATTEMPTS_MAX) {
-            give_up(k, a, k->last_reason, VV_OUTCOME_CONNECT);
+        outcome = own_failure(err) ? VV_OUTCOME_ABANDONED : VV_OUTCOME_CONNECT;
+        if (x->attempts >= ATTEMPTS_MAX || (!own_failure(err) && !may_go_on(k))) {
+            give_up(k, a, k->last_reason, outcome);
             return;
         }
     }
@@ -676,6 +710,7 @@ static void start(struct vv_exchange *x)
     k->began_ns = vv_worker_now(x->w);
     vv_timer_init(&k->timer, on_timer);
     k->retries_left = x->route->retries;
+    k->last_reason = VV_REASON_NO_SERVER;
     x->service_name = vv_str_from(x->service->conf->name);
     if (vv_forward_loops(x)) {
         vv_answer_error(x, VV_REASON_LOOP);
@@ -709,6 +744,10 @@ static void drained(struct vv_exchange *x)
 {
     struct vv_ask *k = x->state;
     struct vv_attempt *a = k->now;
+    struct vv_attempt *rival = other(a);
+    if (rival->u != NULL && rival->u->readable) { /* an interim answer had blocked the client */
+        vv_loop_defer(x->w->loop, &rival->u->again);
+    }
     if (a->u != NULL && !a->u->connecting) {
         if (a->head_done && a->u->in != NULL && vv_buf_len(a->u->in) > 0 &&
             !vv_attempt_pass_body(a)) {
