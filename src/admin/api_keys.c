@@ -1,6 +1,5 @@
 /* src/admin/api_keys.c - keys of callers: made, listed with their usage, revoked, at once and for good. */
 #include "admin/admin_int.h"
-#include "base/units.h"
 #include "gateway/homes.h"
 #include "gateway/keys.h"
 #include "os/clock.h"
@@ -59,7 +58,6 @@ static enum vv_err answer_failure(struct vv_admin_exchange *x, enum vv_err err, 
 enum vv_err admin_key_add(struct vv_admin *a, struct vv_admin_exchange *x)
 {
     char why[ERROR_BYTES] = "", key[VV_KEY_TEXT] = "", time[VV_UTC_BYTES];
-    uint64_t lasts_ns = 0;
     json_t *body = json_loadb(x->body.p, x->body.n, JSON_REJECT_DUPLICATES, NULL);
     if (!is_understood(body)) {
         json_decref(body);
@@ -68,12 +66,9 @@ enum vv_err admin_key_add(struct vv_admin *a, struct vv_admin_exchange *x)
     struct vv_access_key k = {
         .name = text_of(body, "name"), .plan = text_of(body, "plan"), .key = text_of(body, "key")};
     const struct vv_str lasts = text_of(body, "expires");
-    if (lasts.n > 0 && (vv_parse_duration(lasts, &lasts_ns) != VV_OK || lasts_ns < VV_SEC)) {
+    if (lasts.p != NULL && vv_key_lasts(lasts, vv_clock_wall(), &k.expires_s) != VV_OK) {
         json_decref(body);
-        return vv_admin_fail(x, 400, "\"expires\" is a duration from now: \"90d\"");
-    }
-    if (lasts_ns > 0) {
-        k.expires_s = (int64_t)((vv_clock_wall() + lasts_ns) / VV_SEC);
+        return vv_admin_fail(x, 400, "\"expires\" is a duration from now, up to 36500d: \"90d\"");
     }
     const enum vv_err err = vv_access_key_add(vv_gateway_homes(a->o.gateway)->access, &k, key, why);
     if (err == VV_OK) {

@@ -4,7 +4,6 @@
 #include "app/socket_path.h"
 #include "app/table.h"
 #include "app/target.h"
-#include "base/units.h"
 #include "gateway/settings.h"
 #include "gateway/users.h"
 #include "os/clock.h"
@@ -144,7 +143,6 @@ static int add_to_file(const struct cli_args *args, const char *config, const st
     struct vv_sb out = VV_SB_INIT;
     char why[ERROR_BYTES] = "", key[VV_KEY_TEXT] = "";
     uint8_t random[32];
-    uint64_t lasts_ns = 0;
     const uint64_t now_ns = vv_clock_wall();
     int code = file_open(config, &f);
     if (code != EXIT_FINE) {
@@ -158,8 +156,7 @@ static int add_to_file(const struct cli_args *args, const char *config, const st
         vv_key_make(random, key);
     }
     if (w->expires != NULL) { /* was looked at before */
-        (void)!vv_parse_duration(vv_str_from(w->expires), &lasts_ns);
-        n.expires_s = (int64_t)((now_ns + lasts_ns) / VV_SEC);
+        (void)!vv_key_lasts(vv_str_from(w->expires), now_ns, &n.expires_s);
     }
     enum vv_err err = vv_key_hash(vv_str_from(w->key[0] != '\0' ? w->key : key), n.hash);
     if (w->plan != NULL && !has_plan(f.settings, w->plan)) {
@@ -198,10 +195,10 @@ static int add_key(const struct cli_args *args, const char *config, bool running
                        .plan = cli_value(args, "plan"),
                        .expires = cli_value(args, "expires")};
     const char *key = cli_value(args, "key");
-    uint64_t lasts_ns = 0;
+    int64_t expires_s = 0;
     if (w.expires != NULL &&
-        (vv_parse_duration(vv_str_from(w.expires), &lasts_ns) != VV_OK || lasts_ns < VV_SEC)) {
-        return cli_fail(EXIT_USAGE, "--expires takes a duration: 90d");
+        vv_key_lasts(vv_str_from(w.expires), vv_clock_wall(), &expires_s) != VV_OK) {
+        return cli_fail(EXIT_USAGE, "--expires takes a duration, up to 36500d: 90d");
     }
     if (key != NULL && strcmp(key, "-") == 0) {
         if (!read_secret("key: ", w.key, sizeof w.key)) {

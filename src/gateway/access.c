@@ -136,6 +136,7 @@ void vv_access_free(struct vv_access *a)
     }
     vv_metrics_collector_remove(a->metrics, collect, a);
     vv_jwks_fetch_free(a->fetch);
+    free(a->asked_url);
     for (size_t i = 0; i < VV_ACCESS_SEATS; i++) {
         if (a->seat[i].ready) {
             vv_access_basic_forget(&a->seat[i]);
@@ -268,6 +269,12 @@ static void take_fetched(struct vv_access *a, uint64_t now_ns)
     if (err == VV_EAGAIN) {
         return;
     }
+    if (strcmp(a->asked_url, a->view->url) != 0) { /* its keys are no longer believed */
+        free(err == VV_OK ? text : NULL);
+        a->fetch_error[0] = '\0';
+        a->fetch_ns = now_ns;
+        return;
+    }
     if (err == VV_OK) {
         err = vv_jwks_parse((struct vv_str){text, n}, &jwks, a->fetch_error);
         free(text);
@@ -286,10 +293,8 @@ static void take_fetched(struct vv_access *a, uint64_t now_ns)
     a->fetch_error[0] = '\0';
     a->fetched_ns = now_ns;
     a->fetch_ns = now_ns + a->view->refresh_ns;
-    if (a->view->url != NULL) {
-        vv_view_put(a->view, PART_JWKS, part);
-        republish(a);
-    }
+    vv_view_put(a->view, PART_JWKS, part);
+    republish(a);
 }
 
 static void fetch_keys(struct vv_access *a, uint64_t now_ns)
@@ -300,11 +305,16 @@ static void fetch_keys(struct vv_access *a, uint64_t now_ns)
     take_fetched(a, now_ns);
     const bool wanted = atomic_load_explicit(&a->key_wanted, memory_order_relaxed);
     const bool early = wanted && (a->asked_ns == 0 || now_ns - a->asked_ns >= ASK_NS);
-    if ((now_ns >= a->fetch_ns || early) && vv_jwks_fetch_ask(a->fetch, a->view->url)) {
+    char *url = now_ns >= a->fetch_ns || early ? strdup(a->view->url) : NULL;
+    if (url != NULL && vv_jwks_fetch_ask(a->fetch, url)) {
+        free(a->asked_url);
+        a->asked_url = url;
+        url = NULL;
         a->asked_ns = now_ns;
         a->fetch_ns = UINT64_MAX; /* until this one has ended */
         atomic_store_explicit(&a->key_wanted, false, memory_order_relaxed);
     }
+    free(url);
 }
 
 void vv_access_tick(struct vv_access *a, uint64_t now_ns)

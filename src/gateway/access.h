@@ -58,6 +58,8 @@ void vv_access_end(struct vv_exchange *x, bool refused);
 struct vv_writer;
 size_t vv_access_fields_bytes(const struct vv_exchange *x);
 void vv_access_put_fields(struct vv_writer *o, const struct vv_exchange *x);
+/* The same name to a program that gets fields as variables, too (CGI): it does not tell - from _. */
+bool vv_access_same_field(struct vv_str name, struct vv_str ours);
 /* A client's own word about who it is: never passed on, however it is spelled. */
 bool vv_access_drops_field(const struct vv_h1_field *f);
 /* For caches: is this a field with which the caller said who it is? Authorization, and on routes that take

@@ -1,6 +1,7 @@
 /* src/gateway/access_check.c - the ACCESS phase: one walk finds the credentials, one look judges them. A
  * route that says neither `access` nor `require` costs two comparisons. */
 #include "gateway/access_int.h"
+#include "gateway/admit.h"
 #include "gateway/head_writer.h"
 #include "gateway/homes.h"
 #include "gateway/session.h"
@@ -8,7 +9,6 @@
 #define REALM "realm=\"vivace\""
 #define USER_FIELD "X-Authenticated-User"
 #define PLAN_FIELD "X-Authenticated-Plan"
-#define AUDIENCE_MAX 16
 #define UNKNOWN_HEX 16 /* letters of a hash that tell unknown keys apart */
 #define CHALLENGES_MAX 3
 
@@ -177,6 +177,9 @@ void vv_access_refuse_wrong(struct vv_exchange *x, const char *why)
     struct vv_str value = f != NULL ? f->value : (struct vv_str){NULL, 0};
     const bool token = vv_str_eq_nocase(vv_str_cut(&value, ' '), VV_STR("Bearer"));
     count_access(x, vv_access_seat(x->w->homes->access, x->w), INVALID);
+    if (vv_admit_stranger(x)) {
+        return;
+    }
     refuse(x, VV_REASON_UNAUTHORIZED, token ? "invalid_token" : NULL, why);
 }
 
@@ -267,7 +270,7 @@ static enum judged judge_key(struct look *l, enum vv_access_by by, struct vv_str
 }
 
 static void rules_of(const struct vv_jwt_settings *s, struct vv_jwt_rules *r,
-                     struct vv_str audience[AUDIENCE_MAX])
+                     struct vv_str audience[VV_JWT_AUDIENCES])
 {
     *r = (struct vv_jwt_rules){.issuer = vv_str_from(s->issuer),
                                .audience = audience,
@@ -277,7 +280,7 @@ static void rules_of(const struct vv_jwt_settings *s, struct vv_jwt_rules *r,
     for (size_t i = 0; s->algorithms != NULL && i < s->algorithms->count; i++) {
         r->algorithms |= vv_jwt_alg_of(vv_str_from(s->algorithms->item[i]));
     }
-    for (size_t i = 0; s->audience != NULL && i < s->audience->count && i < AUDIENCE_MAX; i++) {
+    for (size_t i = 0; s->audience != NULL && i < s->audience->count && i < VV_JWT_AUDIENCES; i++) {
         audience[r->audience_count++] = vv_str_from(s->audience->item[i]);
     }
 }
@@ -300,7 +303,7 @@ static enum judged known(struct look *l, enum vv_access_by by, const struct vv_s
 static enum judged judge_token(struct look *l, struct vv_str text)
 {
     const struct vv_jwks *keys = vv_tables_get(l->tables, PART_JWKS);
-    struct vv_str audience[AUDIENCE_MAX];
+    struct vv_str audience[VV_JWT_AUDIENCES];
     struct vv_jwt_rules rules;
     struct vv_jwt_claims claims;
     struct vv_seen entry = {
@@ -414,8 +417,7 @@ static enum judged judge(struct look *l)
                 return TWICE;
             }
             first = f;
-        } else if ((ways & VV_BY_KEY) != 0 && f->id == VV_FIELD_OTHER &&
-                   vv_str_eq_nocase(f->name, name)) {
+        } else if ((ways & VV_BY_KEY) != 0 && vv_str_eq_nocase(f->name, name)) {
             if (key != NULL) {
                 return TWICE;
             }
@@ -553,7 +555,9 @@ static bool nobody(struct look *l)
     }
     x->caller = NULL;
     count_access(x, l->seat, MISSING);
-    refuse(x, VV_REASON_UNAUTHORIZED, NULL, NULL);
+    if (!vv_admit_stranger(x)) {
+        refuse(x, VV_REASON_UNAUTHORIZED, NULL, NULL);
+    }
     return true;
 }
 
@@ -567,7 +571,9 @@ static bool conclude(struct look *l, enum judged judged)
         return nobody(l);
     case TWICE:
         count_access(x, l->seat, INVALID);
-        vv_answer_error(x, VV_REASON_BAD_REQUEST);
+        if (!vv_admit_stranger(x)) {
+            vv_answer_error(x, VV_REASON_BAD_REQUEST);
+        }
         return true;
     case WRONG:
         vv_access_refuse_wrong(x, l->why);
@@ -655,20 +661,20 @@ void vv_access_put_fields(struct vv_writer *o, const struct vv_exchange *x)
     }
 }
 
-/* Programs that get fields as variables (CGI) do not tell - from _. */
-static bool is_field(struct vv_str name, struct vv_str ours)
+bool vv_access_same_field(struct vv_str name, struct vv_str ours)
 {
-    for (size_t i = 0; i < ours.n; i++) {
+    for (size_t i = 0; i < ours.n && name.n == ours.n; i++) {
         const char c = name.p[i] == '_' ? '-' : vv_char_lower(name.p[i]);
         if (c != vv_char_lower(ours.p[i])) {
             return false;
         }
     }
-    return true;
+    return name.n == ours.n;
 }
 
 bool vv_access_drops_field(const struct vv_h1_field *f)
 {
     return f->id == VV_FIELD_OTHER && f->name.n == sizeof USER_FIELD - 1 &&
-           (is_field(f->name, VV_STR(USER_FIELD)) || is_field(f->name, VV_STR(PLAN_FIELD)));
+           (vv_access_same_field(f->name, VV_STR(USER_FIELD)) ||
+            vv_access_same_field(f->name, VV_STR(PLAN_FIELD)));
 }

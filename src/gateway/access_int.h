@@ -94,6 +94,7 @@ struct vv_access {
     uint64_t look_ns, fetch_ns, asked_ns,
         fetched_ns;        /* next look at files, next fetch, last ones */
     char fetch_error[256]; /* "": the last fetch went well */
+    char *asked_url;       /* of the last fetch: a reload may have named another one meanwhile */
     struct vv_seat seat[VV_ACCESS_SEATS];
 };
 

@@ -144,7 +144,8 @@ static enum vv_err watch(const struct vv_admit_question *q, const struct vv_limi
 static bool applies(const struct vv_admit_question *q, const struct vv_limit_item *item, size_t l)
 {
     return item->parts > 0 &&
-           !(q->has_plan && l < VV_ADMIT_LISTS - 1 && item->per == VV_PER_CLIENT);
+           !(q->has_plan && l < VV_ADMIT_LISTS - 1 && item->per == VV_PER_CLIENT) &&
+           !(q->stranger && item->per != VV_PER_CLIENT);
 }
 
 static void decide(const struct vv_admit_question *q, const struct asks *asks,
@@ -275,7 +276,7 @@ static bool refuse(struct vv_exchange *x)
 
 /* True: it was answered. */
 static bool limit(struct vv_exchange *x, const struct vv_limit_plan *listener,
-                  const struct vv_limit_plan *plan)
+                  const struct vv_limit_plan *plan, bool stranger)
 {
     const struct vv_session *s = x->session;
     const struct vv_limit_plan *route = x->route->limits;
@@ -283,11 +284,12 @@ static bool limit(struct vv_exchange *x, const struct vv_limit_plan *listener,
     struct vv_admit_question q = {.limits = vv_guards_limits(x->w->homes->guards),
                                   .list = {listener, route, plan},
                                   .has_plan = x->caller != NULL && x->caller->plan != NULL,
+                                  .stranger = stranger,
                                   .client = x->client_ip,
                                   .peer = x->client_ip.p == s->client_ip ? &s->peer : NULL,
                                   .arena = &x->arena,
                                   .now_ns = vv_worker_now(x->w)};
-    if (x->caller != NULL) {
+    if (x->caller != NULL && x->caller->by != VV_BY_NONE) { /* else by address */
         q.caller = x->caller->id;
     }
     if ((listener != NULL && listener->has_template) || (route != NULL && route->has_template) ||
@@ -327,7 +329,17 @@ bool vv_admit(struct vv_exchange *x)
     if (listener == NULL && x->route->limits == NULL && plan == NULL) {
         return false;
     }
-    return limit(x, listener, plan);
+    return limit(x, listener, plan, false);
+}
+
+bool vv_admit_stranger(struct vv_exchange *x)
+{
+    const struct vv_limit_plan *listener = listener_limits(x);
+    if (x->session->detached || x->w->homes == NULL || x->admission != NULL ||
+        (listener == NULL && x->route->limits == NULL)) {
+        return false;
+    }
+    return limit(x, listener, NULL, true);
 }
 
 void vv_admit_end(struct vv_exchange *x)

@@ -24,6 +24,9 @@ void vv_limit_plan_free(struct vv_limit_plan *p); /* NULL is fine */
 
 /* The phase. True: it was answered (429, 503). */
 VV_MUST_CHECK bool vv_admit(struct vv_exchange *x);
+/* Who is not let in counts where listener and route count by address, so that nobody tries keys and
+ * passwords faster than that. The other limits are for those who may ask. True: it was answered (429). */
+VV_MUST_CHECK bool vv_admit_stranger(struct vv_exchange *x);
 /* The exchange ends. */
 void vv_admit_end(struct vv_exchange *x);
 /* What answer.c adds to the answers of limited requests. */

@@ -48,7 +48,8 @@ struct vv_admit_question {
     struct vv_limits *limits;
     const struct vv_limit_plan *list[VV_ADMIT_LISTS]; /* NULL: none */
     bool has_plan;                                    /* leaves out what is counted per client */
-    struct vv_str client;                             /* address as text */
+    bool stranger; /* leaves out all else: who is not let in must not use up what others may have */
+    struct vv_str client;                /* address as text */
     const struct vv_addr *peer;          /* the same, if it is at hand; NULL: the text is read */
     struct vv_str caller;                /* id; n 0: nobody known */
     const struct vv_template_vars *vars; /* needed where a list has templates */

@@ -56,6 +56,9 @@ VV_MUST_CHECK bool vv_canary_choose(struct vv_exchange *x);
 /* mirror.c: starts the copy of a request. True: it waits for the body and resumes by itself, or the
  * exchange has ended. */
 VV_MUST_CHECK bool vv_mirror_copy(struct vv_exchange *x);
+/* The mark of a copy tells a service to leave out what must not happen twice: what a client puts on its
+ * own request, which is no copy, is not passed on. */
+bool vv_mirror_drops_field(const struct vv_exchange *x, const struct vv_h1_field *f);
 /* The exchange ends: counts it, unless it was answered from a cache or its client left. A 5xx, a cut that
  * is the server's and an answer that is not the real thing are failures. */
 void vv_canary_end(struct vv_exchange *x, enum vv_reason aborted);

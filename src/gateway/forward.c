@@ -1,6 +1,7 @@
 /* src/gateway/forward.c - one pass over the client's fields, then ours: each byte is copied once. */
 #include "gateway/forward.h"
 #include "gateway/access.h"
+#include "gateway/canary.h"
 #include "gateway/head_writer.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
@@ -208,8 +209,8 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     }
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];
-        if (!f->hop && !ours(x, f) && !vv_access_drops_field(f) && !vv_recall_drops_field(x, f) &&
-            !(tells && vv_str_eq_nocase(f->name, deadline)) &&
+        if (!f->hop && !ours(x, f) && !vv_access_drops_field(f) && !vv_mirror_drops_field(x, f) &&
+            !vv_recall_drops_field(x, f) && !(tells && vv_str_eq_nocase(f->name, deadline)) &&
             (edits->count == 0 || !vv_edits_have(edits, f->name))) {
             vv_put_field(&o, f->name, f->value);
         }

@@ -66,6 +66,8 @@ enum vv_jwt_verdict {
 };
 const char *vv_jwt_verdict_text(enum vv_jwt_verdict v);
 
+#define VV_JWT_AUDIENCES 16 /* that the settings may name */
+
 struct vv_jwt_claims {
     char subject[VV_JWT_CLAIM_MAX + 1];
     char plan[VV_JWT_CLAIM_MAX + 1]; /* "": none */

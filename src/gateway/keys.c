@@ -2,6 +2,7 @@
  * the text, so that an operator's comments stay where they are. The first eight bytes of a hash choose
  * the slot: to a caller without the key they are as good as random. */
 #include "gateway/keys.h"
+#include "base/units.h"
 #include "gateway/base64.h"
 
 #include <openssl/crypto.h>
@@ -12,6 +13,7 @@
 #define KEYS_MAX (1u << 20)
 #define ERROR_BYTES 256
 #define NAME_SEED 11
+#define LASTS_MAX (36500 * VV_DAY)
 
 /* ---- words --------------------------------------------------------------------------------- */
 
@@ -121,6 +123,20 @@ bool vv_utc_parse(struct vv_str s, int64_t *ret_unix_s)
     }
     *ret_unix_s = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     return true;
+}
+
+enum vv_err vv_key_lasts(struct vv_str text, uint64_t wall_ns, int64_t *ret_unix_s)
+{
+    uint64_t ns = 0;
+    const enum vv_err err = vv_parse_duration(text, &ns);
+    if (err != VV_OK) {
+        return err;
+    }
+    if (ns < VV_SEC || ns > LASTS_MAX) { /* a sum that wraps would have ended long ago */
+        return VV_ERANGE;
+    }
+    *ret_unix_s = (int64_t)((wall_ns + ns) / VV_SEC);
+    return VV_OK;
 }
 
 /* ---- the table ----------------------------------------------------------------------------- */

@@ -64,6 +64,10 @@ static inline bool vv_key_good(const struct vv_key *k, int64_t now_s)
     return k->revoked_s == 0 && (k->expires_s == 0 || now_s < k->expires_s);
 }
 
+/* "90d" from wall_ns on, as the second in which it ends. VV_ERANGE: less than a second or more than 100
+ * years; VV_EINVAL and VV_ESYNTAX: no duration. */
+VV_MUST_CHECK enum vv_err vv_key_lasts(struct vv_str text, uint64_t wall_ns, int64_t *ret_unix_s);
+
 /* ---- changes: from one text of a file to the next ---- */
 struct vv_key_new {
     struct vv_str name, plan; /* plan n 0: none */

@@ -1,6 +1,7 @@
 /* src/gateway/mirror.c - copies of requests for another service, whose answers nobody gets. A copy is a
  * request of our own (sink.h) on a route that only proxies: neither limits nor caches nor checks of the
  * real one apply to it. How a client fares never depends on it: what cannot be copied at once is left out. */
+#include "gateway/access.h"
 #include "gateway/canary.h"
 #include "gateway/forward.h"
 #include "gateway/session.h"
@@ -200,6 +201,12 @@ static bool make_head(struct vv_exchange *x, const struct vv_mirror *m, struct v
     memcpy(out + head.n - 2, mark, sizeof mark - 1);
     *ret = (struct vv_str){out, head.n - 2 + sizeof mark - 1};
     return true;
+}
+
+bool vv_mirror_drops_field(const struct vv_exchange *x, const struct vv_h1_field *f)
+{
+    return f->id == VV_FIELD_OTHER && x->sink != &sink && !x->session->trusted &&
+           vv_access_same_field(f->name, VV_STR(MARK));
 }
 
 static void send_copy(struct vv_exchange *x)

@@ -2,6 +2,7 @@
  * durations, bits instead of words, lists in the order in which they are tried. */
 #include "gateway/plans.h"
 
+#include "gateway/access.h"
 #include "gateway/template.h"
 #include "os/sock.h"
 #include <stdio.h>
@@ -229,9 +230,11 @@ static enum vv_err plan_cache(const struct vv_route_settings *r, struct vv_cache
         err = compile_key(key, p, reterr_text);
     }
     if (err == VV_OK) {
+        /* A key in a field of its own tells callers apart just as well. */
+        const bool by_key = r->access.enabled != 0 && (r->access.methods & VV_BY_KEY) != 0;
         p->identity_in_key =
-            s->authorized != 0 &&
-            (p->key == NULL || !vv_template_names_header(p->key, VV_STR("Authorization")));
+            s->authorized != 0 && (p->key == NULL || by_key ||
+                                   !vv_template_names_header(p->key, VV_STR("Authorization")));
         err = compile_purge(s->purge, p);
     }
     if (err == VV_OK) {

@@ -4,6 +4,7 @@
  * and are passed over. */
 #include "gateway/access.h"
 #include "gateway/admit_int.h"
+#include "gateway/jwt.h"
 #include "gateway/settings_guard_int.h"
 #include "guard/limit.h"
 
@@ -247,8 +248,16 @@ static void check_access(const struct vv_guard_check *c)
         vv_conf_report(c->doc, &(struct vv_conf_report){.field = &a->jwt.algorithms},
                        "no signature is accepted here");
     }
-    if (!vv_settings_is_token(a->header)) {
-        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &a->header},
+    if (vv_list_count(a->jwt.audience) > VV_JWT_AUDIENCES) {
+        vv_conf_report(c->doc, &(struct vv_conf_report){.field = &a->jwt.audience},
+                       "more than %d audiences", VV_JWT_AUDIENCES);
+    }
+    if (!vv_settings_is_token(a->header) ||
+        vv_str_eq_nocase(vv_str_from(a->header), VV_STR("Authorization"))) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){
+                           .field = &a->header,
+                           .hint = "X-API-Key; for Authorization a route says access: bearer"},
                        "\"%s\" cannot be the name of a header", a->header);
     }
 }

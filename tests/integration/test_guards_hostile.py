@@ -1,11 +1,11 @@
 # tests/integration/test_guards_hostile.py - clients, services and files that mean harm to access, limits and parts.
 import json
 import os
-import socket
+import threading
 import time
 
-from harness import binary, ok, wait_for  # noqa: F401
-from test_access import GOLD, JWT, PLAIN, bearer, cli, folder, fresh, signers, start  # noqa: F401
+from harness import ok, wait_for
+from test_access import GOLD, JWT, PLAIN, PLANS, bearer, cli, folder, fresh, signers, start  # noqa: F401
 
 
 def write_jwks(folder, signers):
@@ -57,6 +57,102 @@ def test_an_answer_that_varies_by_the_caller_is_not_given_to_another(gateway, or
         assert (gw.ask(path, headers=bearer(GOLD)).body, gw.ask(path, headers=bearer(PLAIN)).body) == answers
 
 
+def test_a_key_cannot_last_longer_than_time_itself(gateway, folder):
+    gw = start(gateway, folder, [{"path": "/", "access": "bearer", "respond": {"body": "$user"}}])
+    long = cli("key", "add", "long", "--expires", "36500d", gw.file)
+    assert gw.ask(headers=bearer(long.stdout.strip())).body == b"long"
+    for lasts in ("200000d", "36501d", "500ms", "0", "-1d", "x"):  # 200000d would wrap into the past
+        assert cli("key", "add", "more", "--expires", lasts, gw.file).returncode == 2
+        gw.api("/keys", "POST", {"name": "more", "expires": lasts}, status=400)
+    gw.api("/keys", "POST", {"name": "more", "expires": ""}, status=400)
+    gw.stop()
+    assert cli("key", "add", "more", "--expires", "200000d", gw.file).returncode == 2
+    assert "more" not in cli("key", "list", gw.file).stdout
+
+
+def test_who_tries_keys_is_limited_by_address_and_costs_others_nothing(gateway, folder):
+    limits = [{"name": "each", "rate": "1/h", "burst": 4}, {"name": "all", "per": "all", "rate": "1/h", "burst": 1}]
+    gw = start(gateway, folder, [{"path": "/", "access": "bearer", "respond": {"body": "$user"}, "limit": limits}])
+    tries = [gw.ask(headers=bearer(f"guess-{i}-0123456789abcdef")) for i in range(4)] + [gw.ask(), gw.ask()]
+    assert [a.status for a in tries] == [401] * 5 + [429]  # a burst of 4 beyond the first
+    assert tries[-1].get("Retry-After") and tries[0].get("RateLimit").startswith('"each";r=4')
+    assert [gw.ask(headers=bearer(GOLD)).status for _ in range(3)] == [200, 200, 429]  # all of `all` was left
+
+
+def test_a_stranger_with_a_whole_ipv6_network_is_one_caller(gateway, folder):
+    gw = start(gateway, folder,
+               [{"path": "/", "access": ["bearer", "optional"], "respond": {"body": "$plan"}}],
+               access={"anonymous": "few", "plans": PLANS | {"few": {"rate": "1/h", "burst": 3}}},
+               listen={"web": {"trust": ["127.0.0.0/8"]}})
+
+    def ask(address):
+        return gw.ask(headers={"X-Forwarded-For": address}).status
+
+    assert [ask(f"2001:db8::{i:x}") for i in range(1, 6)] == [200] * 3 + [429] * 2
+    assert ask("2001:db8:0:1::1") == 200
+
+
+def test_keys_of_a_url_that_is_no_longer_named_do_not_count(gateway, origin, folder, signers):
+    go = threading.Event()
+
+    def late(req):
+        go.wait(10)
+        return ok(json.dumps({"keys": [signers[0].jwk()]}).encode())
+
+    former, present = origin(answer=late), origin(answer=lambda req: ok(json.dumps({"keys": [signers[1].jwk()]}).encode()))
+    routes = [{"path": "/", "access": "jwt", "respond": {"body": "in"}}]
+    gw = start(gateway, folder, routes, access={"jwt": JWT | {"jwks": former.url, "refresh": "7d"}})
+    wait_for("the former is asked", lambda: former.requests)
+    gw.config["access"]["jwt"]["jwks"] = present.url
+    gw.reload(gw.config)
+    go.set()
+    wait_for("the present one is asked", lambda: gw.ask(headers=bearer(fresh(signers[1]))).status == 200)
+    assert gw.ask(headers=bearer(fresh(signers[0]))).status == 401
+
+
+def test_keys_may_stand_in_any_header_but_that_of_other_credentials(gateway, folder):
+    gw = start(gateway, folder, [{"path": "/", "access": "key", "respond": {"body": "$user"}}],
+               access={"header": "From"})
+    assert gw.ask(headers={"From": GOLD}).body == b"gold"
+    assert gw.ask(headers=[("From", GOLD), ("from", PLAIN)]).status == 400
+    gw.stop()
+    for name in ("authorization", "Cache-Control"):
+        gw.config["access"]["header"] = name
+        gw.write(gw.config)
+        assert (cli("check", gw.file).returncode == 0) == (name != "authorization")
+
+
+def test_a_cache_key_with_authorization_tells_callers_by_other_keys_apart(gateway, origin, folder):
+    service = origin(answer=lambda req: ok(req.get("X-Authenticated-User").encode()))
+    gw = start(gateway, folder,
+               [{"path": "/", "access": ["bearer", "key"], "to": service.url,
+                 "cache": {"ttl": "1m", "authorized": True, "key": "$uri $header.authorization"}}])
+    for _ in range(2):
+        assert gw.ask(headers={"X-API-Key": GOLD}).body == b"gold"
+        assert gw.ask(headers={"X-API-Key": PLAIN}).body == b"plain"
+        assert gw.ask(headers=bearer(PLAIN)).body == b"plain"
+    assert len(service.requests) == 3
+
+
+# --------------------------------------------------------------------------------------------- mirrors
+
+
+def test_a_client_cannot_pass_its_request_off_as_a_copy(gateway, origin):
+    service, other = origin(), origin()
+    gw = gateway({"services": {"a": [service.url], "b": [other.url]},
+                  "routes": [{"path": "/m", "to": "a", "mirror": "b"}, {"path": "/", "to": "a"}]})
+    for path in ("/", "/m"):
+        assert gw.ask(path, headers={"X-Mirror": "1", "x_mirror": "1"}).status == 200
+        assert not service.requests[-1].has("X-Mirror") and not service.requests[-1].has("x_mirror")
+    assert gw.ask("/m").status == 200
+    wait_for("the copy", lambda: other.requests)
+    assert other.requests[0].all("X-Mirror") == ["1"]
+    trusted = gateway({"listen": {"web": {"trust": ["127.0.0.0/8"]}},
+                       "routes": [{"path": "/", "to": service.url}]})
+    assert trusted.ask(headers={"X-Mirror": "1"}).status == 200  # the copy of a gateway in front
+    assert service.requests[-1].all("X-Mirror") == ["1"]
+
+
 # -------------------------------------------------------------------------------------------- compose
 
 
@@ -71,3 +167,10 @@ def test_a_client_that_reads_slowly_gets_all_of_a_composed_answer(gateway, origi
         time.sleep(1)  # longer than the timeout of the whole
         body = json.loads(c.answer().body)
     assert [len(body[name]) for name in "pqrs"] == [1000000] * 4 and body["degraded"] == []
+
+
+def test_a_composed_answer_has_a_size_with_its_escapes(gateway, origin):
+    service = origin(answer=lambda req: ok(b"\x01" * 900000))  # no JSON: six bytes for each as a string
+    gw = gateway({"services": {"a": [service.url]}, "routes": [{"path": "/", "compose": {"parts": {"p": "a"}}}]})
+    answer = gw.ask()
+    assert answer.status == 502 and json.loads(answer.body)["part"] == "p"

@@ -327,6 +327,11 @@ static void answer_whole(struct composing *c)
         }
     }
     vv_merge_write(c->plan->merge, value, c->plan->count, &c->out);
+    if (c->out.n > WHOLE_MAX) { /* escapes, or a part that the form names more than once */
+        vv_sb_reset(&c->out);
+        give_up(c, &c->part[0]);
+        return;
+    }
     name_degraded(c);
     answer(c, 200, "application/json", c->x->degraded.n > 0);
 }
