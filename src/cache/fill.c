@@ -384,12 +384,12 @@ static struct vv_cache_object *build(struct vv_cache_fill *f, const struct vv_ca
 
 static void end(struct vv_cache_fill *f, enum state state, enum vv_err why)
 {
+    unmap(f); /* first: who is told that it ended must not find it again */
     pthread_mutex_lock(&f->lock);
     f->state = state;
     f->why = why;
     wake_all(f);
     pthread_mutex_unlock(&f->lock);
-    unmap(f);
 }
 
 bool vv_cache_fill_doomed(const struct vv_cache_fill *f)

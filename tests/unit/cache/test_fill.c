@@ -1,6 +1,8 @@
 /* tests/unit/cache/test_fill.c - one leader, many followers, woken by mail. No test sleeps. */
 #include "cache/fill.h"
 #include "vv_test.h"
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static struct vv_epoch epoch;
@@ -131,6 +133,53 @@ VV_TEST(a_failure_is_told_once_and_the_next_to_come_leads)
     vv_cache_fill_unref(again);
     vv_cache_fill_unref(lead);
     vv_cache_fill_unref(follow);
+    stop(c);
+}
+
+struct watch { /* a follower on another thread */
+    struct vv_cache *c;
+    struct vv_cache_fill *f;
+    _Atomic int ready;
+    bool met_again;
+};
+
+static void *watch_main(void *arg)
+{
+    struct watch *w = arg;
+    struct vv_str bytes;
+    struct vv_str head;
+    enum vv_cache_role role;
+    struct vv_cache_fill *next = NULL;
+    atomic_store(&w->ready, 1);
+    while (vv_cache_fill_get_head(w->f, &bytes, &head) == VV_EAGAIN) {
+    }
+    if (vv_cache_fill_begin(w->c, VV_STR("k"), 5, &role, &next) == VV_OK && next != NULL) {
+        w->met_again = next == w->f;
+        if (role == VV_CACHE_LEAD) {
+            vv_cache_fill_fail(next, VV_EEXIST);
+        }
+        vv_cache_fill_unref(next);
+    }
+    return NULL;
+}
+
+/* Those who hear of the end on another worker look again at once: they must not be sent back to it. */
+VV_TEST(who_hears_that_a_fill_failed_does_not_find_it_again)
+{
+    struct vv_cache *c = start();
+    for (int i = 0; i < 500; i++) {
+        struct vv_cache_fill *lead = begin(c, VV_STR("k"), VV_CACHE_LEAD);
+        struct watch w = {.c = c, .f = begin(c, VV_STR("k"), VV_CACHE_FOLLOW)};
+        pthread_t t;
+        VV_CHECK_INT(pthread_create(&t, NULL, watch_main, &w), 0);
+        while (atomic_load(&w.ready) == 0) {
+        }
+        vv_cache_fill_fail(lead, VV_EEXIST);
+        pthread_join(t, NULL);
+        VV_CHECK(!w.met_again);
+        vv_cache_fill_unref(w.f);
+        vv_cache_fill_unref(lead);
+    }
     stop(c);
 }
 
