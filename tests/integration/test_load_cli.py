@@ -14,6 +14,7 @@ import pytest
 
 import harness
 from harness import PATIENCE, SCALE, free_port, ok
+from test_load_limit_exact import ExactPool
 
 QUIET = ["--quiet", "--allow-late"]  # a crowded machine makes the generator late: not what is tested
 
@@ -297,14 +298,27 @@ def limit(gw, *args):
     return json.loads(got.stdout)
 
 
-def test_limit_finds_a_known_capacity_and_the_slow_dependency(pool, gateway):
-    server = pool(8, 0.050)  # 160 a second
-    gw = gateway({"routes": [{"path": "/", "to": server.url}]})
-    found = limit(gw, "--start", "60", "--gate", "p95 < 1s")
-    # asyncio wakes up to a millisecond late: the pool does up to 2 % less than 160.
-    assert 0.93 * 160 <= found["limit"] <= 1.05 * 160, found
+@pytest.mark.timeout(300 * SCALE)  # a dozen steps of 3 s, some of 6 s
+def test_limit_finds_a_known_capacity_and_the_slow_dependency(gateway):
+    server = ExactPool(8, 0.050)  # 160 a second
+    try:
+        gw = gateway({"routes": [{"path": "/", "to": f"http://127.0.0.1:{server.port}"}]})
+        found = limit(gw, "--start", "60", "--precision", "4%", "--gate", "p95 < 1s")
+    finally:
+        server.stop()
+    steps = [(s["rate"], s["held"], s["why"]) for s in found["steps"]]
+    if harness.SANITIZER is None:
+        assert 0.95 * 160 <= found["limit"] <= 1.05 * 160, steps
+        assert found["missed"] <= 1.10 * 160 and found["sustained"] <= 1.05 * 160, found
     assert found["cause"] == "dependency", found
     assert found["usl"]["gamma"] > 0
+
+
+def test_limit_warns_of_short_steps(shop):
+    args = [f"{shop.url}/", "--start", "20", "--max", "20", "--quiet"]
+    got = load("limit", *args, "--step", "1s")
+    assert got.returncode == 0 and "--step below 3s: too short" in got.stderr, got.stderr
+    assert "too short" not in load("limit", *args, "--step", "3s").stderr
 
 
 def test_limit_names_the_upstream_pool(pool, gateway):
