@@ -14,8 +14,10 @@
 /* "p95", "mean", "count" ... of a histogram in ms; false: unknown, or nothing was recorded. */
 VV_MUST_CHECK bool vv_load_hist_value(const struct vv_load_hist *h, struct vv_str what,
                                       double *ret);
-/* Is it called so: "/a", or "GET /a"? */
+/* Is it called so: "/a", "GET /a", or by its key? */
 bool vv_load_endpoint_named(const struct vv_load_endpoint *e, struct vv_str name);
+/* In Artillery's metrics. */
+const char *vv_load_endpoint_key(const struct vv_load_endpoint *e);
 
 enum vv_load_unit { VV_LOAD_UNIT_NONE, VV_LOAD_UNIT_MS, VV_LOAD_UNIT_PERCENT, VV_LOAD_UNIT_RATE };
 enum vv_load_unit vv_load_metric_unit(struct vv_str name);

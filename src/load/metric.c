@@ -184,10 +184,15 @@ static bool cut_last(struct vv_str s, struct vv_str *ret_name, struct vv_str *re
     return true;
 }
 
+const char *vv_load_endpoint_key(const struct vv_load_endpoint *e)
+{
+    return e->key != NULL ? e->key : e->name;
+}
+
 bool vv_load_endpoint_named(const struct vv_load_endpoint *e, struct vv_str name)
 {
     const struct vv_str method = vv_str_from(e->method), url = vv_str_from(e->name);
-    if (vv_str_eq(url, name)) {
+    if (vv_str_eq(url, name) || vv_str_eq(vv_str_from(vv_load_endpoint_key(e)), name)) {
         return true;
     }
     return name.n == method.n + 1 + url.n && vv_str_starts(name, method) &&
@@ -269,14 +274,61 @@ static bool class_metric(const struct vv_load_result *r, struct vv_str rest, dou
     return vv_load_hist_value(r->first_byte, rest, ret);
 }
 
-static double error_count(const struct vv_load_result *r, struct vv_str name)
+static double named_count(const struct vv_load_named *list, size_t count, struct vv_str name)
 {
-    for (size_t i = 0; i < r->error_count; i++) {
-        if (vv_str_eq(vv_str_from(r->error[i].name), name)) {
-            return (double)r->error[i].count;
+    for (size_t i = 0; i < count; i++) {
+        if (vv_str_eq(vv_str_from(list[i].name), name)) {
+            return (double)list[i].count;
         }
     }
     return 0.0;
+}
+
+/* "URL.codes.404" or "URL.errors.ECONNREFUSED": 0 when the URL is known. */
+static bool endpoint_count(const struct vv_load_result *r, struct vv_str rest, double *ret)
+{
+    struct vv_str head, url, kind, what;
+    bool found = false;
+    double sum = 0.0;
+    if (!cut_last(rest, &head, &what) || !cut_last(head, &url, &kind)) {
+        return false;
+    }
+    for (size_t i = 0; i < r->view.endpoint_count; i++) {
+        const struct vv_load_endpoint_result *e = &r->endpoint[i];
+        double n = 0.0;
+        if (!vv_load_endpoint_named(&r->view.endpoint[i], url)) {
+            continue;
+        }
+        if (vv_str_eq(kind, VV_STR("errors"))) {
+            n = named_count(e->error, e->error_count, what);
+        } else if (!vv_str_eq(kind, VV_STR("codes")) || !code_metric(e->codes, what, &n)) {
+            return false;
+        }
+        found = true;
+        sum += n;
+    }
+    *ret = sum;
+    return found;
+}
+
+/* "ok", "failed", "ok.statusCode" ... */
+static bool expect_metric(const struct vv_load_result *r, struct vv_str rest, double *ret)
+{
+    const struct vv_str outcome = vv_str_cut(&rest, '.');
+    const bool all = rest.p == NULL, failed = vv_str_eq(outcome, VV_STR("failed"));
+    bool found = all;
+    double sum = 0.0;
+    if (!failed && !vv_str_eq(outcome, VV_STR("ok"))) {
+        return false;
+    }
+    for (size_t i = 0; i < r->view.expect_count; i++) {
+        if (all || vv_str_eq(vv_str_from(r->view.expect[i]), rest)) {
+            sum += (double)(failed ? r->expect[i].failed : r->expect[i].ok);
+            found = true;
+        }
+    }
+    *ret = sum;
+    return found;
 }
 
 static bool scenario_metric(const struct vv_load_result *r, struct vv_str name, double *ret)
@@ -306,7 +358,7 @@ bool vv_load_metric(const struct vv_load_result *r, struct vv_str name, double *
         return class_metric(r, rest, ret);
     }
     if (take(&rest, "errors.")) {
-        *ret = error_count(r, rest);
+        *ret = named_count(r->error, r->error_count, rest);
         return rest.n > 0;
     }
     if (take(&rest, "vusers.created_by_name.")) {
@@ -317,6 +369,12 @@ bool vv_load_metric(const struct vv_load_result *r, struct vv_str name, double *
     }
     if (take(&rest, "plugins.metrics-by-endpoint.response_time.")) {
         return cut_last(rest, &inner, &what) && endpoint_hist(r, inner, FIRST_BYTE, what, ret);
+    }
+    if (take(&rest, "plugins.metrics-by-endpoint.")) {
+        return endpoint_count(r, rest, ret);
+    }
+    if (take(&rest, "plugins.expect.")) {
+        return expect_metric(r, rest, ret);
     }
     if (take(&rest, "vivace.endpoint.")) {
         return endpoint_metric(r, rest, ret);

@@ -100,20 +100,25 @@ struct load_op *load_op_add(struct vv_load_plan *p, struct load_scenario *s, enu
     return op;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
 uint32_t load_endpoint_add(struct vv_load_plan *p, const char *method, const char *name,
-                           uint32_t scenario)
+                           const char *key, uint32_t scenario)
 {
     for (size_t i = 0; i < p->view.endpoint_count; i++) {
         const struct vv_load_endpoint *e = &p->endpoint[i];
         if (e->scenario == scenario && strcmp(e->name, name) == 0 &&
-            strcmp(e->method, method) == 0) {
+            strcmp(e->method, method) == 0 && same_text(e->key, key)) {
             return (uint32_t)i;
         }
     }
     p->endpoint =
         load_grow(p, p->endpoint, p->view.endpoint_count, &p->endpoint_room, sizeof *p->endpoint);
     p->endpoint[p->view.endpoint_count] =
-        (struct vv_load_endpoint){.name = name, .method = method, .scenario = scenario};
+        (struct vv_load_endpoint){.name = name, .method = method, .scenario = scenario, .key = key};
     return (uint32_t)p->view.endpoint_count++;
 }
 
@@ -136,6 +141,7 @@ void load_plan_seal(struct vv_load_plan *p)
     p->view.phase = p->phase;
     p->view.scenario = names;
     p->view.endpoint = p->endpoint;
+    p->view.expect = p->expect;
     p->view.gate = p->gate;
 }
 
@@ -303,7 +309,7 @@ static void read_line(struct vv_load_plan *p, const struct vv_load_line *line,
     const char *path = uri.path.n > 0 ? load_dup(p, uri.path) : "/";
     struct load_scenario *s = load_scenario_add(p, load_dup(p, url), 1);
     *r = (struct load_request){
-        .endpoint = load_endpoint_add(p, load_dup(p, vv_str_from(method)), path, 0),
+        .endpoint = load_endpoint_add(p, load_dup(p, vv_str_from(method)), path, NULL, 0),
         .method = load_method(vv_str_from(method)),
         .url = load_literal(p, url),
         .probability = -1,

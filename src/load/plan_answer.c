@@ -189,8 +189,51 @@ void load_captures(struct load_reading *r, const NODE *capture, const NODE *matc
 
 /* ---- expect -------------------------------------------------------------------------------- */
 
+/* What plugins.expect calls it; NULL: it knows none like that. */
+static const char *expect_name(struct vv_load_plan *p, const struct load_expect *e)
+{
+    switch (e->kind) {
+    case LOAD_EXPECT_STATUS:
+        return "statusCode";
+    case LOAD_EXPECT_STATUS_BELOW:
+        return NULL;
+    case LOAD_EXPECT_TYPE:
+        return "contentType";
+    case LOAD_EXPECT_HEADER:
+        return "hasHeader";
+    case LOAD_EXPECT_HEADER_IS:
+        return vv_arena_fmt(&p->arena, "header " VV_STR_FMT " values equals", VV_STR_ARG(e->name))
+            .p;
+    case LOAD_EXPECT_PROPERTY:
+        return "hasProperty";
+    case LOAD_EXPECT_NO_PROPERTY:
+        return "notHasProperty";
+    case LOAD_EXPECT_EQUAL:
+        return "equals";
+    case LOAD_EXPECT_MATCHES:
+        return "matchesRegexp";
+    case LOAD_EXPECT_LATENCY:
+        return "maxLatency";
+    }
+    return NULL;
+}
+
+static size_t expect_counter(struct vv_load_plan *p, const char *name)
+{
+    size_t i = 0;
+    while (name != NULL && i < p->view.expect_count && strcmp(p->expect[i], name) != 0) {
+        i++;
+    }
+    if (name != NULL && i == p->view.expect_count) {
+        p->expect = load_grow(p, p->expect, i, &p->expect_room, sizeof(char *));
+        p->expect[p->view.expect_count++] = name;
+    }
+    return name != NULL ? i + 1 : 0;
+}
+
 void load_expect_add(struct load_reading *r, struct load_request *q, struct load_expect e)
 {
+    e.counter = expect_counter(r->plan, expect_name(r->plan, &e));
     struct load_expect *more = load_zalloc(r->plan, (q->expect_count + 1) * sizeof *more);
     for (size_t i = 0; i < q->expect_count; i++) {
         more[i] = q->expect[i];

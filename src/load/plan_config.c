@@ -447,9 +447,14 @@ static void plugins(struct load_reading *r, const NODE *n)
             }
         } else if (strcmp(name, "metrics-by-endpoint") == 0) {
             const NODE *strip = vv_conf_node_get(value, "stripQueryString");
+            const NODE *names = vv_conf_node_get(value, "useOnlyRequestNames");
             bool yes = false; /* once the plugin is named: without a word of it, it is true */
             r->keep_query =
                 strip == NULL || (load_bool(r, strip, "stripQueryString", &yes) && !yes);
+            r->names_only = false;
+            if (names != NULL) {
+                (void)load_bool(r, names, "useOnlyRequestNames", &r->names_only);
+            }
         } else {
             load_wrong(r, key, "the plugin %s needs JavaScript, which is not run here", name);
         }

@@ -177,7 +177,7 @@ struct load_request *load_request_of(struct load_reading *r, const char *method,
     struct vv_load_plan *p = r->plan;
     struct load_request *q = load_zalloc(p, sizeof *q);
     const NODE *name = keys != NULL ? vv_conf_node_get(keys, "name") : NULL;
-    const char *label = NULL;
+    const char *label = NULL, *key = NULL;
     *q = (struct load_request){
         .method = load_method(vv_str_from(method)),
         .method_text = vv_str_from(method),
@@ -189,11 +189,14 @@ struct load_request *load_request_of(struct load_reading *r, const char *method,
     if (!load_text(r, url, "url", &q->url)) {
         return NULL;
     }
+    struct vv_str whole = vv_str_from(vv_conf_node_text(url)), rest = whole;
+    const struct vv_str path = r->keep_query ? whole : vv_str_cut(&rest, '?');
     if (name == NULL || !load_fixed(r, name, "name", &label)) {
-        struct vv_str rest = vv_str_from(vv_conf_node_text(url));
-        label = load_dup(p, r->keep_query ? rest : vv_str_cut(&rest, '?'));
+        label = load_dup(p, path);
+    } else if (!r->names_only) {
+        key = vv_arena_fmt(&p->arena, VV_STR_FMT " (%s)", VV_STR_ARG(path), label).p;
     }
-    q->endpoint = load_endpoint_add(p, method, label, (uint32_t)p->view.scenario_count - 1);
+    q->endpoint = load_endpoint_add(p, method, label, key, (uint32_t)p->view.scenario_count - 1);
     if (keys != NULL) {
         check_keys(r, keys, request_keys, skip_method ? short_keys : NULL, "a request");
         request_options(r, keys, q);

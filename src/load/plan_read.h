@@ -18,6 +18,7 @@ struct load_reading {
     const NODE *config; /* Artillery form; NULL in the short form */
     bool expect_200;    /* plugins.expect.expectDefault200 */
     bool keep_query;    /* plugins.metrics-by-endpoint without stripQueryString */
+    bool names_only;    /* plugins.metrics-by-endpoint.useOnlyRequestNames */
     size_t errors_before;
     struct vv_conf_problems *problems;
 };

@@ -41,6 +41,10 @@ struct vv_load_plan;      /* opaque: scenarios, variables, payloads */
 struct vv_load_endpoint { /* what requests are counted under: method and url or name as written */
     const char *name, *method;
     uint32_t scenario;
+    const char *key; /* in Artillery's metrics, "URL (name)"; NULL: the same as the name */
+};
+struct vv_load_tally { /* of one kind of expectation */
+    uint64_t ok, failed;
 };
 struct vv_load_view {   /* of a plan, for engine and reports */
     const char *target; /* base URL */
@@ -50,6 +54,8 @@ struct vv_load_view {   /* of a plan, for engine and reports */
     size_t scenario_count;
     const struct vv_load_endpoint *endpoint;
     size_t endpoint_count;
+    const char *const *expect; /* kinds of expectations that stand in the file: "statusCode" */
+    size_t expect_count;
     const struct vv_load_gate *gate;
     size_t gate_count;
     uint64_t timeout_ns; /* of one request unless it says its own */
@@ -119,9 +125,11 @@ enum vv_load_next {
 enum vv_load_next vv_load_user_next(struct vv_load_user *u, struct vv_load_request *ret_request,
                                     uint64_t *ret_think_ns);
 /* The answer to the last request: `body` only if it was wanted. Returns NULL when it was as expected,
- * else a short stable name of what was not: "status", "header", "json", "body", "latency", "capture". */
+ * else a short stable name of what was not: "status", "header", "json", "body", "latency", "capture".
+ * Every expectation counts in `tally`, one for each of view.expect; NULL: nobody wants to know. */
 const char *vv_load_user_answer(struct vv_load_user *u, const struct vv_h1_head *head,
-                                struct vv_str body, uint64_t latency_ns);
+                                struct vv_str body, uint64_t latency_ns,
+                                struct vv_load_tally *tally);
 /* No answer: the user has failed unless its next step goes on. why: "ECONNREFUSED", "ETIMEDOUT" ... */
 void vv_load_user_failed(struct vv_load_user *u, const char *why);
 #endif

@@ -74,6 +74,7 @@ enum load_expect_kind {
 };
 struct load_expect {
     enum load_expect_kind kind;
+    size_t counter; /* 1 + its index in view.expect; 0: not counted */
     int *status;
     size_t count; /* of status or text */
     uint64_t number;
@@ -168,6 +169,8 @@ struct vv_load_plan {
     uint32_t *sequence; /* of scenarios, in the order users start; NULL: by weight */
     size_t sequence_count;
     _Atomic uint64_t *sequence_next;
+    const char **expect;
+    size_t expect_room;
     struct load_variable *variable;
     size_t variable_count, variable_room;
     struct load_payload *payload;
@@ -188,8 +191,9 @@ void *load_zalloc(struct vv_load_plan *p, size_t bytes); /* never NULL while a p
 const char *load_dup(struct vv_load_plan *p, struct vv_str s);
 /* Makes room for one more in an array of the arena; the counter is the caller's. */
 void *load_grow(struct vv_load_plan *p, void *array, size_t count, size_t *room, size_t item_bytes);
+/* key NULL: the name. */
 uint32_t load_endpoint_add(struct vv_load_plan *p, const char *method, const char *name,
-                           uint32_t scenario);
+                           const char *key, uint32_t scenario);
 struct load_scenario *load_scenario_add(struct vv_load_plan *p, const char *name, uint64_t weight);
 struct load_op *load_op_add(struct vv_load_plan *p, struct load_scenario *s,
                             enum load_op_kind kind);

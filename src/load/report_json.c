@@ -33,6 +33,11 @@ static void summary(struct vv_json *j, const char *name, const struct vv_load_hi
     vv_json_obj_end(j);
 }
 
+static bool same_key(const struct vv_load_result *r, size_t i, const char *key)
+{
+    return strcmp(vv_load_endpoint_key(&r->view.endpoint[i]), key) == 0;
+}
+
 static void summaries(struct vv_json *j, const char *key, const struct vv_load_result *r)
 {
     struct vv_sb name = VV_SB_INIT;
@@ -46,11 +51,11 @@ static void summaries(struct vv_json *j, const char *key, const struct vv_load_r
     }
     summary(j, "vusers.session_length", r->session);
     for (size_t i = 0; i < r->view.endpoint_count; i++) {
-        const char *own = r->view.endpoint[i].name;
+        const char *own = vv_load_endpoint_key(&r->view.endpoint[i]);
         struct vv_load_hist *all = vv_load_hist_new();
         bool before = false;
         for (size_t k = 0; k < r->view.endpoint_count && all != NULL; k++) {
-            if (strcmp(r->view.endpoint[k].name, own) == 0) {
+            if (same_key(r, k, own)) {
                 before = before || k < i;
                 vv_load_hist_merge(all, r->endpoint[k].first_byte);
             }
@@ -78,25 +83,70 @@ static void named_counter(struct vv_json *j, struct vv_sb *name, const char *pre
     }
 }
 
-static void endpoint_codes(struct vv_json *j, struct vv_sb *name, const struct vv_load_result *r)
+static void endpoint_counter(struct vv_json *j, struct vv_sb *name, const char *key,
+                             const char *kind, const char *what, uint64_t v)
+{
+    vv_sb_reset(name);
+    vv_sb_addf(name, "plugins.metrics-by-endpoint.%s.%s.%s", key, kind, what);
+    if (name->p != NULL) {
+        vv_json_ku64(j, name->p, v);
+    }
+}
+
+/* Endpoints with the same key are one: the first stands for all. */
+static void endpoint_counters(struct vv_json *j, struct vv_sb *name, const struct vv_load_result *r)
 {
     for (size_t i = 0; i < r->view.endpoint_count; i++) {
-        const char *own = r->view.endpoint[i].name;
+        const char *own = vv_load_endpoint_key(&r->view.endpoint[i]);
+        struct vv_load_endpoint_result sum = {.requests = 0};
         bool before = false;
         for (size_t k = 0; k < i; k++) {
-            before = before || strcmp(r->view.endpoint[k].name, own) == 0;
+            before = before || same_key(r, k, own);
         }
-        for (unsigned c = 100; c < 600 && !before; c++) {
-            uint64_t n = 0;
-            for (size_t k = i; k < r->view.endpoint_count; k++) {
-                n += strcmp(r->view.endpoint[k].name, own) == 0 ? r->endpoint[k].codes[c] : 0;
+        for (size_t k = i; k < r->view.endpoint_count && !before; k++) {
+            const struct vv_load_endpoint_result *e = &r->endpoint[k];
+            if (!same_key(r, k, own)) {
+                continue;
             }
-            if (n > 0) {
-                vv_sb_reset(name);
-                vv_sb_addf(name, "plugins.metrics-by-endpoint.%s.codes.%u", own, c);
-                vv_json_ku64(j, name->p != NULL ? name->p : "", n);
+            for (unsigned c = 100; c < 600; c++) {
+                sum.codes[c] += e->codes[c];
+            }
+            for (size_t n = 0; n < e->error_count; n++) {
+                vv_load_endpoint_error(&sum, e->error[n].name, e->error[n].count);
             }
         }
+        for (unsigned c = 100; c < 600; c++) {
+            char code[8];
+            if (sum.codes[c] > 0) {
+                (void)snprintf(code, sizeof code, "%u", c);
+                endpoint_counter(j, name, own, "codes", code, sum.codes[c]);
+            }
+        }
+        for (size_t n = 0; n < sum.error_count; n++) {
+            endpoint_counter(j, name, own, "errors", sum.error[n].name, sum.error[n].count);
+        }
+    }
+}
+
+static void expect_counters(struct vv_json *j, struct vv_sb *name, const struct vv_load_result *r)
+{
+    uint64_t ok = 0, failed = 0;
+    for (size_t i = 0; i < r->view.expect_count; i++) {
+        const struct vv_load_tally *t = &r->expect[i];
+        ok += t->ok;
+        failed += t->failed;
+        if (t->ok > 0) {
+            named_counter(j, name, "plugins.expect.ok.", r->view.expect[i], t->ok);
+        }
+        if (t->failed > 0) {
+            named_counter(j, name, "plugins.expect.failed.", r->view.expect[i], t->failed);
+        }
+    }
+    if (ok > 0) {
+        vv_json_ku64(j, "plugins.expect.ok", ok);
+    }
+    if (failed > 0) {
+        vv_json_ku64(j, "plugins.expect.failed", failed);
     }
 }
 
@@ -120,7 +170,8 @@ static void counters(struct vv_json *j, const struct vv_load_result *r)
     }
     vv_json_ku64(j, "http.responses", r->answers);
     vv_json_ku64(j, "http.downloaded_bytes", r->bytes_in);
-    endpoint_codes(j, &name, r);
+    endpoint_counters(j, &name, r);
+    expect_counters(j, &name, r);
     for (size_t i = 0; i < r->error_count; i++) {
         const bool capture =
             strcmp(r->error[i].name, "capture") == 0; /* Artillery's words for it */

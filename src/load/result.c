@@ -36,7 +36,8 @@ static bool fill(struct vv_load_result *r)
     const size_t endpoints = r->view.endpoint_count, scenarios = r->view.scenario_count;
     r->users_by_scenario = calloc(scenarios + 1, sizeof(r->users_by_scenario[0]));
     r->endpoint = calloc(endpoints + 1, sizeof(r->endpoint[0]));
-    if (r->users_by_scenario == NULL || r->endpoint == NULL) {
+    r->expect = calloc(r->view.expect_count + 1, sizeof(r->expect[0]));
+    if (r->users_by_scenario == NULL || r->endpoint == NULL || r->expect == NULL) {
         return false;
     }
     r->latency = vv_load_hist_new();
@@ -90,6 +91,7 @@ void vv_load_result_free(struct vv_load_result *r)
         vv_load_hist_free(r->endpoint[i].first_byte);
     }
     free(r->endpoint);
+    free(r->expect);
     free(r->users_by_scenario);
     free(r->window);
     free(r->intermediate);
@@ -114,6 +116,7 @@ void vv_load_result_clear(struct vv_load_result *r)
     }
     free(r->intermediate);
     memset(r->users_by_scenario, 0, r->view.scenario_count * sizeof(r->users_by_scenario[0]));
+    memset(r->expect, 0, r->view.expect_count * sizeof(r->expect[0]));
     struct vv_load_result empty = {.view = r->view,
                                    .users_by_scenario = r->users_by_scenario,
                                    .latency = r->latency,
@@ -121,31 +124,38 @@ void vv_load_result_clear(struct vv_load_result *r)
                                    .first_byte = r->first_byte,
                                    .session = r->session,
                                    .endpoint = r->endpoint,
+                                   .expect = r->expect,
                                    .window = r->window,
                                    .owned = r->owned};
     memcpy(empty.by_class, r->by_class, sizeof(empty.by_class));
     *r = empty;
 }
 
-void vv_load_result_error(struct vv_load_result *r, const char *name, uint64_t n)
+/* The last place gathers all that find none. */
+static void add_named(struct vv_load_named *list, size_t max, size_t *count, const char *name,
+                      uint64_t n)
 {
     size_t i = 0;
-    while (i < r->error_count &&
-           strncmp(r->error[i].name, name, sizeof(r->error[i].name) - 1) != 0) {
+    while (i < *count && strncmp(list[i].name, name, sizeof(list[i].name) - 1) != 0) {
         i++;
     }
-    if (i == r->error_count) {
-        if (i == VV_LOAD_NAMES_MAX - 1) {
-            name = "other"; /* the last place gathers all that find none */
-        }
-        if (i == VV_LOAD_NAMES_MAX) {
-            i--;
-        } else {
-            r->error_count++;
-            strncpy(r->error[i].name, name, sizeof(r->error[i].name) - 1);
-        }
+    if (i == max) {
+        i--;
+    } else if (i == *count) {
+        strncpy(list[i].name, i == max - 1 ? "other" : name, sizeof(list[i].name) - 1);
+        ++*count;
     }
-    r->error[i].count += n;
+    list[i].count += n;
+}
+
+void vv_load_result_error(struct vv_load_result *r, const char *name, uint64_t n)
+{
+    add_named(r->error, VV_COUNT(r->error), &r->error_count, name, n);
+}
+
+void vv_load_endpoint_error(struct vv_load_endpoint_result *e, const char *name, uint64_t n)
+{
+    add_named(e->error, VV_COUNT(e->error), &e->error_count, name, n);
 }
 
 enum vv_err vv_load_result_windows(struct vv_load_result *r, size_t count)
@@ -189,6 +199,9 @@ static void merge_endpoint(struct vv_load_endpoint_result *into,
     for (size_t i = 0; i < VV_COUNT(into->codes); i++) {
         into->codes[i] += from->codes[i];
     }
+    for (size_t i = 0; i < from->error_count; i++) {
+        vv_load_endpoint_error(into, from->error[i].name, from->error[i].count);
+    }
     vv_load_hist_merge(into->latency, from->latency);
     vv_load_hist_merge(into->service, from->service);
     vv_load_hist_merge(into->first_byte, from->first_byte);
@@ -227,7 +240,8 @@ static void merge_counters(struct vv_load_result *into, const struct vv_load_res
 enum vv_err vv_load_result_merge(struct vv_load_result *into, const struct vv_load_result *from)
 {
     if (into->view.endpoint_count != from->view.endpoint_count ||
-        into->view.scenario_count != from->view.scenario_count) {
+        into->view.scenario_count != from->view.scenario_count ||
+        into->view.expect_count != from->view.expect_count) {
         return VV_EINVAL; /* of another plan */
     }
     size_t windows = into->window_count;
@@ -245,6 +259,10 @@ enum vv_err vv_load_result_merge(struct vv_load_result *into, const struct vv_lo
     merge_counters(into, from);
     for (size_t i = 0; i < from->view.scenario_count; i++) {
         into->users_by_scenario[i] += from->users_by_scenario[i];
+    }
+    for (size_t i = 0; i < from->view.expect_count; i++) {
+        into->expect[i].ok += from->expect[i].ok;
+        into->expect[i].failed += from->expect[i].failed;
     }
     for (size_t i = 0; i < VV_COUNT(into->codes); i++) {
         into->codes[i] += from->codes[i];

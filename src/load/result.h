@@ -12,6 +12,7 @@
 #include "load/recorder.h"
 
 #define VV_LOAD_NAMES_MAX 32 /* different errors; more count as "other" */
+#define VV_LOAD_ENDPOINT_NAMES_MAX 12
 
 struct vv_load_named {
     char name[32];
@@ -28,6 +29,8 @@ struct vv_load_window { /* one second */
 struct vv_load_endpoint_result {
     uint64_t requests, answers, failed;
     uint64_t codes[600];
+    struct vv_load_named error[VV_LOAD_ENDPOINT_NAMES_MAX]; /* why there was no answer */
+    size_t error_count;
     struct vv_load_hist *latency, *service, *first_byte;
 };
 
@@ -50,9 +53,10 @@ struct vv_load_result {
     struct vv_load_hist *latency, *service, *first_byte, *session;
     struct vv_load_hist *by_class[6];         /* first_byte by status / 100 */
     struct vv_load_endpoint_result *endpoint; /* view.endpoint_count */
+    struct vv_load_tally *expect;             /* view.expect_count */
     struct vv_load_window *window;
     size_t window_count;
-    char *intermediate; /* JSON records of ten seconds each, commas between; NULL: none (agents) */
+    char *intermediate; /* JSON records of ten seconds each, commas between; NULL: none */
     uint64_t cpu_ns;    /* of the generator */
     unsigned threads;
     const char *invalid; /* why the run says nothing: the generator was the limit; NULL: it does */
@@ -75,6 +79,7 @@ void vv_load_result_clear(struct vv_load_result *r); /* back to new; the view an
 /* Makes room for seconds 0 .. count-1; new ones are empty and have their at_ns. */
 VV_MUST_CHECK enum vv_err vv_load_result_windows(struct vv_load_result *r, size_t count);
 void vv_load_result_error(struct vv_load_result *r, const char *name, uint64_t n);
+void vv_load_endpoint_error(struct vv_load_endpoint_result *e, const char *name, uint64_t n);
 /* Adds everything of `from` (of another thread or agent, same plan): windows by their second. */
 VV_MUST_CHECK enum vv_err vv_load_result_merge(struct vv_load_result *into,
                                                const struct vv_load_result *from);

@@ -103,6 +103,30 @@ static void write_phases(struct vv_json *j, const struct vv_load_view *v)
     vv_json_arr_end(j);
 }
 
+static void write_errors(struct vv_json *j, const struct vv_load_named *list, size_t count)
+{
+    vv_json_key(j, "errors");
+    vv_json_obj(j);
+    for (size_t i = 0; i < count; i++) {
+        vv_json_ku64(j, list[i].name, list[i].count);
+    }
+    vv_json_obj_end(j);
+}
+
+static void write_expects(struct vv_json *j, const struct vv_load_result *r)
+{
+    vv_json_key(j, "expects");
+    vv_json_arr(j);
+    for (size_t i = 0; i < r->view.expect_count; i++) {
+        vv_json_obj(j);
+        vv_json_kcstr(j, "name", r->view.expect[i]);
+        vv_json_ku64(j, "ok", r->expect[i].ok);
+        vv_json_ku64(j, "failed", r->expect[i].failed);
+        vv_json_obj_end(j);
+    }
+    vv_json_arr_end(j);
+}
+
 static void write_view(struct vv_json *j, const struct vv_load_result *r)
 {
     const struct vv_load_view *v = &r->view;
@@ -129,11 +153,13 @@ static void write_endpoints(struct vv_json *j, const struct vv_load_result *r)
         vv_json_obj(j);
         vv_json_kcstr(j, "name", e->name);
         vv_json_kcstr(j, "method", e->method);
+        vv_json_kcstr(j, "key", e->key);
         vv_json_ku64(j, "scenario", e->scenario);
         vv_json_ku64(j, "requests", er->requests);
         vv_json_ku64(j, "answers", er->answers);
         vv_json_ku64(j, "failed", er->failed);
         write_codes(j, er->codes);
+        write_errors(j, er->error, er->error_count);
         write_hist(j, "latency", er->latency);
         write_hist(j, "service", er->service);
         write_hist(j, "first_byte", er->first_byte);
@@ -171,12 +197,8 @@ void vv_load_result_write(const struct vv_load_result *r, struct vv_sb *out)
     vv_json_ku64(&j, "threads", r->threads);
     vv_json_kcstr(&j, "invalid", r->invalid);
     write_codes(&j, r->codes);
-    vv_json_key(&j, "errors");
-    vv_json_obj(&j);
-    for (size_t i = 0; i < r->error_count; i++) {
-        vv_json_ku64(&j, r->error[i].name, r->error[i].count);
-    }
-    vv_json_obj_end(&j);
+    write_errors(&j, r->error, r->error_count);
+    write_expects(&j, r);
     write_hist(&j, "latency", r->latency);
     write_hist(&j, "service", r->service);
     write_hist(&j, "first_byte", r->first_byte);
@@ -240,11 +262,12 @@ static size_t text_bytes(const json_t *list, const char *key)
 static size_t block_bytes(const json_t *o)
 {
     const json_t *phases = json_object_get(o, "phases"), *sc = json_object_get(o, "scenarios"),
-                 *ends = json_object_get(o, "endpoints");
+                 *ends = json_object_get(o, "endpoints"), *ex = json_object_get(o, "expects");
     return json_array_size(phases) * sizeof(struct vv_load_phase) +
            json_array_size(sc) * sizeof(char *) +
            json_array_size(ends) * sizeof(struct vv_load_endpoint) + text_bytes(phases, "name") +
            text_bytes(sc, "name") + text_bytes(ends, "name") + text_bytes(ends, "method") +
+           text_bytes(ends, "key") + json_array_size(ex) * sizeof(char *) + text_bytes(ex, "name") +
            strlen(text_of(o, "target")) + 64;
 }
 
@@ -275,23 +298,33 @@ static void read_phases(const json_t *list, struct block *b, struct vv_load_view
     v->phase_count = count;
 }
 
+static const char **read_names(const json_t *list, struct block *b)
+{
+    const char **name = piece(b, json_array_size(list) * sizeof *name);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        name[i] = copy(b, text_of(json_array_get(list, i), "name"));
+    }
+    return name;
+}
+
 static void read_view(const json_t *o, struct block *b, struct vv_load_view *v)
 {
     const json_t *list = json_object_get(o, "scenarios");
     v->target = copy(b, text_of(o, "target"));
     read_phases(json_object_get(o, "phases"), b, v);
-    const char **scenario = piece(b, json_array_size(list) * sizeof *scenario);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        scenario[i] = copy(b, text_of(json_array_get(list, i), "name"));
-    }
-    v->scenario = scenario;
+    v->scenario = read_names(list, b);
     v->scenario_count = json_array_size(list);
+    list = json_object_get(o, "expects");
+    v->expect = read_names(list, b);
+    v->expect_count = json_array_size(list);
     list = json_object_get(o, "endpoints");
     struct vv_load_endpoint *e = piece(b, json_array_size(list) * sizeof *e);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *in = json_array_get(list, i);
         e[i].name = copy(b, text_of(in, "name"));
         e[i].method = copy(b, text_of(in, "method"));
+        const char *key = text_of(in, "key");
+        e[i].key = key[0] != '\0' ? copy(b, key) : NULL;
         e[i].scenario = (uint32_t)number(in, "scenario");
     }
     v->endpoint = e;
@@ -344,6 +377,8 @@ static enum vv_err read_windows(const json_t *list, struct vv_load_result *r)
 static enum vv_err read_endpoints(const json_t *list, struct vv_load_result *r)
 {
     enum vv_err err = VV_OK;
+    const char *key;
+    json_t *value;
     for (size_t i = 0; i < json_array_size(list) && err == VV_OK; i++) {
         const json_t *in = json_array_get(list, i);
         struct vv_load_endpoint_result *e = &r->endpoint[i];
@@ -351,6 +386,12 @@ static enum vv_err read_endpoints(const json_t *list, struct vv_load_result *r)
         e->answers = number(in, "answers");
         e->failed = number(in, "failed");
         read_codes(in, e->codes);
+        json_object_foreach(json_object_get(in, "errors"), key, value)
+        {
+            if (json_integer_value(value) > 0) {
+                vv_load_endpoint_error(e, key, (uint64_t)json_integer_value(value));
+            }
+        }
         err = read_hist(in, "latency", e->latency);
         err = err == VV_OK ? read_hist(in, "service", e->service) : err;
         err = err == VV_OK ? read_hist(in, "first_byte", e->first_byte) : err;
@@ -373,6 +414,11 @@ static enum vv_err fill(const json_t *o, struct vv_load_result *r)
     read_codes(o, r->codes);
     for (size_t i = 0; i < json_array_size(list); i++) {
         r->users_by_scenario[i] = number(json_array_get(list, i), "users");
+    }
+    list = json_object_get(o, "expects");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        r->expect[i].ok = number(json_array_get(list, i), "ok");
+        r->expect[i].failed = number(json_array_get(list, i), "failed");
     }
     json_object_foreach(json_object_get(o, "errors"), key, value)
     {
@@ -409,6 +455,7 @@ static enum vv_err build(const json_t *o, struct vv_load_result **ret)
     if (number(o, "format") != FORMAT ||
         json_array_size(json_object_get(o, "endpoints")) > LIST_MAX ||
         json_array_size(json_object_get(o, "scenarios")) > LIST_MAX ||
+        json_array_size(json_object_get(o, "expects")) > LIST_MAX ||
         json_array_size(json_object_get(o, "phases")) > LIST_MAX ||
         json_array_size(json_object_get(o, "windows")) > WINDOWS_MAX) {
         return VV_ESYNTAX;

@@ -620,8 +620,26 @@ static const char *take_captures(struct vv_load_user *u, const struct load_reque
     return wrong;
 }
 
+/* The first that was missed; all of them are asked, because all of them count. */
+static const char *take_expects(const struct load_request *r, struct load_answer *a,
+                                struct vv_load_tally *tally)
+{
+    const char *wrong = NULL;
+    for (size_t i = 0; i < r->expect_count; i++) {
+        const struct load_expect *e = &r->expect[i];
+        const char *missed = load_expect(a, e);
+        if (tally != NULL && e->counter > 0) {
+            tally[e->counter - 1].ok += missed == NULL;
+            tally[e->counter - 1].failed += missed != NULL;
+        }
+        wrong = wrong != NULL ? wrong : missed;
+    }
+    return wrong;
+}
+
 const char *vv_load_user_answer(struct vv_load_user *u, const struct vv_h1_head *head,
-                                struct vv_str body, uint64_t latency_ns)
+                                struct vv_str body, uint64_t latency_ns,
+                                struct vv_load_tally *tally)
 {
     const struct load_request *r = u->at;
     const char *wrong = NULL;
@@ -645,9 +663,8 @@ const char *vv_load_user_answer(struct vv_load_user *u, const struct vv_h1_head 
         vv_arena_reset(&u->parsed);
         wrong = take_captures(u, r, &a);
         u->failed = wrong != NULL;
-        for (size_t i = 0; i < r->expect_count && wrong == NULL; i++) {
-            wrong = load_expect(&a, &r->expect[i]);
-        }
+        const char *missed = take_expects(r, &a, tally);
+        wrong = wrong != NULL ? wrong : missed;
         tidy(u);
     }
     u->at = NULL;

@@ -258,6 +258,7 @@ static void request_failed(struct vv_load_user_slot *u, const char *why)
 {
     conn_leave(u, false);
     count_failed(u, why);
+    vv_load_endpoint_error(&u->gen->batch->r->endpoint[u->request.endpoint], why, 1);
     vv_load_user_failed(u->user, why);
     u->due_ns = vv_loop_now(u->gen->loop);
 }
@@ -433,7 +434,8 @@ static void on_done(struct vv_load_conn *conn, const struct vv_load_answer *a)
     const uint64_t from_ns = u->closed ? a->sent_ns : vv_min_u64(u->due_ns, a->sent_ns);
     const uint64_t latency_ns = a->end_ns - from_ns;
     record(u, a, latency_ns);
-    const char *missed = vv_load_user_answer(u->user, a->head, a->body, latency_ns);
+    const char *missed =
+        vv_load_user_answer(u->user, a->head, a->body, latency_ns, u->gen->batch->r->expect);
     if (missed != NULL) {
         count_failed(u, missed);
     }

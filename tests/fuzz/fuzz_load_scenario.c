@@ -21,7 +21,8 @@ static const char *a_variable(void *user, const char *name)
 }
 
 /* Answers with what the fuzzer wrote itself: it is JSON often enough. */
-static void answer(struct vv_load_user *u, struct vv_str text, int turn)
+static void answer(struct vv_load_user *u, struct vv_str text, int turn,
+                   struct vv_load_tally *tally)
 {
     static const struct vv_h1_limits limits = {8192, 32768, 100};
     static const char *const heads[] = {
@@ -33,7 +34,7 @@ static void answer(struct vv_load_user *u, struct vv_str text, int turn)
     VV_ASSERT(vv_h1_parse_answer(&head, vv_str_from(heads[turn % 3]), VV_METHOD_GET, &limits) ==
               VV_OK);
     (void)vv_load_user_answer(u, &head, turn % 2 == 0 ? VV_STR("{\"a\":[1,{\"b\":\"c\"}]}") : text,
-                              VV_MS);
+                              VV_MS, tally);
 }
 
 static void walk(const struct vv_load_plan *plan, struct vv_str text)
@@ -41,19 +42,23 @@ static void walk(const struct vv_load_plan *plan, struct vv_str text)
     struct vv_rng rng;
     vv_rng_init(&rng, 1);
     struct vv_load_user *u = vv_load_user_new(plan, &rng);
-    VV_ASSERT(u != NULL);
+    struct vv_load_view view;
+    vv_load_plan_view(plan, &view);
+    struct vv_load_tally *tally = calloc(view.expect_count + 1, sizeof(*tally));
+    VV_ASSERT(u != NULL && tally != NULL);
     for (int i = 0; i < 50; i++) {
         struct vv_load_request q = {0};
         uint64_t think = 0;
         const enum vv_load_next next = vv_load_user_next(u, &q, &think);
         if (next == VV_LOAD_REQUEST) {
             VV_ASSERT(q.host.n > 0 && q.port > 0 && q.bytes.n > 0);
-            answer(u, text, i);
+            answer(u, text, i, tally);
         } else if (next != VV_LOAD_THINK) {
             vv_load_user_reset(u, &rng);
         }
     }
     vv_load_user_free(u);
+    free(tally);
 }
 
 static void import(const char *text, size_t size, int which)

@@ -38,8 +38,7 @@ WORD = r"[a-zA-Z0-9]{10}"
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 BY_NATURE = {"user-agent", "connection", "host"}
 SIGMAS = 4.5
-# Artillery adds up the lengths that answers name, we what came; errors are not counted by endpoint.
-NOT_COUNTED = r"^http\.downloaded_bytes$|^plugins\.metrics-by-endpoint\..*\.errors\."
+NOT_COUNTED = r"^http\.downloaded_bytes$"  # Artillery adds up the lengths that answers name, we what came
 
 
 # ------------------------------------------------------------------------------------------- origin
@@ -499,8 +498,35 @@ def test_expectations_find_the_same(tmp_path):
                                            variables={"word": "blue"}))
     failed = {e["name"]: e["failed"] for e in ours.report["vivace"]["state"]["endpoints"]}
     assert failed == {str(i): 0 if i < len(holds) else 3 for i in range(len(flow))}
-    assert theirs.counters["plugins.expect.ok"] == 3 * len(holds)
-    assert theirs.counters["plugins.expect.failed"] == 3 * len(misses)
+    counted = [{n: v for n, v in run.counters.items() if n.startswith("plugins.")} for run in (ours, theirs)]
+    assert counted[0] == counted[1]  # by kind, and endpoints by URL and name
+    assert counted[0]["plugins.expect.ok"] == 3 * len(holds)
+    assert counted[0]["plugins.expect.failed"] == 3 * len(misses)
+    assert counted[0]["plugins.metrics-by-endpoint./login (0).codes.200"] == 3
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"stripQueryString": True}, {"useOnlyRequestNames": True}], ids=lambda o: json.dumps(o))
+def test_endpoints_have_the_same_names(tmp_path, options):
+    check(tmp_path, scenario([
+        {"get": {"url": "/a?b=1", "name": "first"}}, {"get": {"url": "/a?b=2", "name": "first"}},
+        {"get": {"url": "/a?b=1"}}, {"get": {"url": "/{{ word }}?x={{ word }}", "name": "tem plate"}},
+    ], arrivals=5, seconds=1, variables={"word": "blue"}, plugins={"metrics-by-endpoint": options}))
+
+
+def test_all_expectations_of_an_answer_count(tmp_path):
+    ours, theirs = both(tmp_path, scenario([
+        {"get": {"url": "/login", "expect": [
+            {"statusCode": 201}, {"statusCode": 200}, {"hasProperty": "nothing"}, {"contentType": "json"},
+            {"headerEquals": ["x-ticket", "tick 9"]}, {"headerEquals": ["x-ticket", "tick 8"]}]}},
+        {"get": {"url": "/login", "capture": {"json": "$.nothing", "as": "x"},
+                 "expect": [{"statusCode": 200}, {"hasHeader": "x-tickets"}]}},
+        {"get": {"url": "/never", "expect": {"statusCode": 200}}},
+    ], arrivals=4, seconds=1, plugins={"expect": {}}))
+    same_requests(ours, theirs)
+    counted = [{n: v for n, v in run.counters.items() if n.startswith("plugins.")} for run in (ours, theirs)]
+    assert counted[0] == counted[1]
+    assert counted[0]["plugins.expect.failed.header x-ticket values equals"] == 4
 
 
 @pytest.mark.parametrize("ensure", [

@@ -76,7 +76,8 @@ static inline const char *next_text(struct vv_load_user *u)
 }
 
 /* Hands an answer to the user: head text with one body behind it. */
-static inline const char *answer(struct vv_load_user *u, const char *text)
+static inline const char *answer_counted(struct vv_load_user *u, const char *text,
+                                         struct vv_load_tally *tally)
 {
     static const struct vv_h1_limits limits = {8192, 32768, 100};
     struct vv_h1_head head;
@@ -84,7 +85,12 @@ static inline const char *answer(struct vv_load_user *u, const char *text)
     vv_h1_head_init(&head);
     assert_int_equal(vv_h1_parse_answer(&head, all, VV_METHOD_GET, &limits), VV_OK);
     return vv_load_user_answer(
-        u, &head, (struct vv_str){all.p + head.head_bytes, all.n - head.head_bytes}, VV_MS);
+        u, &head, (struct vv_str){all.p + head.head_bytes, all.n - head.head_bytes}, VV_MS, tally);
+}
+
+static inline const char *answer(struct vv_load_user *u, const char *text)
+{
+    return answer_counted(u, text, NULL);
 }
 #define OK_EMPTY "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 #endif

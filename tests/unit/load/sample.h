@@ -13,9 +13,10 @@ static const struct vv_load_phase sample_phases[] = {
     {.name = "load", .duration_ns = 300 * VV_SEC, .ramp_to = -1.0, .users = 50}};
 static const char *const sample_scenarios[] = {"content_generation", "optimization"};
 static const struct vv_load_endpoint sample_endpoints[] = {
-    {"/api/content-ideas/generate", "POST", 0},
-    {"/api/optimize/pricing", "POST", 1},
+    {"/api/content-ideas/generate", "POST", 0, NULL},
+    {"/api/optimize/pricing", "POST", 1, "/api/optimize/pricing (buy now)"},
 };
+static const char *const sample_expects[] = {"statusCode"};
 static const struct vv_load_gate sample_gates[] = {
     {"error_rate < 5", true, {0}},
     {"http.response_time.p95 < 2000", true, {0}},
@@ -48,6 +49,8 @@ static inline struct vv_load_result *sample_result(void)
         .scenario_count = VV_COUNT(sample_scenarios),
         .endpoint = sample_endpoints,
         .endpoint_count = VV_COUNT(sample_endpoints),
+        .expect = sample_expects,
+        .expect_count = VV_COUNT(sample_expects),
         .gate = sample_gates,
         .gate_count = VV_COUNT(sample_gates),
     };
@@ -78,6 +81,9 @@ static inline struct vv_load_result *sample_result(void)
     r->endpoint[1].codes[503] = 120;
     r->endpoint[1].failed = 120;
     vv_load_result_error(r, "status", 120);
+    r->expect[0].ok = 14880;
+    r->expect[0].failed = 120;
+    vv_load_endpoint_error(&r->endpoint[1], "ECONNRESET", 3);
     r->bytes_in = 1500000;
     r->connections = 50;
     r->threads = 1;

@@ -59,6 +59,17 @@ VV_TEST(names_of_artillery_are_known)
     VV_CHECK(held("plugins.metrics-by-endpoint.response_time./api/optimize/pricing.p95 < 2000"));
 }
 
+VV_TEST(what_plugins_of_artillery_count_is_known)
+{
+    VV_CHECK(held("plugins.expect.failed == 120 and plugins.expect.ok.statusCode == 14880"));
+    VV_CHECK(
+        held("'plugins.metrics-by-endpoint./api/optimize/pricing (buy now).codes.503' == 120"));
+    VV_CHECK(held("plugins.metrics-by-endpoint./api/optimize/pricing.errors.ECONNRESET == 3"));
+    VV_CHECK(held("plugins.metrics-by-endpoint./api/optimize/pricing.errors.EPIPE == 0"));
+    VV_CHECK(!held("plugins.expect.failed.hasHeader == 0")); /* no such expectation in the file */
+    VV_CHECK(!held("plugins.metrics-by-endpoint./nowhere.errors.EPIPE == 0"));
+}
+
 VV_TEST(our_own_names_are_known)
 {
     VV_CHECK(held("p95 < 801ms and latency.p95 < 801 and vivace.latency.p95 < 801"));

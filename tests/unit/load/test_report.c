@@ -119,9 +119,18 @@ VV_TEST(json_has_the_keys_of_artillery)
     VV_CHECK_INT(json_integer_value(json_object_get(counters, "http.requests")), 15000);
     VV_CHECK_INT(json_integer_value(json_object_get(counters, "http.codes.503")), 120);
     VV_CHECK_INT(json_integer_value(json_object_get(counters, "errors.status")), 120);
-    VV_CHECK_INT(json_integer_value(json_object_get(
-                     counters, "plugins.metrics-by-endpoint./api/optimize/pricing.codes.503")),
-                 120);
+    VV_CHECK_INT(
+        json_integer_value(json_object_get(
+            counters, "plugins.metrics-by-endpoint./api/optimize/pricing (buy now).codes.503")),
+        120);
+    VV_CHECK_INT(
+        json_integer_value(json_object_get(
+            counters,
+            "plugins.metrics-by-endpoint./api/optimize/pricing (buy now).errors.ECONNRESET")),
+        3);
+    VV_CHECK_INT(json_integer_value(json_object_get(counters, "plugins.expect.failed")), 120);
+    VV_CHECK_INT(json_integer_value(json_object_get(counters, "plugins.expect.ok.statusCode")),
+                 14880);
     VV_CHECK_INT(
         json_integer_value(json_object_get(counters, "vusers.created_by_name.content_generation")),
         9000);

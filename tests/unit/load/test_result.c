@@ -3,10 +3,16 @@
 #include "vv_test.h"
 #include <stdio.h>
 
-static const struct vv_load_endpoint endpoints[2] = {{"/a", "GET", 0}, {"/b", "POST", 0}};
+static const struct vv_load_endpoint endpoints[2] = {{"/a", "GET", 0, NULL},
+                                                     {"/b", "POST", 0, "/b (buy)"}};
 static const char *const scenarios[1] = {"only"};
-static const struct vv_load_view view = {
-    .endpoint = endpoints, .endpoint_count = 2, .scenario = scenarios, .scenario_count = 1};
+static const char *const expects[1] = {"statusCode"};
+static const struct vv_load_view view = {.endpoint = endpoints,
+                                         .endpoint_count = 2,
+                                         .scenario = scenarios,
+                                         .scenario_count = 1,
+                                         .expect = expects,
+                                         .expect_count = 1};
 
 static struct vv_load_result *fresh(void)
 {
@@ -30,7 +36,14 @@ VV_TEST(merging_adds_counters_errors_and_histograms)
     vv_load_result_error(a, "ECONNREFUSED", 1);
     vv_load_result_error(b, "ETIMEDOUT", 2);
     vv_load_result_error(b, "ECONNREFUSED", 3);
+    vv_load_endpoint_error(&a->endpoint[1], "EPIPE", 1);
+    vv_load_endpoint_error(&b->endpoint[1], "EPIPE", 6);
+    a->expect[0].ok = 1, b->expect[0].ok = 10, b->expect[0].failed = 100;
     VV_CHECK_INT(vv_load_result_merge(a, b), VV_OK);
+    VV_CHECK_INT(a->endpoint[1].error_count, 1);
+    VV_CHECK_INT(a->endpoint[1].error[0].count, 7);
+    VV_CHECK_INT(a->expect[0].ok, 11);
+    VV_CHECK_INT(a->expect[0].failed, 100);
     VV_CHECK_INT(a->requests, 7);
     VV_CHECK_INT(a->codes[200], 7);
     VV_CHECK_INT(a->codes[599], 1);
@@ -113,7 +126,10 @@ VV_TEST(a_cleared_result_is_as_new)
     vv_load_hist_add(r->endpoint[0].service, 10);
     vv_load_hist_add(r->session, 10);
     vv_load_result_error(r, "EPIPE", 1);
+    vv_load_endpoint_error(&r->endpoint[1], "EPIPE", 1);
+    r->expect[0].failed = 1;
     vv_load_result_clear(r);
+    VV_CHECK_INT(r->endpoint[1].error_count + r->expect[0].failed, 0);
     VV_CHECK_INT(r->requests + r->codes[404] + r->endpoint[0].codes[404] + r->error_count, 0);
     VV_CHECK_INT(vv_load_hist_count(r->endpoint[0].service), 0);
     VV_CHECK_INT(vv_load_hist_count(r->session), 0);

@@ -300,6 +300,68 @@ VV_TEST(a_missing_capture_fails_the_user_unless_it_is_not_strict)
     }
 }
 
+/* Artillery's plugin counts every expectation of an answer, also those behind one that missed. */
+VV_TEST(each_expectation_counts_under_its_kind)
+{
+    struct vv_load_plan *p = plan_of(
+        HEAD "scenarios: [{flow: [{get: {url: /, expect: [{statusCode: 201}, {statusCode: 200}, "
+             "{hasHeader: x-a}, {headerEquals: [x-a, two]}, {equals: [a, a]}]}},"
+             "{get: {url: /, expect: {contentType: text/plain}}}]}]\n");
+    struct vv_load_view view;
+    struct vv_load_tally tally[5] = {{0, 0}};
+    struct vv_rng rng;
+    vv_load_plan_view(p, &view);
+    VV_CHECK_INT(view.expect_count, 5);
+    VV_CHECK_STR(view.expect[0], "statusCode");
+    VV_CHECK_STR(view.expect[1], "hasHeader");
+    VV_CHECK_STR(view.expect[2], "header x-a values equals");
+    VV_CHECK_STR(view.expect[3], "equals");
+    VV_CHECK_STR(view.expect[4], "contentType");
+    vv_rng_init(&rng, 1);
+    struct vv_load_user *u = vv_load_user_new(p, &rng);
+    static const uint64_t ok[] = {1, 1, 0, 1, 0}, failed[] = {1, 0, 1, 0, 1};
+    for (int i = 0; i < 2; i++) {
+        VV_CHECK(next_text(u) != NULL);
+        VV_CHECK_STR(
+            answer_counted(u, "HTTP/1.1 200 OK\r\nx-a: one\r\ncontent-length: 0\r\n\r\n", tally),
+            i == 0 ? "status" : "header");
+    }
+    for (size_t i = 0; i < VV_COUNT(ok); i++) {
+        VV_CHECK_INT(tally[i].ok, ok[i]);
+        VV_CHECK_INT(tally[i].failed, failed[i]);
+    }
+    vv_load_user_free(u);
+    vv_load_plan_free(p);
+}
+
+VV_TEST(a_named_request_is_reported_under_its_url_and_its_name)
+{
+    static const struct {
+        const char *plugin, *key;
+    } cases[] = {{"{}", "/a?b=1 (cart)"}, /* once the plugin is named, the query stays */
+                 {"{stripQueryString: true}", "/a (cart)"},
+                 {"{useOnlyRequestNames: true}", NULL}};
+    for (size_t i = 0; i < VV_COUNT(cases); i++) {
+        char text[512];
+        struct vv_load_view view;
+        snprintf(text, sizeof text,
+                 "config: {target: 'http://127.0.0.1:1', plugins: {metrics-by-endpoint: %s}, "
+                 "phases: [{duration: 1, arrivalRate: 1}]}\n"
+                 "scenarios: [{flow: [{get: {url: '/a?b=1', name: cart}}]}]\n",
+                 cases[i].plugin);
+        struct vv_load_plan *p = plan_of(text);
+        vv_load_plan_view(p, &view);
+        VV_CHECK_INT(view.endpoint_count, 1);
+        VV_CHECK_STR(view.endpoint[0].name, "cart");
+        if (cases[i].key != NULL) {
+            VV_CHECK_STR(view.endpoint[0].key, cases[i].key);
+        } else {
+            VV_CHECK(view.endpoint[0].key == NULL);
+        }
+        vv_load_plan_free(p);
+    }
+}
+
 VV_TEST(expectations_name_what_was_not_as_expected)
 {
     static const struct {
