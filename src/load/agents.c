@@ -1,7 +1,8 @@
-/* src/load/agents.c - a protocol of nine frames with blocking calls: between two frames there is nothing
+/* src/load/agents.c - a protocol of ten frames with blocking calls: between two frames there is nothing
  * else to do, and a run is the engine's own loop. While it runs, the agent looks at its coordinator
  * once a second, so that a coordinator that was interrupted or died ends the load it had asked for. */
 #include "load/agents.h"
+#include "load/periods.h"
 #include "os/clock.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 
 #define FRAME_MAX (256U * 1024 * 1024)
 #define HEAD_MAX 64
+#define PERIODS_MAX (1024U * 1024 * 1024) /* of all agents together */
 #define PATIENCE_NS (10 * VV_SEC)
 #define START_AFTER_NS (500 * VV_MS) /* time for the last agent to hear when to begin */
 #define SLICE_MS 200                 /* how often *stop is looked at */
@@ -52,9 +54,9 @@ static enum vv_err wait_io(int fd, short events, uint64_t deadline_ns, const vol
     }
 }
 
-static enum vv_err send_bytes(int fd, struct vv_str bytes)
+static enum vv_err send_bytes(int fd, struct vv_str bytes, uint64_t patience_ns)
 {
-    const uint64_t deadline_ns = vv_clock_now() + PATIENCE_NS;
+    const uint64_t deadline_ns = vv_clock_now() + patience_ns;
     while (bytes.n > 0) {
         const ssize_t n = send(fd, bytes.p, bytes.n, MSG_NOSIGNAL);
         if (n > 0) {
@@ -72,12 +74,17 @@ static enum vv_err send_bytes(int fd, struct vv_str bytes)
     return VV_OK;
 }
 
-static enum vv_err send_frame(int fd, const char *name, struct vv_str body)
+static enum vv_err send_slowly(int fd, const char *name, struct vv_str body, uint64_t patience_ns)
 {
     char head[HEAD_MAX];
     const int n = snprintf(head, sizeof head, "%s %zu\n", name, body.n);
-    const enum vv_err err = send_bytes(fd, (struct vv_str){head, (size_t)n});
-    return err != VV_OK ? err : send_bytes(fd, body);
+    const enum vv_err err = send_bytes(fd, (struct vv_str){head, (size_t)n}, patience_ns);
+    return err != VV_OK ? err : send_bytes(fd, body, patience_ns);
+}
+
+static enum vv_err send_frame(int fd, const char *name, struct vv_str body)
+{
+    return send_slowly(fd, name, body, PATIENCE_NS);
 }
 
 /* VV_EAGAIN: not whole yet. */
@@ -132,6 +139,11 @@ static enum vv_err receive(struct peer *p, uint64_t deadline_ns, const volatile 
         enum vv_err err = cut_frame(p, ret_name, ret_body);
         if (err != VV_EAGAIN) {
             return err;
+        }
+        if (p->used > 0) { /* the rest of a frame moves to the front */
+            p->in.n -= p->used;
+            memmove(p->in.p, p->in.p + p->used, p->in.n);
+            p->used = 0;
         }
         err = read_some(p);
         if (err == VV_EAGAIN) {
@@ -198,18 +210,35 @@ static bool read_start(struct vv_str body, struct vv_load_options *o)
     return true;
 }
 
+/* The coordinator listens to one agent after the other, and the slowest decides when. */
+static enum vv_err send_result(int fd, const struct vv_load_result *r)
+{
+    struct vv_str lines = vv_str_from(r->intermediate != NULL ? r->intermediate : "");
+    struct vv_sb text = VV_SB_INIT;
+    enum vv_err err = VV_OK;
+    while (lines.n > 0 && err == VV_OK) {
+        err = send_slowly(fd, "period", vv_str_cut(&lines, '\n'), SLACK_NS);
+    }
+    vv_load_result_write(r, &text);
+    if (err == VV_OK) {
+        err = text.failed ? VV_ENOMEM : send_slowly(fd, "result", vv_sb_str(&text), SLACK_NS);
+    }
+    vv_sb_fini(&text);
+    return err;
+}
+
 static enum vv_err run_job(struct serving *s, const struct vv_load_plan *plan,
                            const struct vv_load_job *job)
 {
     struct vv_load_options o = {.threads = job->threads,
                                 .allow_late = job->allow_late,
                                 .seed = job->seed,
+                                .period_states = true,
                                 .progress = watch,
                                 .user = s,
                                 .stop = s->agent->stop};
     struct vv_load_result *r = NULL;
     struct vv_str name, body;
-    struct vv_sb text = VV_SB_INIT;
     enum vv_err err = receive(&s->peer, vv_clock_now() + PATIENCE_NS, s->agent->stop, &name, &body);
     if (err != VV_OK) {
         return err;
@@ -223,12 +252,7 @@ static enum vv_err run_job(struct serving *s, const struct vv_load_plan *plan,
     if (err != VV_OK) {
         return send_frame(s->peer.fd, "refused", vv_str_from(vv_err_text(err)));
     }
-    vv_load_result_write(r, &text);
-    err = text.failed ? VV_ENOMEM : VV_OK;
-    if (err == VV_OK && !s->gone) {
-        err = send_frame(s->peer.fd, "result", vv_sb_str(&text));
-    }
-    vv_sb_fini(&text);
+    err = s->gone ? VV_OK : send_result(s->peer.fd, r);
     vv_load_result_free(r);
     return err;
 }
@@ -357,15 +381,35 @@ static uint64_t plan_ns(const struct vv_load_view *view)
     return sum;
 }
 
+/* The next frame that is no period; those are kept. */
+static enum vv_err receive_result(struct peer *p, uint64_t deadline_ns, const volatile int *stop,
+                                  struct vv_sb *periods, struct vv_str *ret_name,
+                                  struct vv_str *ret_body)
+{
+    for (;;) {
+        const enum vv_err err = receive(p, deadline_ns, stop, ret_name, ret_body);
+        if (err != VV_OK || !vv_str_eq(*ret_name, VV_STR("period"))) {
+            return err;
+        }
+        vv_sb_add(periods, *ret_body);
+        vv_sb_addc(periods, '\n');
+        if (periods->failed || periods->n > PERIODS_MAX) {
+            return VV_ELIMIT;
+        }
+    }
+}
+
 /* Waits for each in turn; the first that sees *stop tells all of them. */
 static enum vv_err collect(const struct vv_load_crew *c, struct peer *peer,
-                           struct vv_load_result *into, uint64_t deadline_ns, struct vv_sb *why)
+                           struct vv_load_result *into, uint64_t deadline_ns, struct vv_sb *periods,
+                           struct vv_sb *why)
 {
     bool told = false;
     for (size_t i = 0; i < c->count; i++) {
         struct vv_str name = {0}, body = {0};
         struct vv_load_result *part = NULL;
-        enum vv_err err = receive(&peer[i], deadline_ns, told ? NULL : c->stop, &name, &body);
+        enum vv_err err =
+            receive_result(&peer[i], deadline_ns, told ? NULL : c->stop, periods, &name, &body);
         if (err == VV_ETIMEOUT && !told && stopped(c->stop)) {
             told = true;
             for (size_t k = 0; k < c->count; k++) {
@@ -409,7 +453,7 @@ enum vv_err vv_load_agents_run(const struct vv_load_crew *c, struct vv_load_resu
     struct peer peer[VV_LOAD_AGENTS_MAX];
     struct vv_load_result *all = NULL;
     struct vv_load_view view;
-    struct vv_sb job = VV_SB_INIT;
+    struct vv_sb job = VV_SB_INIT, periods = VV_SB_INIT;
     if (c->count == 0 || c->count > VV_LOAD_AGENTS_MAX) {
         return VV_EINVAL;
     }
@@ -425,12 +469,17 @@ enum vv_err vv_load_agents_run(const struct vv_load_crew *c, struct vv_load_resu
     err = err == VV_OK ? begin(c, peer, reterr_why) : err;
     if (err == VV_OK) {
         const uint64_t deadline_ns = vv_clock_now() + plan_ns(&view) + SLACK_NS;
-        err = collect(c, peer, all, deadline_ns, reterr_why);
+        err = collect(c, peer, all, deadline_ns, &periods, reterr_why);
+    }
+    if (err == VV_OK) {
+        err = vv_load_periods_join(vv_sb_str(&periods), &all->intermediate);
+        vv_sb_adds(reterr_why, err != VV_OK ? "the records of the agents do not fit together" : "");
     }
     for (size_t i = 0; i < c->count; i++) {
         peer_fini(&peer[i]);
     }
     vv_sb_fini(&job);
+    vv_sb_fini(&periods);
     if (err != VV_OK) {
         vv_load_result_free(all);
         return err;

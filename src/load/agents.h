@@ -2,7 +2,7 @@
  *
  * Model:     an agent waits for a coordinator: one at a time. Both speak frames over TCP, "name
  *            length\n" and that many bytes: hello (token), welcome or denied, job, ready or
- *            refused, start, result; stop ends a run early, and so does a connection that breaks.
+ *            refused, start, period (one for each ten seconds), result; stop ends a run early, and so does a connection that breaks.
  *            Agent i of n makes every n-th arrival, so all together make each arrival once. They
  *            begin at the same wall-clock time: hosts need synchronised clocks.
  * Safety:    an agent sends load to whatever it is told. It belongs on loopback or behind a token;

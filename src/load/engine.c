@@ -396,6 +396,9 @@ static enum vv_err prepare(struct run *run, const struct vv_load_plan *plan)
         run->periods = vv_load_periods_new(&s->view);
         err = run->periods != NULL ? VV_OK : VV_ENOMEM;
     }
+    if (err == VV_OK && o->period_states) {
+        vv_load_periods_keep_states(run->periods);
+    }
     for (size_t i = 0; err == VV_OK && i < s->view.phase_count; i++) {
         run->total->closed = run->total->closed || vv_load_phase_closed(&s->view.phase[i]);
     }

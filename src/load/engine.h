@@ -23,6 +23,7 @@ struct vv_load_options {
     uint64_t seed;            /* 0: from the system */
     unsigned part, parts;     /* agents: this is part 0..parts-1 of the arrivals; parts 0: all */
     uint64_t start_unix_ns;   /* 0: now; agents begin together */
+    bool period_states;       /* agents: `intermediate` holds lines for vv_load_periods_join() */
     /* Once a second with what is known so far; return true to stop. NULL: none. */
     bool (*progress)(void *user, const struct vv_load_result *so_far);
     void *user;

@@ -246,6 +246,13 @@ def test_two_agents_make_the_arrivals_of_one_run(shop, tmp_path):
         assert two["aggregate"]["counters"][name] == one["aggregate"]["counters"][name] == 102
     assert two["aggregate"]["summaries"]["http.response_time"]["count"] == 102
     assert two["vivace"]["threads"] == 2
+    for report in (one, two):  # cut at ten seconds, and added up
+        pieces = report["intermediate"]
+        assert pieces and all(int(i["period"]) % 10000 == 0 for i in pieces)
+        assert len({i["period"] for i in pieces}) == len(pieces)
+        assert sum(i["counters"]["http.codes.200"] for i in pieces) == 102
+        assert sum(i["summaries"]["vusers.session_length"]["count"] for i in pieces
+                   if "vusers.session_length" in i["summaries"]) == 102
 
 
 def test_an_agent_wants_its_token(shop):

@@ -210,6 +210,59 @@ VV_TEST(a_run_is_cut_at_whole_ten_seconds_of_the_clock)
     vv_load_result_free(sample);
 }
 
+/* The same seconds once by one process, and once by two agents whose lines meet in the wrong order. */
+VV_TEST(pieces_of_agents_add_up_to_those_of_one_run)
+{
+    struct vv_load_result *sample = sample_result();
+    struct vv_load_periods *one = vv_load_periods_new(&sample->view), *part[2];
+    struct vv_sb lines = VV_SB_INIT;
+    char *joined = NULL, *text[2];
+    for (size_t a = 0; a < 2; a++) {
+        part[a] = vv_load_periods_new(&sample->view);
+        vv_load_periods_keep_states(part[a]);
+    }
+    for (uint64_t s = 0; s < 25; s++) {
+        const uint64_t at_ns = (1700000008 + s) * VV_SEC;
+        struct vv_load_result *r = second_of(&sample->view, 1 + s % 3);
+        r->endpoint[1].codes[503] = s;
+        r->expect[0].failed = s;
+        vv_load_hist_add(r->session, s * VV_MS);
+        VV_CHECK_INT(vv_load_periods_add(one, at_ns, r), VV_OK);
+        if (s < 2 ||
+            s > 12) { /* one agent had nothing to do in between, so its pieces are shorter */
+            VV_CHECK_INT(vv_load_periods_add(part[s % 2], at_ns, r), VV_OK);
+        } else {
+            VV_CHECK_INT(vv_load_periods_add(part[1], at_ns, r), VV_OK);
+        }
+        vv_load_result_free(r);
+    }
+    for (size_t a = 0; a < 2; a++) {
+        text[a] = vv_load_periods_take(part[a]);
+        vv_sb_adds(&lines, text[a]);
+    }
+    char *want = vv_load_periods_take(one);
+    VV_CHECK_INT(vv_load_periods_join(vv_sb_str(&lines), &joined), VV_OK);
+    VV_CHECK_STR(joined, want);
+    free(joined);
+    joined = NULL;
+    VV_CHECK_INT(vv_load_periods_join(VV_STR(""), &joined), VV_OK);
+    VV_CHECK(joined == NULL);
+    static const char *const wrong[] = {"5 {}\n", "x {}\n", "5 {}", "\n",
+                                        "99999999999999999999 {}\n"};
+    for (size_t i = 0; i < VV_COUNT(wrong); i++) {
+        VV_CHECK(vv_load_periods_join(vv_str_from(wrong[i]), &joined) != VV_OK);
+        VV_CHECK(joined == NULL);
+    }
+    for (size_t a = 0; a < 2; a++) {
+        free(text[a]);
+        vv_load_periods_free(part[a]);
+    }
+    free(want);
+    vv_sb_fini(&lines);
+    vv_load_periods_free(one);
+    vv_load_result_free(sample);
+}
+
 VV_TEST(junit_has_one_case_for_each_gate)
 {
     struct vv_load_result *r = sample_result();
