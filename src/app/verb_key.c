@@ -164,7 +164,7 @@ static int add_to_file(const struct cli_args *args, const char *config, const st
         err = VV_EINVAL;
     }
     err = err == VV_OK ? vv_keys_add((struct vv_str){f.text, f.n}, &n, &out, why) : err;
-    err = err == VV_OK ? vv_file_write(f.path, vv_sb_str(&out), 0600) : err;
+    err = err == VV_OK ? vv_keys_write(f.path, vv_sb_str(&out)) : err;
     code = err == VV_OK ? print_added(args, w, key)
                         : cli_fail(EXIT_FAILED, "%s", why[0] != '\0' ? why : vv_err_text(err));
     OPENSSL_cleanse(key, sizeof key);
@@ -238,7 +238,7 @@ static int revoke_key(const struct cli_args *args, const char *config, bool runn
         if (code == EXIT_FINE) {
             enum vv_err err = vv_keys_revoke((struct vv_str){f.text, f.n}, vv_str_from(name),
                                              (int64_t)(vv_clock_wall() / VV_SEC), &out, why);
-            err = err == VV_OK ? vv_file_write(f.path, vv_sb_str(&out), 0600) : err;
+            err = err == VV_OK ? vv_keys_write(f.path, vv_sb_str(&out)) : err;
             code = err == VV_OK
                        ? EXIT_FINE
                        : cli_fail(EXIT_FAILED, "%s", why[0] != '\0' ? why : vv_err_text(err));
@@ -323,6 +323,9 @@ static void print_keys(const json_t *list, bool usage)
         }
     }
     table_print(&t, 0, SIZE_MAX, 200, false, "\n", &out);
+    if (json_array_size(list) > t.rows) {
+        vv_sb_addf(&out, "and %zu more: --json has all\n", json_array_size(list) - t.rows);
+    }
     cli_print(vv_sb_str(&out));
     vv_sb_fini(&out);
     table_fini(&t);

@@ -358,7 +358,7 @@ static enum vv_err file_text(const struct vv_access *a, char **ret, size_t *ret_
 static enum vv_err store(struct vv_access *a, const struct vv_sb *text, char *reterr_text)
 {
     const char *path = a->view->file[PART_KEYS].path;
-    enum vv_err err = vv_file_write(path, vv_sb_str(text), 0600);
+    enum vv_err err = vv_keys_write(path, vv_sb_str(text));
     if (err != VV_OK) {
         snprintf(reterr_text, ERROR_BYTES, "%.160s: %s", path, vv_err_text(err));
         return err;

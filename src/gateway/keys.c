@@ -4,11 +4,14 @@
 #include "gateway/keys.h"
 #include "base/units.h"
 #include "gateway/base64.h"
+#include "os/file.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define KEYS_MAX (1u << 20)
 #define ERROR_BYTES 256
@@ -421,6 +424,22 @@ enum vv_err vv_keys_add(struct vv_str text, const struct vv_key_new *n, struct v
         err = out->failed ? VV_ENOMEM : VV_OK;
     }
     vv_keys_free(t);
+    return err;
+}
+
+enum vv_err vv_keys_write(const char *path, struct vv_str text)
+{
+    struct stat st;
+    const bool had = stat(path, &st) == 0;
+    const bool group = had && st.st_gid != getegid();
+    char *real = realpath(path, NULL); /* NULL: not there yet */
+    const char *to = real != NULL ? real : path;
+    enum vv_err err = vv_file_write(to, text, 0600 | (group ? st.st_mode & 0060 : 0));
+    if (err == VV_OK && had && (group || st.st_uid != geteuid()) &&
+        chown(to, st.st_uid, st.st_gid) != 0) {
+        err = VV_EACCES;
+    }
+    free(real);
     return err;
 }
 

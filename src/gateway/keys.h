@@ -74,6 +74,9 @@ struct vv_key_new {
     uint8_t hash[VV_KEY_HASH];
     int64_t created_s, expires_s; /* 0: never */
 };
+/* Writes the file whole. Only its owner may read it, and its group where that is not our own: whoever writes
+ * it by hand may be somebody else than the gateway that reads it. A link stays one. */
+VV_MUST_CHECK enum vv_err vv_keys_write(const char *path, struct vv_str text);
 /* Comments and order stay. VV_EEXIST: the name or the key is taken; VV_EINVAL: no name, no plan's name;
  * VV_ESYNTAX: the text. reterr_text (256 bytes) says what. */
 VV_MUST_CHECK enum vv_err vv_keys_add(struct vv_str text, const struct vv_key_new *n,

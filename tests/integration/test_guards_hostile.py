@@ -5,7 +5,7 @@ import threading
 import time
 
 from harness import ok, wait_for
-from test_access import GOLD, JWT, PLAIN, PLANS, bearer, cli, folder, fresh, signers, start  # noqa: F401
+from test_access import GOLD, JWT, PLAIN, PLANS, bearer, cli, folder, fresh, line, signers, start  # noqa: F401
 
 
 def write_jwks(folder, signers):
@@ -132,6 +132,33 @@ def test_a_cache_key_with_authorization_tells_callers_by_other_keys_apart(gatewa
         assert gw.ask(headers={"X-API-Key": PLAIN}).body == b"plain"
         assert gw.ask(headers=bearer(PLAIN)).body == b"plain"
     assert len(service.requests) == 3
+
+
+def test_a_file_of_keys_stays_what_it_is_when_it_is_written(folder, tmp_path):
+    with open(tmp_path / "vivace.yaml", "w") as f:
+        f.write("{listen: 8080, access: {keys: keys.txt}, routes: [{respond: ok}]}")
+    os.rename(tmp_path / "keys.txt", tmp_path / "real.txt")
+    os.symlink("real.txt", tmp_path / "keys.txt")
+    os.chmod(tmp_path / "real.txt", 0o664)
+    mode = 0o600
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "real.txt", 12345, 23456)  # the gateway reads it as somebody else
+        mode = 0o660
+    assert cli("key", "add", "more", str(tmp_path / "vivace.yaml")).returncode == 0
+    assert os.path.islink(tmp_path / "keys.txt")
+    now = os.stat(tmp_path / "real.txt")
+    assert now.st_mode & 0o777 == mode
+    assert os.geteuid() != 0 or (now.st_uid, now.st_gid) == (12345, 23456)
+    assert sorted(os.listdir(tmp_path)) == ["keys.txt", "real.txt", "vivace.yaml"]
+
+
+def test_a_list_of_many_keys_says_that_it_is_not_all(folder, tmp_path):
+    with open(tmp_path / "vivace.yaml", "w") as f:
+        f.write("{listen: 8080, access: {keys: keys.txt}, routes: [{respond: ok}]}")
+    with open(tmp_path / "keys.txt", "w") as f:
+        f.write("".join(line(f"key-{i}", "-", f"key-{i}") for i in range(100000)))
+    out = cli("key", "list", str(tmp_path / "vivace.yaml")).stdout.splitlines()
+    assert len(out) == 4098 and out[-1] == "and 95904 more: --json has all"  # 4,096 of them and the titles
 
 
 # --------------------------------------------------------------------------------------------- mirrors
