@@ -192,7 +192,8 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
         host = vv_str_from(x->service->conf->name); /* HTTP/1.0 without Host */
     }
     const struct vv_str conditions = vv_recall_conditions(x);
-    const bool tells = vv_forward_tells_deadline(x);
+    const bool tells =
+        vv_forward_tells_deadline(x) && !edited(x, vv_str_from(x->rt->settings->deadline_header));
     const struct vv_str deadline =
         tells ? vv_str_from(x->rt->settings->deadline_header) : (struct vv_str){NULL, 0};
     bytes += conditions.n + deadline.n + 24 + path.n + host.n + 2 * x->req.authority.n +

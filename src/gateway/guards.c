@@ -261,73 +261,95 @@ static struct vv_budget_conf budget_conf(const struct vv_retry_settings *s)
         .share_ppm = s->budget_ppm, .floor_per_s = s->floor, .window_ns = BUDGET_WINDOW_NS};
 }
 
-/* Does it have the same parts as these settings ask for? Their numbers can be changed in place. */
-static bool same_shape(const struct vv_service_guard *g, const struct vv_service_settings *conf)
+static struct vv_hedge_conf hedge_conf(const struct vv_hedge_settings *s)
 {
-    return strcmp(g->name, conf->name) == 0 &&
-           (g->conc != NULL) == (conf->concurrency.enabled != 0) &&
-           (g->hedge != NULL) == (conf->hedge.enabled != 0) &&
-           (g->hedge == NULL || (g->hedge_conf.quantile_ppm == conf->hedge.after_ppm &&
-                                 g->hedge_conf.min_ns == conf->hedge.min_ns &&
-                                 g->hedge_conf.max_ns == conf->hedge.max_ns));
-}
-
-static enum vv_err make_parts(struct vv_service_guard *g, const struct vv_service_settings *conf,
-                              unsigned workers)
-{
-    enum vv_err err = vv_budget_new(&g->budget_wanted, &g->budget);
-    if (err == VV_OK && conf->hedge.enabled != 0) {
-        g->hedge_conf = (struct vv_hedge_conf){.quantile_ppm = conf->hedge.after_ppm,
-                                               .samples_min = HEDGE_SAMPLES,
-                                               .min_ns = conf->hedge.min_ns,
-                                               .max_ns = conf->hedge.max_ns,
-                                               .period_ns = HEDGE_PERIOD_NS};
-        err = vv_hedge_new(&g->hedge_conf, &g->hedge);
-    }
-    if (err == VV_OK && conf->concurrency.enabled != 0) {
-        err = vv_conc_new(&g->conc_wanted, &g->conc);
-        if (err == VV_OK) {
-            err = vv_gates_new(g, workers);
-        }
-    }
-    return err;
+    return (struct vv_hedge_conf){.quantile_ppm = s->after_ppm,
+                                  .samples_min = HEDGE_SAMPLES,
+                                  .min_ns = s->min_ns,
+                                  .max_ns = s->max_ns,
+                                  .period_ns = HEDGE_PERIOD_NS};
 }
 
 static void wish(struct vv_service_guard *g, const struct vv_service_settings *conf)
 {
     g->budget_wanted = budget_conf(&conf->retries);
-    g->conc_wanted = conc_conf(&conf->concurrency);
+    g->limited_wanted = conf->concurrency.enabled != 0;
+    if (g->limited_wanted) {
+        g->conc_wanted = conc_conf(&conf->concurrency);
+    }
+    if (conf->hedge.enabled != 0) {
+        g->hedge_wanted = hedge_conf(&conf->hedge);
+    }
 }
 
-enum vv_err vv_guards_service(struct vv_guards *gs, const struct vv_service_settings *conf,
-                              struct vv_service_guard **ret)
+/* What the settings ask for and is not there. Workers may be looking: a pointer appears whole. */
+static enum vv_err add_parts(struct vv_service_guard *g, const struct vv_service_settings *conf,
+                             unsigned workers)
+{
+    struct vv_hedge *hedge = NULL;
+    struct vv_conc *conc = NULL;
+    enum vv_err err = g->budget == NULL ? vv_budget_new(&g->budget_wanted, &g->budget) : VV_OK;
+    if (err == VV_OK && conf->hedge.enabled != 0 && g->hedge == NULL) {
+        err = vv_hedge_new(&g->hedge_wanted, &hedge);
+        g->hedge = hedge;
+    }
+    if (err == VV_OK && g->limited_wanted && g->gate == NULL) {
+        err = vv_gates_new(g, workers);
+    }
+    if (err == VV_OK && g->limited_wanted && g->conc == NULL) {
+        err = vv_conc_new(&g->conc_wanted, &conc);
+        g->conc = conc;
+    }
+    return err;
+}
+
+static struct vv_service_guard *find_service(struct vv_guards *gs, const char *name)
 {
     VV_LIST_EACH (it, &gs->services) {
         struct vv_service_guard *g = VV_LIST_ENTRY(it, struct vv_service_guard, node);
-        if (same_shape(g, conf)) {
-            wish(g, conf);
-            atomic_fetch_add(&g->refs, 1);
-            *ret = g;
-            return VV_OK;
+        if (strcmp(g->name, name) == 0) {
+            return g;
         }
     }
+    return NULL;
+}
+
+static enum vv_err new_service(struct vv_guards *gs, const char *name,
+                               struct vv_service_guard **ret)
+{
     struct vv_service_guard *g = calloc(1, sizeof *g);
     if (g == NULL) {
         return VV_ENOMEM;
     }
     vv_list_init(&g->node);
     g->owner = gs;
-    g->name = strdup(conf->name);
-    wish(g, conf);
-    const enum vv_err err = g->name != NULL ? make_parts(g, conf, gs->workers) : VV_ENOMEM;
-    if (err != VV_OK) {
+    g->name = strdup(name);
+    if (g->name == NULL) {
         service_free(g);
-        return err;
+        return VV_ENOMEM;
     }
-    atomic_init(&g->refs, 1);
     vv_list_push_back(&gs->services, &g->node);
     *ret = g;
     return VV_OK;
+}
+
+enum vv_err vv_guards_service(struct vv_guards *gs, const struct vv_service_settings *conf,
+                              struct vv_service_guard **ret)
+{
+    struct vv_service_guard *g = find_service(gs, conf->name);
+    enum vv_err err = g == NULL ? new_service(gs, conf->name, &g) : VV_OK;
+    if (err != VV_OK) {
+        return err;
+    }
+    wish(g, conf);
+    err = add_parts(g, conf, gs->workers);
+    if (err == VV_OK) {
+        atomic_fetch_add(&g->refs, 1);
+        *ret = g;
+    } else if (atomic_load_explicit(&g->refs, memory_order_acquire) == 0) {
+        service_free(g);
+    }
+    return err;
 }
 
 void vv_service_guard_unref(struct vv_service_guard *g)
@@ -359,7 +381,11 @@ void vv_guards_settle(struct vv_guards *gs, bool kept)
     }
     VV_LIST_EACH (it, &gs->services) {
         struct vv_service_guard *g = VV_LIST_ENTRY(it, struct vv_service_guard, node);
+        g->limited = g->limited_wanted;
         (void)!vv_budget_conf_set(g->budget, &g->budget_wanted);
+        if (g->hedge != NULL) {
+            (void)!vv_hedge_conf_set(g->hedge, &g->hedge_wanted);
+        }
         if (g->conc != NULL) {
             (void)!vv_conc_conf_set(g->conc, &g->conc_wanted);
         }

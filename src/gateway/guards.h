@@ -50,15 +50,19 @@ struct vv_service_guard {
     struct vv_guards *owner;
     char *name;
     struct vv_budget *budget;
-    struct vv_hedge *hedge; /* NULL: the service is not hedged */
-    struct vv_conc *conc;   /* NULL: any number at once */
-    struct vv_gate *gate;   /* one per worker; NULL like conc */
+    /* Made when settings first ask for them, and there for good: requests whose settings do not ask for
+     * them do not look. */
+    _Atomic(struct vv_hedge *) hedge;
+    _Atomic(struct vv_conc *) conc;
+    struct vv_gate *gate; /* one per worker; there when conc is */
     unsigned gates;
-    struct vv_hedge_conf hedge_conf; /* of the hedge, for as long as it lives */
+    bool limited; /* the settings in force ask for places; control */
     struct vv_list node;
     _Atomic uint32_t refs;
     /* PRIVATE: what a reload under way asks for */
+    bool limited_wanted;
     struct vv_budget_conf budget_wanted;
+    struct vv_hedge_conf hedge_wanted;
     struct vv_conc_conf conc_wanted;
 };
 

@@ -28,6 +28,16 @@ static void collect_breaker(struct vv_collect *c, const struct vv_named_breaker 
     }
 }
 
+/* Places are there for good once somebody asked for them; they are shown while they count. */
+static bool has_places(const struct vv_service_guard *g)
+{
+    struct vv_conc_view v = {.in_flight = 0};
+    if (g->conc != NULL) {
+        vv_conc_look(g->conc, &v);
+    }
+    return g->conc != NULL && (g->limited || v.in_flight > 0);
+}
+
 static void collect_service(struct vv_collect *c, const struct vv_service_guard *g, uint64_t now_ns)
 {
     struct vv_budget_view budget;
@@ -36,7 +46,7 @@ static void collect_service(struct vv_collect *c, const struct vv_service_guard 
     vv_budget_look(g->budget, now_ns, &budget);
     vv_collect_value(c, VV_METRIC_BUDGET_GRANTED, &name, 1, (double)budget.granted);
     vv_collect_value(c, VV_METRIC_BUDGET_REFUSED, &name, 1, (double)budget.refused);
-    if (g->conc == NULL) {
+    if (!has_places(g)) {
         return;
     }
     const struct vv_str limit[] = {name, VV_STR("limit")}, used[] = {name, VV_STR("used")},
@@ -129,7 +139,7 @@ void vv_service_guard_json(const struct vv_service_guard *g, uint64_t now_ns, st
             vv_json_double(j, (double)delay_ns / 1e6);
         }
     }
-    if (g->conc != NULL) {
+    if (has_places(g)) {
         places_json(g, j);
     }
     vv_json_obj_end(j);

@@ -212,7 +212,7 @@ enum vv_err vv_turnstile_enter(struct vv_turn *t, struct vv_worker *w, struct vv
     t->guard = g;
     t->w = w;
     t->since_ns = now;
-    if (g == NULL || g->conc == NULL) {
+    if (g == NULL || conf->enabled == 0) {
         t->state = UNLIMITED;
         return VV_OK;
     }

@@ -114,13 +114,30 @@ struct vv_hedge {
     _Atomic uint64_t delay_ns;
     _Atomic uint64_t refresh_ns; /* when; whoever moves it does it */
     uint64_t refreshes;          /* the winner's */
-    pthread_mutex_t lock;        /* only ever tried */
+    pthread_mutex_t lock;        /* over conf and refreshes; answers only ever try it */
 };
+
+static bool hedge_good(const struct vv_hedge_conf *c)
+{
+    return c->quantile_ppm < VV_PPM && c->samples_min > 0 && c->min_ns <= c->max_ns &&
+           c->period_ns >= PERIOD_MIN_NS;
+}
+
+enum vv_err vv_hedge_conf_set(struct vv_hedge *h, const struct vv_hedge_conf *conf)
+{
+    if (!hedge_good(conf)) {
+        return VV_EINVAL;
+    }
+    pthread_mutex_lock(&h->lock);
+    h->conf = *conf;
+    atomic_store_explicit(&h->refresh_ns, 0, memory_order_relaxed);
+    pthread_mutex_unlock(&h->lock);
+    return VV_OK;
+}
 
 enum vv_err vv_hedge_new(const struct vv_hedge_conf *conf, struct vv_hedge **ret)
 {
-    if (conf->quantile_ppm >= VV_PPM || conf->samples_min == 0 || conf->min_ns > conf->max_ns ||
-        conf->period_ns < PERIOD_MIN_NS) {
+    if (!hedge_good(conf)) {
         return VV_EINVAL;
     }
     struct vv_hedge *h = calloc(1, sizeof(*h));

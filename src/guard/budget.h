@@ -53,6 +53,8 @@ struct vv_hedge_conf {
 struct vv_hedge;
 VV_MUST_CHECK enum vv_err vv_hedge_new(const struct vv_hedge_conf *conf, struct vv_hedge **ret);
 void vv_hedge_free(struct vv_hedge *h);
+/* What was seen stays; the delay follows with the next answer. */
+VV_MUST_CHECK enum vv_err vv_hedge_conf_set(struct vv_hedge *h, const struct vv_hedge_conf *conf);
 /* An answer of a first request; of one that lost to its hedge, the time at which it was given up:
  * leaving these out would shorten the delay with every hedge. */
 void vv_hedge_observe(struct vv_hedge *h, uint64_t now_ns, uint64_t took_ns);

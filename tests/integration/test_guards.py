@@ -275,6 +275,12 @@ def test_the_time_left_is_passed_on(proxy):
     assert len(origin.requests[0].all("X-Request-Timeout-Ms")) == 1
 
 
+def test_a_route_s_own_word_about_time_is_not_doubled(proxy):
+    gw, origin = proxy(route={"timeout": "5s", "request_headers": {"X-Time": "77"}}, deadline_header="X-Time")
+    assert get(gw, headers=[("X-Time", "2000")]).status == 200
+    assert origin.requests[0].all("X-Time") == ["77"]
+
+
 def test_a_client_s_deadline_is_kept(proxy):
     def hang(req):
         time.sleep(1)
@@ -507,4 +513,61 @@ def test_servers_that_refuse_at_once_are_tried_as_often_as_others(gateway, origi
         for name, expected in (("never", {200, 502}), ("once", {200}), ("other", {200, 502})):
             assert {c.ask(f"/{name}/").status for _ in range(8)} == expected, name
     assert gw.metric("vivace_upstream_retries_total", service="once", reason="connect_failed") >= 3
+    gw.books_balance()
+
+
+def test_who_waits_is_answered_before_the_gateway_stops(gateway, origin):
+    held = Held()
+    server = origin(answer=held)
+    gw = gateway({"services": {"app": {"servers": [server.url], "concurrency": {"limit": 1, "queue": 9, "wait": "20s", "target": "10s"}}},
+                  "routes": [{"path": "/", "to": "app"}], "drain": "20s"})
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(get(gw).status)) for _ in range(4)]
+    for t in threads:
+        t.start()
+    wait_for("three wait", lambda: gw.metric("vivace_service_places", kind="waiting") == 3)
+    stopping = threading.Thread(target=gw.stop)
+    stopping.start()
+    time.sleep(0.3)
+    held.open.set()
+    for t in [*threads, stopping]:
+        t.join()
+    assert results == [200] * 4
+
+
+def test_a_stop_does_not_wait_for_who_waits_for_ever(gateway, origin):
+    """Worker and guards end while somebody is in and somebody waits."""
+    held = Held()
+    server = origin(answer=held)
+    gw = gateway({"services": {"app": {"servers": [server.url], "concurrency": {"limit": 1, "queue": 9, "wait": "60s", "target": "10s"}}},
+                  "routes": [{"path": "/", "to": "app"}], "drain": "200ms"})
+    clients = [gw.client() for _ in range(4)]
+    for c in clients:
+        c.send(harness.request("/"))
+    wait_for("three wait", lambda: gw.metric("vivace_service_places", kind="waiting") == 3)
+    gw.stop()
+    held.open.set()
+    for c in clients:
+        c.close()
+
+
+def test_places_survive_a_reload_that_changes_other_guards(proxy):
+    held = Held()
+    places = {"limit": 1, "queue": 9, "wait": "20s", "target": "10s"}
+    gw, origin = proxy(answer=held, service={"concurrency": places})
+    threads = [threading.Thread(target=lambda: get(gw)) for _ in range(3)]
+    for t in threads:
+        t.start()
+    wait_for("two wait", lambda: gw.metric("vivace_service_places", kind="waiting") == 2)
+    config = gw.config
+    config["services"]["app"]["hedge"] = {"min": "5s", "max": "9s"}
+    assert gw.reload(config).status == 200
+    late = threading.Thread(target=lambda: get(gw))
+    late.start()
+    wait_for("three wait", lambda: gw.metric("vivace_service_places", kind="waiting") == 3)
+    assert held.most == 1 and gw.metric("vivace_service_places", kind="used") == 1
+    held.open.set()
+    for t in [*threads, late]:
+        t.join()
+    assert held.most == 1
     gw.books_balance()

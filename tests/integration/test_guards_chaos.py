@@ -288,6 +288,9 @@ def test_nothing_is_left_behind(gateway, origin):
     assert gw.books_balance()[2] == 0
     wait_for("every place is given back", lambda: gw.metric("vivace_service_places", kind="used") == 0)
     assert gw.metric("vivace_service_places", kind="waiting") == 0
+    m = gw.metrics()
+    sent, won, lost = (m.sum("vivace_upstream_hedges_total", result=r) for r in ("sent", "won", "lost"))
+    assert sent == won + lost and won > 0 and lost > 0, (sent, won, lost)
 
     def recovered():
         with gw.client() as c:

@@ -28,6 +28,15 @@ static void count_word(struct vv_ask *k, enum vv_metric metric, const char *word
     vv_metric_add(x->w->shard, vv_metrics_series(x->w->metrics, metric, values, 2), 1);
 }
 
+/* A hedge that was sent has won or lost; once. */
+static void judge_race(struct vv_ask *k, const char *word)
+{
+    if (k->hedged && !k->judged) {
+        k->judged = true;
+        count_word(k, VV_METRIC_UPSTREAM_HEDGES, word);
+    }
+}
+
 /* ---- one attempt ends ---- */
 
 static void count_attempt(struct vv_attempt *a, enum vv_outcome outcome)
@@ -64,9 +73,10 @@ static void observe(const struct vv_attempt *a, enum vv_outcome outcome, uint64_
                     uint64_t now_ns)
 {
     const struct vv_service_guard *g = a->x->service->guard;
+    const bool hedged = g != NULL && a->x->service->conf->hedge.enabled != 0;
     const bool waited = a->head_done || outcome == VV_OUTCOME_TIMEOUT ||
                         (outcome == VV_OUTCOME_ABANDONED && a->ask->hedged);
-    if (g != NULL && g->hedge != NULL && !a->hedge && waited) {
+    if (hedged && !a->hedge && waited) {
         vv_hedge_observe(g->hedge, now_ns, latency_ns);
     }
 }
@@ -152,6 +162,7 @@ void vv_ask_settle(struct vv_ask *k, enum vv_outcome outcome, uint64_t took_ns)
                           judge_breaker(k, outcome), took_ns);
     }
     k->unsettled = false;
+    judge_race(k, "lost"); /* unless a head of its own was passed on */
     if (k->entered) {
         k->entered = false;
         vv_turnstile_leave(&k->turn, took_ns, judge_load(k, outcome));
@@ -282,6 +293,7 @@ static void retry(struct vv_ask *k, bool at_once)
 {
     const struct vv_retry_settings *conf = &k->x->service->conf->retries;
     struct vv_loop *loop = k->x->w->loop;
+    k->now->hedge = false; /* the race is over */
     const uint64_t wait_ns = at_once ? 0
                                      : vv_backoff_ns(&k->x->w->rng, k->retries++, conf->backoff_ns,
                                                      conf->backoff_max_ns);
@@ -302,6 +314,9 @@ static bool leave_to_rival(struct vv_attempt *a, enum vv_outcome outcome)
     avoid_server(a);
     vv_attempt_end(a, outcome);
     a->ask->now = rival;
+    if (a->hedge) {
+        judge_race(a->ask, "lost");
+    }
     return true;
 }
 
@@ -415,8 +430,8 @@ bool vv_attempt_won(struct vv_attempt *a, const struct vv_h1_head *h)
     }
     if (running(other(a))) {
         vv_attempt_end(other(a), VV_OUTCOME_ABANDONED);
-        count_word(k, VV_METRIC_UPSTREAM_HEDGES, a->hedge ? "won" : "lost");
     }
+    judge_race(k, a->hedge ? "won" : "lost");
     k->now = a;
     if (k->hedged) {
         x->server_name = vv_arena_str(&x->arena, vv_str_from(a->server->name));
@@ -589,7 +604,7 @@ static bool may_hedge(const struct vv_ask *k)
 static void arm_hedge(struct vv_ask *k)
 {
     const struct vv_service_guard *g = k->x->service->guard;
-    if (g == NULL || g->hedge == NULL || !may_hedge(k)) {
+    if (g == NULL || k->x->service->conf->hedge.enabled == 0 || !may_hedge(k)) {
         return;
     }
     const uint64_t delay_ns = vv_hedge_delay_ns(g->hedge);

@@ -51,6 +51,7 @@ struct vv_ask {
     enum vv_reason last_reason;
     bool fresh;     /* the next attempt must not reuse a connection */
     bool hedged;    /* a second one was sent */
+    bool judged;    /* and has won or lost */
     bool entered;   /* the turnstile is to be told */
     bool unsettled; /* breaker and turnstile wait for the outcome */
 };

@@ -184,3 +184,25 @@ VV_TEST(hedge_waits_for_the_95th_percentile_it_saw)
     VV_CHECK(vv_hedge_delay_ns(h) < 23 * VV_MS);
     vv_hedge_free(h);
 }
+
+VV_TEST(hedge_keeps_what_it_saw_when_its_limits_change)
+{
+    struct vv_hedge_conf conf = {.quantile_ppm = 950000,
+                                 .samples_min = 10,
+                                 .min_ns = VV_MS,
+                                 .max_ns = VV_SEC,
+                                 .period_ns = 10 * VV_SEC};
+    struct vv_hedge *h = NULL;
+    VV_CHECK_INT(vv_hedge_new(&conf, &h), VV_OK);
+    for (uint64_t i = 0; i < 200; i++) { /* two seconds of it: it looks once a second */
+        vv_hedge_observe(h, START + i * 10 * VV_MS, 20 * VV_MS);
+    }
+    VV_CHECK(vv_hedge_delay_ns(h) > 18 * VV_MS && vv_hedge_delay_ns(h) < 23 * VV_MS);
+    conf.min_ns = 50 * VV_MS;
+    VV_CHECK_INT(vv_hedge_conf_set(h, &conf), VV_OK);
+    vv_hedge_observe(h, START + 2 * VV_SEC, 20 * VV_MS);
+    VV_CHECK_INT(vv_hedge_delay_ns(h), 50 * VV_MS); /* known at once, and no less than the least */
+    conf.quantile_ppm = VV_PPM;
+    VV_CHECK_INT(vv_hedge_conf_set(h, &conf), VV_EINVAL);
+    vv_hedge_free(h);
+}
