@@ -203,11 +203,45 @@ enum vv_err vv_faults_stop(struct vv_faults *f, uint32_t id)
     return n > 0 || id == 0 ? VV_OK : VV_ENOENT;
 }
 
+static bool apart(struct vv_str a, const char *b)
+{
+    return a.n > 0 && b[0] != '\0' && !vv_str_eq(a, vv_str_from(b));
+}
+
+/* The share of requests that orders would strike together with this one, at most. */
+static uint64_t share_with(const struct vv_faults *f, const struct vv_fault_order *o)
+{
+    const struct order_set *set = set_of(f);
+    uint64_t share = o->fault.share_ppm;
+    for (size_t i = 0; set != NULL && i < set->count; i++) {
+        if (!apart(o->route, set->order[i]->route) && !apart(o->service, set->order[i]->service)) {
+            share += set->order[i]->fault.share_ppm;
+        }
+    }
+    return share;
+}
+
+/* Is it more than would be allowed now? */
+static bool is_beyond(const struct vv_faults *f, const struct order *o)
+{
+    const struct vv_fault_order nothing = {.route = vv_str_from(o->route),
+                                           .service = vv_str_from(o->service)};
+    return o->fault.until_ns - o->fault.from_ns > f->conf.time_max_ns ||
+           share_with(f, &nothing) > f->conf.share_max_ppm;
+}
+
+/* The last that were ordered end first, until the rest is within the bounds. */
 void vv_faults_conf(struct vv_faults *f, const struct vv_chaos_settings *conf)
 {
     f->conf = *conf;
     if (!conf->enabled) {
         (void)end_some(f, ends_all, 0, "disabled");
+    }
+    for (size_t i = vv_faults_active(f); i > 0; i = vv_min_u64(i - 1, vv_faults_active(f))) {
+        const struct order *o = set_of(f)->order[i - 1];
+        if (is_beyond(f, o)) {
+            (void)end_some(f, ends_id, o->id, "bounds");
+        }
     }
 }
 
@@ -248,24 +282,6 @@ static enum vv_err watch_anew(struct vv_faults *f)
     fresh->former = box;
     atomic_store_explicit(&f->watch, fresh, memory_order_release);
     return VV_OK;
-}
-
-static bool apart(struct vv_str a, const char *b)
-{
-    return a.n > 0 && b[0] != '\0' && !vv_str_eq(a, vv_str_from(b));
-}
-
-/* The share of requests that orders would strike together with this one, at most. */
-static uint64_t share_with(const struct vv_faults *f, const struct vv_fault_order *o)
-{
-    const struct order_set *set = set_of(f);
-    uint64_t share = o->fault.share_ppm;
-    for (size_t i = 0; set != NULL && i < set->count; i++) {
-        if (!apart(o->route, set->order[i]->route) && !apart(o->service, set->order[i]->service)) {
-            share += set->order[i]->fault.share_ppm;
-        }
-    }
-    return share;
 }
 
 static enum vv_err judge(const struct vv_faults *f, const struct vv_fault_order *o, uint64_t now_ns,

@@ -256,6 +256,27 @@ VV_TEST(rules_that_forbid_it_end_what_is_active)
     tear_down(&b);
 }
 
+VV_TEST(narrower_bounds_end_the_last_orders_first_until_the_rest_fits)
+{
+    struct bench b;
+    struct vv_chaos_settings conf = open_rules;
+    set_up(&b, &conf);
+    (void)place(&b, VV_FAULT_DELAY, 100000);
+    (void)place(&b, VV_FAULT_DROP, 100000);
+    (void)place(&b, VV_FAULT_ABORT, 150000);
+    conf.share_max_ppm = 200000; /* 10 % and 10 % together, and no 15 % more */
+    vv_faults_conf(b.faults, &conf);
+    VV_CHECK_INT(vv_faults_active(b.faults), 2);
+    VV_CHECK_INT(vv_faults_stop(b.faults, 3), VV_ENOENT);
+    conf.share_max_ppm = 199999;
+    vv_faults_conf(b.faults, &conf);
+    VV_CHECK_INT(vv_faults_active(b.faults), 1);
+    conf.time_max_ns = VV_MINUTE - 1; /* each was ordered for a minute */
+    vv_faults_conf(b.faults, &conf);
+    VV_CHECK_INT(vv_faults_active(b.faults), 0);
+    tear_down(&b);
+}
+
 VV_TEST(an_answer_that_may_be_kept_is_not_corrupted)
 {
     struct bench b;
