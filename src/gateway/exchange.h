@@ -73,6 +73,7 @@ struct vv_exchange {
     enum vv_answer_framing framing;
     bool head_sent, body_done, close;       /* close: the connection ends after this answer */
     bool waiting_continue;                  /* 100-continue asked for and not yet answered */
+    bool let_in;                            /* ACCESS has nothing against it */
     const struct vv_h1_error_info *refused; /* why the head was refused; NULL: it was fine */
     uint64_t body_bytes_max, body_timeout_ns, send_timeout_ns;
     uint64_t answer_left; /* VV_ANSWER_LENGTH: bytes still promised */

@@ -92,6 +92,9 @@ bool vv_fallback(struct vv_exchange *x, enum vv_reason reason, int status)
     if (x->route == NULL || x->head_sent || done_before(x)) {
         return false;
     }
+    if (!x->let_in && x->sink == NULL) {
+        return false; /* time was up before anybody knew who asks: another service is not for it either */
+    }
     const struct vv_fallback_settings *f = &x->route->conf->fallback;
     if (f->kind == VV_FALLBACK_NONE) {
         return false;

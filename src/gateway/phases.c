@@ -177,7 +177,11 @@ static enum result bounds(struct vv_exchange *x)
 /* ACCESS: who asks, and may they ask this? */
 static enum result access_check(struct vv_exchange *x)
 {
-    return vv_access_check(x) ? ANSWERED : CONTINUE;
+    if (vv_access_check(x)) {
+        return ANSWERED;
+    }
+    x->let_in = true;
+    return CONTINUE;
 }
 
 /* ADMIT: may it pass now? */

@@ -1,4 +1,5 @@
 # tests/integration/test_guards_hostile.py - clients, services and files that mean harm to access, limits and parts.
+import base64
 import json
 import os
 import threading
@@ -27,6 +28,22 @@ def test_a_token_that_held_is_no_password(gateway, folder, signers):
     with gw.client() as c:  # one connection: the worker that remembers the token
         assert c.ask("/token", headers=bearer(token)).body == b"ann"
         assert c.ask("/basic", headers={"Authorization": f"Basic {token}"}).status == 401
+
+
+def test_time_that_is_up_before_anybody_knows_who_asks_leads_to_no_fallback(gateway, origin, folder):
+    service, other = origin(), origin()
+    with open(os.path.join(folder, "users.txt"), "w") as f:
+        f.write(cli("key", "user", "ann", data="sesame\n").stdout)
+    gw = start(gateway, folder, [{"path": "/", "to": "a", "access": ["basic", "bearer"], "fallback": {"to": "b"}}],
+               access={"basic": "users.txt"}, services={"a": [service.url], "b": [other.url]},
+               deadline_header="X-Deadline-Ms")
+    wrong = {"Authorization": "Basic " + base64.b64encode(b"ann:wrong").decode()}
+    for who in ({}, wrong):
+        for ms in ("0", "1", "5"):  # 5: in the middle of a check of some 40 ms
+            assert gw.ask(headers=who | {"X-Deadline-Ms": ms}).status in (401, 504), (who, ms)
+    assert not service.requests and not other.requests
+    service.close()
+    assert gw.ask(headers=bearer(GOLD)).get("Degraded") == "fallback" and len(other.requests) == 1
 
 
 def test_a_plan_that_nobody_made_is_the_default_one(gateway, folder, signers):
