@@ -397,7 +397,7 @@ static const void *next_piece(struct source *s, size_t limit, size_t *ret_n)
 
 static void advance(struct source *s, size_t n)
 {
-    while (n > 0) {
+    while (n > 0 && s->count > 0) {
         const size_t part = vv_min_u64(n, s->iov->iov_len - s->at);
         s->at += part;
         n -= part;

@@ -32,8 +32,14 @@ static bool keep_rest(struct vv_tls *t, const struct iovec *piece, size_t count,
     for (size_t i = 0; i < count; i++) {
         total += piece[i].iov_len;
     }
-    uint8_t *rest = total > sent ? malloc(total - sent) : NULL;
-    if (total > sent && rest == NULL) {
+    if (total <= sent) {
+        free(t->out);
+        t->out = NULL;
+        t->out_n = t->out_at = 0;
+        return true;
+    }
+    uint8_t *rest = malloc(total - sent);
+    if (rest == NULL) {
         return false;
     }
     size_t at = 0;
