@@ -15,7 +15,7 @@
 
 #define LOOK_EVERY_NS (500 * VV_MS)
 #define HISTORY 16
-#define WHY_BYTES 96
+#define WHY_BYTES 128
 #define ERROR_BYTES 256
 
 struct side {
@@ -430,9 +430,11 @@ static void reason(const struct rollout *r, char *why, size_t bytes)
                  100.0 * (double)b->errors / (double)b->requests);
         return;
     }
-    snprintf(why, bytes, "times: median %.1f ms against %.1f ms",
+    snprintf(why, bytes, "times: median %.1f ms against %.1f ms, 95 %% in %.1f ms against %.1f ms",
              (double)vv_hist_quantile(&c->times, VV_PPM / 2) / VV_MS,
-             (double)vv_hist_quantile(&b->times, VV_PPM / 2) / VV_MS);
+             (double)vv_hist_quantile(&b->times, VV_PPM / 2) / VV_MS,
+             (double)vv_hist_quantile(&c->times, 950000) / VV_MS,
+             (double)vv_hist_quantile(&b->times, 950000) / VV_MS);
 }
 
 static void look(struct rollout *r, uint64_t now_ns)

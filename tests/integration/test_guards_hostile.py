@@ -218,3 +218,17 @@ def test_a_composed_answer_has_a_size_with_its_escapes(gateway, origin):
     gw = gateway({"services": {"a": [service.url]}, "routes": [{"path": "/", "compose": {"parts": {"p": "a"}}}]})
     answer = gw.ask()
     assert answer.status == 502 and json.loads(answer.body)["part"] == "p"
+
+
+# ------------------------------------------------------------------------------------------- overload
+
+
+def test_who_is_turned_away_gets_the_fallback_of_its_route(gateway, origin):
+    service = origin()
+    gw = gateway({"overload": {"memory_size": "1MB"},  # less than it needs for itself: it turns all away
+                  "services": {"a": [service.url]},
+                  "routes": [{"path": "/full", "to": "a", "fallback": {"json": {"items": []}}},
+                             {"path": "/", "to": "a"}]})
+    wait_for("all are turned away", lambda: gw.ask("/").status == 503)
+    wait_for("the fallback", lambda: gw.ask("/full").get("Degraded") == "fallback")
+    assert json.loads(gw.ask("/full").body) == {"items": []}
