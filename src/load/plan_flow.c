@@ -1,5 +1,6 @@
 /* src/load/plan_flow.c - scenarios and the steps of their flows, compiled to operations. */
 #include "load/plan_read.h"
+#include "wire/uri.h"
 
 #include <stdio.h>
 
@@ -169,6 +170,48 @@ static void request_options(struct load_reading *r, const NODE *keys, struct loa
     }
 }
 
+/* Host, port and path; false: there is no scheme, or no host behind it. */
+static bool split(struct vv_str url, struct vv_str *ret_host, uint16_t *ret_port,
+                  struct vv_str *ret_path)
+{
+    const size_t skip = vv_str_starts(url, VV_STR("http://"))    ? 7
+                        : vv_str_starts(url, VV_STR("https://")) ? 8
+                                                                 : 0;
+    size_t end = skip;
+    while (end < url.n && url.p[end] != '/' && url.p[end] != '?') {
+        end++;
+    }
+    *ret_path = (struct vv_str){url.p + end, url.n - end};
+    return skip > 0 && vv_uri_split_authority((struct vv_str){url.p + skip, end - skip}, ret_host,
+                                              ret_port) == VV_OK;
+}
+
+/* What Artillery's reports call an endpoint: of an absolute URL only what the target has not, and the
+ * name behind it. NULL: just as it is written. */
+static const char *endpoint_key(struct vv_load_plan *p, struct vv_str url, const char *name)
+{
+    struct vv_str host, path = url, home, rest;
+    uint16_t port = 0, home_port = 0;
+    char text[8] = "";
+    const bool far = p->view.target != NULL &&
+                     split(vv_str_from(p->view.target), &home, &home_port, &rest) &&
+                     split(url, &host, &port, &path);
+    if (!far && name == NULL) {
+        return NULL;
+    }
+    if (!far || vv_str_eq_nocase(host, home)) {
+        host = VV_STR("");
+    }
+    if (far && port != 0 && port != home_port) {
+        (void)snprintf(text, sizeof text, ":%u", port);
+    }
+    path = far ? path : url;
+    return vv_arena_fmt(&p->arena, VV_STR_FMT "%s%s" VV_STR_FMT "%s%s%s", VV_STR_ARG(host), text,
+                        path.n > 0 && path.p[0] != '?' ? "" : "/", VV_STR_ARG(path),
+                        name != NULL ? " (" : "", name != NULL ? name : "", name != NULL ? ")" : "")
+        .p;
+}
+
 struct load_request *load_request_of(struct load_reading *r, const char *method, const NODE *url,
                                      const NODE *keys, bool skip_method)
 {
@@ -191,10 +234,10 @@ struct load_request *load_request_of(struct load_reading *r, const char *method,
     }
     struct vv_str whole = vv_str_from(vv_conf_node_text(url)), rest = whole;
     const struct vv_str path = r->keep_query ? whole : vv_str_cut(&rest, '?');
-    if (name == NULL || !load_fixed(r, name, "name", &label)) {
-        label = load_dup(p, path);
-    } else if (!r->names_only) {
-        key = vv_arena_fmt(&p->arena, VV_STR_FMT " (%s)", VV_STR_ARG(path), label).p;
+    const bool unnamed = name == NULL || !load_fixed(r, name, "name", &label);
+    label = unnamed ? load_dup(p, path) : label;
+    if (unnamed || !r->names_only) {
+        key = endpoint_key(p, path, unnamed ? NULL : label);
     }
     q->endpoint = load_endpoint_add(p, method, label, key, (uint32_t)p->view.scenario_count - 1);
     if (keys != NULL) {

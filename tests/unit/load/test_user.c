@@ -334,6 +334,38 @@ VV_TEST(each_expectation_counts_under_its_kind)
     vv_load_plan_free(p);
 }
 
+VV_TEST(an_absolute_url_is_reported_by_what_the_target_has_not)
+{
+    static const struct {
+        const char *url, *key;
+    } cases[] = {{"/a", NULL},
+                 {"http://shop.test:8080/a", "/a"},
+                 {"http://shop.test:81/a/{{ x }}", ":81/a/{{ x }}"},
+                 {"http://other.test:81?q=1", "other.test:81/"},
+                 {"https://other.test/a", "other.test/a"},
+                 {"{{ where }}/a", NULL}};
+    for (size_t i = 0; i < VV_COUNT(cases); i++) {
+        char text[512];
+        struct vv_load_view view;
+        snprintf(
+            text, sizeof text,
+            "config: {target: 'http://shop.test:8080', variables: {where: 'http://a.b', x: 1}, "
+            "phases: [{duration: 1, arrivalRate: 1}]}\n"
+            "scenarios: [{flow: [{get: {url: '%s'}}]}]\n",
+            cases[i].url);
+        struct read r = read_text(text);
+        VV_CHECK(r.plan != NULL);
+        vv_load_plan_view(r.plan, &view);
+        if (cases[i].key != NULL) {
+            VV_CHECK_STR(view.endpoint[0].key, cases[i].key);
+        } else {
+            VV_CHECK(view.endpoint[0].key == NULL);
+        }
+        free(r.problems);
+        vv_load_plan_free(r.plan);
+    }
+}
+
 VV_TEST(a_named_request_is_reported_under_its_url_and_its_name)
 {
     static const struct {
