@@ -1,6 +1,7 @@
 /* src/gateway/cache_ask.c - what an operator asks of the caches by URL: the same resource may lie
  * under different keys, one for each route that keeps it in its own way, so a URL becomes all the
  * keys that the present routes would make of it. */
+#include "base/sb.h"
 #include "gateway/gateway_int.h"
 #include "gateway/stored.h"
 #include "wire/uri.h"
@@ -304,13 +305,39 @@ static void on_object(void *ctx, const struct vv_cache_object *o, bool soft)
     }
 }
 
+/* A key without who asked for it, and with what: credentials and bodies stay unsaid. recall.c marks where
+ * they begin. */
+static struct vv_str shown_key(struct vv_str key)
+{
+    size_t n = 0;
+    while (n < key.n && key.p[n] != '\0' && key.p[n] != '\x01' && key.p[n] != '\x02') {
+        n++;
+    }
+    return (struct vv_str){key.p, n};
+}
+
+/* The names that an answer varies by, with what asked for it only where that tells nothing about who. */
+static void vary_json(struct vv_str second, struct vv_json *j)
+{
+    struct vv_sb sb = VV_SB_INIT;
+    while (second.n > 0) {
+        const struct vv_str line = vv_str_cut(&second, '\n');
+        const ptrdiff_t colon = vv_str_find_char(line, ':');
+        const bool harmless = vv_str_starts(line, VV_STR("accept"));
+        vv_sb_add(&sb, harmless || colon < 0 ? line : (struct vv_str){line.p, (size_t)colon + 1});
+        vv_sb_adds(&sb, harmless || colon < 0 ? "\n" : "...\n");
+    }
+    vv_json_kstr(j, "vary_key", vv_sb_str(&sb));
+    vv_sb_fini(&sb);
+}
+
 static void object_json(const struct vv_gateway *g, const struct vv_cache_object *o, bool soft,
                         bool whole, struct vv_json *j)
 {
     const struct vv_stored_meta *m = vv_stored_meta(o);
     const int64_t now_ms = (int64_t)(vv_loop_wall(g->control) / VV_MS);
     vv_json_obj(j);
-    vv_json_kstr(j, "key", vv_cache_key(o));
+    vv_json_kstr(j, "key", shown_key(vv_cache_key(o)));
     vv_json_ku64(j, "body_bytes", o->body_n);
     vv_json_ku64(j, "bytes", o->charged + (o->body != NULL ? o->body->charged : 0));
     vv_json_ku64(j, "hits", atomic_load_explicit(&o->hits, memory_order_relaxed));
@@ -326,7 +353,7 @@ static void object_json(const struct vv_gateway *g, const struct vv_cache_object
         vv_json_kstr(j, "coding", vv_encodings[m->encoding % VV_ENCODING_COUNT].name);
     }
     if (whole) {
-        vv_json_kstr(j, "vary_key", vv_cache_second(o));
+        vary_json(vv_cache_second(o), j);
         vv_json_kstr(j, "head", vv_cache_head(o));
     }
     vv_json_obj_end(j);

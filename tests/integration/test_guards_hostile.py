@@ -74,6 +74,22 @@ def test_an_answer_that_varies_by_the_caller_is_not_given_to_another(gateway, or
         assert (gw.ask(path, headers=bearer(GOLD)).body, gw.ask(path, headers=bearer(PLAIN)).body) == answers
 
 
+def test_what_is_stored_for_a_caller_is_listed_without_its_secrets(gateway, origin, folder):
+    service = origin(answer=lambda req: ok(b"mine", headers={"Vary": "Cookie, Accept-Language"}))
+    gw = start(gateway, folder, [{"path": "/own", "to": service.url, "access": ["bearer", "key"],
+                                  "cache": {"ttl": "1m", "authorized": True}},
+                                 {"path": "/", "to": service.url, "cache": "1m"}])
+    cookie = {"Cookie": "session=c00kie-0123456789", "Accept-Language": "fr"}
+    for headers in ({"X-API-Key": GOLD} | cookie, bearer(PLAIN)):
+        assert gw.ask("/own", headers=headers).status == 200
+    assert gw.ask("/all", headers=cookie).status == 200
+    listed = cli("cache", "list", "--json", gw.file).stdout
+    got = cli("cache", "get", "--json", "http://test/all", gw.file).stdout
+    assert listed.count("/own") == 2 and "accept-language:fr" in got and "cookie:..." in got
+    for secret in (GOLD, PLAIN, "c00kie"):
+        assert secret not in listed + got
+
+
 def test_a_key_cannot_last_longer_than_time_itself(gateway, folder):
     gw = start(gateway, folder, [{"path": "/", "access": "bearer", "respond": {"body": "$user"}}])
     long = cli("key", "add", "long", "--expires", "36500d", gw.file)
