@@ -1,6 +1,7 @@
 /* src/app/verb_check.c - `vivace check`: everything `run` checks, without starting. */
 #include "app/handover.h"
 #include "app/target.h"
+#include "gateway/access.h"
 
 const struct cli_option options_check[] = {
     {'p', "profile", "NAME", "use this profile of the file"},
@@ -14,6 +15,25 @@ const struct cli_option options_check[] = {
 };
 const char example_check[] = "vivace check --strict shop.yaml";
 
+/* Files of keys, users and public keys stop a start as well. Returns an exit code. */
+static int try_access(const struct vv_settings *s)
+{
+    struct vv_metrics *metrics = NULL;
+    struct vv_access *access = NULL;
+    char why[256] = "";
+    enum vv_err err = vv_metrics_new(&metrics);
+    if (err == VV_OK) {
+        err = vv_access_new(metrics, &access);
+    }
+    if (err == VV_OK) {
+        err = vv_access_prepare(access, &s->access, why);
+    }
+    vv_access_free(access);
+    vv_metrics_free(metrics);
+    return err == VV_OK ? EXIT_FINE
+                        : cli_fail(EXIT_USAGE, "%s", why[0] != '\0' ? why : vv_err_text(err));
+}
+
 int verb_check(const struct cli_args *args)
 {
     struct vv_run run = {0};
@@ -22,7 +42,12 @@ int verb_check(const struct cli_args *args)
     if (err != VV_OK) {
         return cli_fail(EXIT_FAILED, "%s", vv_err_text(err));
     }
-    const int code = target_load(args, &run, "Nothing was started.", &s);
+    int code = target_load(args, &run, "Nothing was started.", &s);
+    if (s != NULL && try_access(s) != EXIT_FINE) {
+        vv_settings_free(s);
+        s = NULL;
+        code = EXIT_USAGE;
+    }
     if (s != NULL && !cli_flag(args, "json") && !cli_flag(args, "quiet")) {
         (void)printf("%s is fine: %zu listener%s, %zu service%s, %zu route%s\n", run.path,
                      s->listen->count, s->listen->count == 1 ? "" : "s",

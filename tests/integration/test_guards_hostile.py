@@ -185,6 +185,20 @@ def test_a_file_of_keys_stays_what_it_is_when_it_is_written(folder, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["keys.txt", "real.txt", "vivace.yaml"]
 
 
+def test_check_looks_into_the_files_that_stop_a_start(folder, tmp_path):
+    file = str(tmp_path / "vivace.yaml")
+    for access, why in (({"keys": "keys.txt"}, None), ({"keys": "not-yet.txt"}, None),
+                        ({"keys": "bad.txt"}, "bad.txt:1:1: a line begins with the SHA-256"),
+                        ({"basic": "nobody.txt"}, "nobody.txt: "), ({"jwt": {"jwks": "bad.txt"}}, "bad.txt: no JSON")):
+        (tmp_path / "bad.txt").write_text("bad\n")
+        (tmp_path / "vivace.yaml").write_text(json.dumps(
+            {"listen": 8080, "routes": [{"respond": "ok"}],
+             "access": access | {"plans": {"premium": "1/s", "standard": "1/s"}}}))
+        got = cli("check", file)
+        assert got.returncode == (0 if why is None else 2), got.stderr
+        assert why is None or why in got.stderr
+
+
 def test_a_list_of_many_keys_says_that_it_is_not_all(folder, tmp_path):
     with open(tmp_path / "vivace.yaml", "w") as f:
         f.write("{listen: 8080, access: {keys: keys.txt}, routes: [{respond: ok}]}")
