@@ -1,9 +1,9 @@
 /* src/wire/http2.c - one HTTP/2 connection: what comes in, and how streams and connections end.
  *
  * Every early end passes one of two doors, vv_h2_malformed() for a stream and vv_h2_fail() for the
- * connection, or is nghttp2's own verdict, seen when its RST_STREAM or GOAWAY leaves. So each is counted
- * once, and each stream reset by the peer's fault costs it a token (CVE-2025-8671: making the server
- * reset is as cheap for an attacker as resetting). */
+ * connection, or is nghttp2's own verdict, seen when its RST_STREAM or GOAWAY leaves. So each is
+ * counted once, and each stream reset by the peer's fault costs it a token (CVE-2025-8671: making
+ * the server reset is as cheap for an attacker as resetting). */
 #include "wire/http2_int.h"
 
 #include <stdlib.h>
@@ -236,7 +236,7 @@ static void judge_close(struct vv_h2_inner *s, uint32_t code)
         return;
     }
     s->close_code = code;
-    if (s->peer_reset) {
+    if (s->peer_reset && (code != VV_H2_NO_ERROR || !s->peer_ended)) {
         s->close_why = VV_H2_WHY_PEER_RESET;
         count(c, VV_H2_WHY_PEER_RESET);
     } else {
@@ -280,12 +280,12 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-/* Our side of a stream has ended before the peer's: nothing it still sends is wanted, and without this
- * it would go on up to its window (RFC 9113 8.1). */
+/* Our side of a stream has ended before the peer's: nothing it still sends is wanted, and without
+ * this it would go on up to its window (RFC 9113 8.1). */
 static int stop_the_rest(struct vv_h2 *c, int32_t id)
 {
     struct vv_h2_inner *s = find(c, id);
-    if (s == NULL || s->peer_ended || s->bad || c->client) {
+    if (s == NULL || s->peer_ended || s->bad || s->tunnel || c->client) {
         return 0;
     }
     s->bad = true;
@@ -365,8 +365,9 @@ static nghttp2_option *options_new(const struct vv_h2_conf *conf)
     nghttp2_option_set_max_reserved_remote_streams(o, 0);
     nghttp2_option_set_max_deflate_dynamic_table_size(o, conf->table_bytes);
     nghttp2_option_set_builtin_recv_extension_type(o, NGHTTP2_PRIORITY_UPDATE);
-    /* http2_guard.c sees these first, by our clock and with our reasons. Besides, this version counts a
-     * CONTINUATION again with every read it is spread over, and would fail honest peers. */
+    /* http2_guard.c sees these first, by our clock and with our reasons. Besides, this version
+     * counts a CONTINUATION again with every read it is spread over, and would fail honest peers.
+     * */
     nghttp2_option_set_stream_reset_rate_limit(o, UINT32_MAX, UINT32_MAX);
     nghttp2_option_set_max_continuations(o, SIZE_MAX);
     return o;

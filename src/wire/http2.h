@@ -2,29 +2,30 @@
  *
  * Model:     struct vv_h2 is one connection, without socket or clock. Bytes that came go into
  *            vv_h2_receive(), which calls the events; what is to be written is pulled by
- *            vv_h2_output(), many frames a call, as a list of slices. A message head has the form of
- *            HTTP/1 (struct vv_h1_head), so what decides about requests need not know the version:
- *            minor 1, names lower case, cookie crumbs joined, `authority` from :authority or Host,
- *            framing LENGTH with Content-Length, NONE without content, CHUNKED for "until it ends",
- *            TUNNEL for CONNECT. A malformed message resets its stream and is never handed out; a
- *            head over the limit is handed out with head->error set, for the answer 431.
+ *            vv_h2_output(), many frames a call, as a list of slices. A message head has the form
+ *            of HTTP/1 (struct vv_h1_head), so what decides about requests need not know the
+ *            version: minor 1, names lower case, cookie crumbs joined, `authority` from :authority
+ *            or Host, framing LENGTH with Content-Length, NONE without content, CHUNKED for "until
+ *            it ends", TUNNEL for CONNECT. A malformed message resets its stream and is never
+ *            handed out; a head over the limit is handed out with head->error set, for the answer
+ *            431.
  * Streams:   told by head() first and closed() last, exactly once each (vv_h2_request(): closed()
  *            only). The stream, its head's slices and its memory are valid until closed() returns.
  * Flow:      the peer may send only so much content as the caller has given back by
  *            vv_h2_consumed(); at most connection_window_bytes are ever outstanding.
  * Floods:    frames that carry nothing, resets, CONTINUATION, header lists and memory have budgets;
- *            over one, the connection gets GOAWAY ENHANCE_YOUR_CALM. Every early end is counted under
- *            its row of http2_reasons.def. Slow peers are for the caller's timers.
- * Upgrade:   `Upgrade: h2c` is deliberately not offered (RFC 9113 3.1 has it obsolete); HTTP/2 in the
- *            clear is by prior knowledge, see vv_h2_preface(). Server push is off.
+ *            over one, the connection gets GOAWAY ENHANCE_YOUR_CALM. Every early end is counted
+ *            under its row of http2_reasons.def. Slow peers are for the caller's timers.
+ * Upgrade:   `Upgrade: h2c` is deliberately not offered (RFC 9113 3.1 has it obsolete); HTTP/2 in
+ *            the clear is by prior knowledge, see vv_h2_preface(). Server push is off.
  * Source:    RFC 9113, RFC 7541 (HPACK, by nghttp2), RFC 8441 (extended CONNECT), RFC 9218
  *            (priorities: field and PRIORITY_UPDATE frame; the older tree is not followed).
  * Units:     bytes; now_ns monotonic nanoseconds.
  * Threads:   a pool and its connections belong to one worker. Events come only from within
  *            vv_h2_receive(), _output() and _free(). In an event every function may be called but
  *            these three.
- * Errors:    VV_OK or negative; a call on a stream that has failed meanwhile is harmless: closed() is
- *            on its way.
+ * Errors:    VV_OK or negative; a call on a stream that has failed meanwhile is harmless: closed()
+ *            is on its way.
  */
 #ifndef VV_WIRE_HTTP2_H
 #define VV_WIRE_HTTP2_H
@@ -104,10 +105,12 @@ struct vv_h2_events { /* `user` is the connection's; none may be NULL but traile
     /* Fields after the content; end() follows. */
     void (*trailers)(void *user, struct vv_h2_stream *s, const struct vv_h1_head *fields);
     void (*end)(void *user, struct vv_h2_stream *s);
-    /* So many more bytes of what vv_h2_body() was given have left and their memory is free again. */
+    /* So many more bytes of what vv_h2_body() was given have left and their memory is free again.
+     * */
     void (*sent)(void *user, struct vv_h2_stream *s, size_t bytes);
-    /* The stream is over. why VV_H2_FINE: both sides came to their end. code: of a reset by the peer
-     * or by us; VV_H2_REFUSED_STREAM from a server: nothing was done, it can be asked again. */
+    /* The stream is over. why VV_H2_FINE: both sides came to their end. code: of a reset by the
+     * peer or by us; VV_H2_REFUSED_STREAM from a server: nothing was done, it can be asked again.
+     * */
     void (*closed)(void *user, struct vv_h2_stream *s, enum vv_h2_reason why, enum vv_h2_code code);
 };
 
@@ -142,16 +145,16 @@ struct vv_h2_gather { /* the caller provides `stage`, of at least 1,024 bytes, b
     size_t used;  /* of the stage */
 };
 /* Fills g with what is to be written next. All of it must have been written before the next call,
- * which takes that as said and tells sent(); until then stage and iov must stay. Content shorter than
- * VV_H2_COPY_MAX is copied into the stage and counts as sent at once. */
+ * which takes that as said and tells sent(); until then stage and iov must stay. Content shorter
+ * than VV_H2_COPY_MAX is copied into the stage and counts as sent at once. */
 #define VV_H2_COPY_MAX 2048
-void vv_h2_output(struct vv_h2 *c, struct vv_h2_gather *g, uint64_t now_ns);
+void vv_h2_output(struct vv_h2 *c, struct vv_h2_gather *g);
 bool vv_h2_wants_output(const struct vv_h2 *c);
 /* Nothing more will come or go: close it (after the last gather is written). */
 bool vv_h2_finished(const struct vv_h2 *c);
 
-/* Stops in two steps (RFC 9113 6.8): the first call announces it, the second, a round trip later, says
- * which stream was the last. Streams in work go on; then vv_h2_finished(). */
+/* Stops in two steps (RFC 9113 6.8): the first call announces it, the second, a round trip later,
+ * says which stream was the last. Streams in work go on; then vv_h2_finished(). */
 void vv_h2_drain(struct vv_h2 *c);
 /* Ends it now with an error of the caller's. */
 void vv_h2_abort(struct vv_h2 *c, enum vv_h2_code code);
@@ -179,7 +182,8 @@ struct vv_h2_field {
  * before, or too many fields. VV_ENOMEM. */
 VV_MUST_CHECK enum vv_err vv_h2_answer(struct vv_h2_stream *s, int status,
                                        const struct vv_h2_field *field, size_t count, bool end);
-/* The same from a head as HTTP/1 writes it, status line to empty line. VV_ESYNTAX: it is not one. */
+/* The same from a head as HTTP/1 writes it, status line to empty line. VV_ESYNTAX: it is not one.
+ * */
 VV_MUST_CHECK enum vv_err vv_h2_answer_text(struct vv_h2_stream *s, struct vv_str head, bool end);
 
 struct vv_h2_request { /* protocol.n > 0: extended CONNECT */
@@ -192,8 +196,8 @@ struct vv_h2_request { /* protocol.n > 0: extended CONNECT */
 VV_MUST_CHECK enum vv_err vv_h2_request(struct vv_h2 *c, void *stream_user,
                                         const struct vv_h2_request *r, struct vv_h2_stream **ret);
 
-/* Content that stays put until sent() has told of it. VV_EAGAIN: VV_H2_SLICES_MAX runs wait already;
- * offer it again after sent(). VV_EINVAL: no head yet, or ended. */
+/* Content that stays put until sent() has told of it. VV_EAGAIN: VV_H2_SLICES_MAX runs wait
+ * already; offer it again after sent(). VV_EINVAL: no head yet, or ended. */
 #define VV_H2_SLICES_MAX 8
 VV_MUST_CHECK enum vv_err vv_h2_body(struct vv_h2_stream *s, struct vv_str bytes);
 /* The content is complete. */

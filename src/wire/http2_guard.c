@@ -1,11 +1,12 @@
 /* src/wire/http2_guard.c - budgets against floods, counted from the frame headers alone.
  *
- * The walk runs ahead of nghttp2 over the same bytes, because nghttp2 does not tell of every frame (it
- * drops unknown types and frames on closed streams silently), and a flood is made of just those. What
- * honest clients send is paid for by what they do: each request and each DATA frame they are sent earns
- * them the frames that belong to it, so a fast download is never taken for a flood of WINDOW_UPDATE. Two streams that end well pay for one
- * that is reset: a busy proxy cancels some, an attacker completes none.
- * Sources: RFC 9113 10.5, CVE-2019-9511 to -9518, CVE-2023-44487, CVE-2024-27316, CVE-2025-8671. */
+ * The walk runs ahead of nghttp2 over the same bytes, because nghttp2 does not tell of every frame
+ * (it drops unknown types and frames on closed streams silently), and a flood is made of just
+ * those. What honest clients send is paid for by what they do: each request and each DATA frame
+ * they are sent earns them the frames that belong to it, so a fast download is never taken for a
+ * flood of WINDOW_UPDATE. Two streams that end well pay for one that is reset: a busy proxy
+ * cancels some, an attacker completes none. Sources: RFC 9113 10.5, CVE-2019-9511 to -9518,
+ * CVE-2023-44487, CVE-2024-27316, CVE-2025-8671. */
 #include "wire/http2_int.h"
 
 #define MILLION UINT64_C(1000000)

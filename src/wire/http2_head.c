@@ -1,8 +1,9 @@
 /* src/wire/http2_head.c - from decoded fields to a head in the form of HTTP/1, and its rules.
  *
- * One pass, as strict as the HTTP/1 parser and with its tables: what a request may say must not depend
- * on the version it came in. Field bytes are copied once, into the stream's own memory: nghttp2's die
- * with the callback, and references into its table would keep up to 4 KiB alive for one byte sent. */
+ * One pass, as strict as the HTTP/1 parser and with its tables: what a request may say must not
+ * depend on the version it came in. Field bytes are copied once, into the stream's own memory:
+ * nghttp2's die with the callback, and references into its table would keep up to 4 KiB alive for
+ * one byte sent. */
 #include "wire/http1_int.h"
 #include "wire/http2_int.h"
 
@@ -95,22 +96,27 @@ static enum vv_h2_reason take_status(struct vv_h1_head *h, struct vv_str v)
     return h->status < 100 || h->status > 599 || h->status == 101 ? VV_H2_WHY_STATUS : VV_H2_FINE;
 }
 
+/* name has a colon and at least one character behind it. */
 static unsigned pseudo_bit(struct vv_str name)
 {
-    static const struct {
-        struct vv_str name;
-        unsigned bit;
-    } known[] = {
-        {{":method", 7}, VV_H2_P_METHOD},     {{":path", 5}, VV_H2_P_PATH},
-        {{":scheme", 7}, VV_H2_P_SCHEME},     {{":authority", 10}, VV_H2_P_AUTHORITY},
-        {{":protocol", 9}, VV_H2_P_PROTOCOL}, {{":status", 7}, VV_H2_P_STATUS},
-    };
-    for (size_t i = 0; i < VV_COUNT(known); i++) {
-        if (vv_str_eq(known[i].name, name)) {
-            return known[i].bit;
+    switch (name.p[1]) {
+    case 'm':
+        return vv_str_eq(name, VV_STR(":method")) ? VV_H2_P_METHOD : 0;
+    case 'p':
+        if (name.n == 5) {
+            return vv_str_eq(name, VV_STR(":path")) ? VV_H2_P_PATH : 0;
         }
+        return vv_str_eq(name, VV_STR(":protocol")) ? VV_H2_P_PROTOCOL : 0;
+    case 's':
+        if (name.n > 2 && name.p[2] == 'c') {
+            return vv_str_eq(name, VV_STR(":scheme")) ? VV_H2_P_SCHEME : 0;
+        }
+        return vv_str_eq(name, VV_STR(":status")) ? VV_H2_P_STATUS : 0;
+    case 'a':
+        return vv_str_eq(name, VV_STR(":authority")) ? VV_H2_P_AUTHORITY : 0;
+    default:
+        return 0;
     }
-    return 0;
 }
 
 static enum vv_h2_reason take_pseudo(struct vv_h2 *c, unsigned bit, struct vv_str v)
@@ -377,6 +383,7 @@ static enum vv_h2_reason judge_length(struct vv_h2 *c, bool end)
     s->content_length = bodyless ? 0 : h->content_length;
     if (h->method == VV_METHOD_CONNECT && !c->client) {
         s->has_length = false;
+        s->tunnel = true;
         h->framing = VV_H1_BODY_TUNNEL;
         return VV_H2_FINE;
     }
@@ -391,7 +398,8 @@ static enum vv_h2_reason judge_length(struct vv_h2 *c, bool end)
     return VV_H2_FINE;
 }
 
-/* RFC 9218 section 4, as far as it is defined: "u=0..7" and "i"; the rest is ignored, as told there. */
+/* RFC 9218 section 4, as far as it is defined: "u=0..7" and "i"; the rest is ignored, as told
+ * there. */
 static void take_priority(struct vv_h2_inner *s, struct vv_str value)
 {
     struct vv_str rest = value;

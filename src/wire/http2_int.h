@@ -1,8 +1,8 @@
 /* src/wire/http2_int.h - what the files of the HTTP/2 codec share.
  *
- * Model:     nghttp2 keeps frames, HPACK, windows and stream states; its own rules about messages are
- *            switched off, because ours (http2_head.c) are stricter, name their reason and build the
- *            head in the same pass.
+ * Model:     nghttp2 keeps frames, HPACK, windows and stream states; its own rules about messages
+ *            are switched off, because ours (http2_head.c) are stricter, name their reason and
+ *            build the head in the same pass.
  * Ownership: a stream and its text blocks come from the connection's memory (http2_mem.c).
  */
 #ifndef VV_WIRE_HTTP2_INT_H
@@ -53,6 +53,7 @@ struct vv_h2_inner { /* a stream; pub comes first */
     bool final_head;              /* a request's head, or an answer's last one, is there */
     bool peer_ended;
     bool answered, has_body, done; /* our head was given; with content; which is complete */
+    bool tunnel;                   /* CONNECT: each side ends when it likes */
     bool deferred;                 /* nghttp2 waits for vv_h2_body() */
     bool closed;                   /* for nghttp2: it knows it no more */
     bool peer_reset;
@@ -117,8 +118,8 @@ void vv_h2_stream_free(struct vv_h2_inner *s);
 /* http2_guard.c */
 void vv_h2_guard_init(struct vv_h2_guard *g, const struct vv_h2_conf *conf, bool client,
                       uint64_t now_ns);
-/* Looks at the frame headers in `bytes`. Returns how many bytes are fine; less than all: *ret says what
- * there was too much of. */
+/* Looks at the frame headers in `bytes`. Returns how many bytes are fine; less than all: *ret says
+ * what there was too much of. */
 size_t vv_h2_guard_walk(struct vv_h2 *c, struct vv_str bytes, uint64_t now_ns,
                         enum vv_h2_reason *ret);
 /* A stream was reset by the peer's fault; false: once too often. */

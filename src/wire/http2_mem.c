@@ -1,8 +1,8 @@
 /* src/wire/http2_mem.c - memory of HTTP/2 connections, counted to the byte and used again.
  *
- * nghttp2 asks for some twenty small blocks per request and gives them back within the same turn. A free
- * list per size keeps them warm and away from the general heap, and each block knows its size, so that
- * a connection's memory is a number that can be limited. */
+ * nghttp2 asks for some twenty small blocks per request and gives them back within the same turn.
+ * A free list per size keeps them warm and away from the general heap, and each block knows its
+ * size, so that a connection's memory is a number that can be limited. */
 #include "wire/http2_int.h"
 
 #include <stdlib.h>

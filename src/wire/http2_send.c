@@ -1,9 +1,9 @@
 /* src/wire/http2_send.c - heads, content and trailers on their way out, gathered from many streams.
  *
- * nghttp2 decides which stream's content goes next (RFC 9218) and frames it; the bytes themselves are
- * referenced, not copied, above VV_H2_COPY_MAX. Below, one copy is cheaper than another slice in the
- * list, lets TLS make one record of many frames and frees the caller's memory at once. Heads are copied
- * (a hundred bytes each after HPACK), unless the stage is full. */
+ * nghttp2 decides which stream's content goes next (RFC 9218) and frames it; the bytes themselves
+ * are referenced, not copied, above VV_H2_COPY_MAX. Below, one copy is cheaper than another slice
+ * in the list, lets TLS make one record of many frames and frees the caller's memory at once.
+ * Heads are copied (a hundred bytes each after HPACK), unless the stage is full. */
 #include "wire/http1_int.h"
 #include "wire/http2_int.h"
 
@@ -137,10 +137,9 @@ static void release(struct vv_h2 *c, bool all)
     }
 }
 
-VV_HOT void vv_h2_output(struct vv_h2 *c, struct vv_h2_gather *g, uint64_t now_ns)
+VV_HOT void vv_h2_output(struct vv_h2 *c, struct vv_h2_gather *g)
 {
     VV_ASSERT(!c->busy);
-    (void)now_ns;
     c->busy = true;
     release(c, true);
     g->count = 0;
@@ -265,8 +264,19 @@ struct vv_str vv_h2_protocol(const struct vv_h2_stream *s)
 
 /* ---- heads */
 
-static bool of_connection(enum vv_field_id id)
+static bool of_connection(struct vv_str name)
 {
+    switch (name.n > 0 ? name.p[0] | 0x20 : 0) { /* most names go on here, without a look-up */
+    case 'c':
+    case 'k':
+    case 'p':
+    case 't':
+    case 'u':
+        break;
+    default:
+        return false;
+    }
+    const enum vv_field_id id = vv_field_lookup(name);
     return id == VV_FIELD_CONNECTION || id == VV_FIELD_KEEP_ALIVE ||
            id == VV_FIELD_PROXY_CONNECTION || id == VV_FIELD_TRANSFER_ENCODING ||
            id == VV_FIELD_UPGRADE;
@@ -286,7 +296,7 @@ static nghttp2_nv nv_of(struct vv_str name, struct vv_str value, uint8_t flags)
 static void lower(char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        p[i] = vv_char_lower(p[i]);
+        p[i] = (char)(p[i] | ((p[i] >= 'A' && p[i] <= 'Z') << 5)); /* no branch */
     }
 }
 
@@ -305,7 +315,7 @@ static enum vv_err put_fields(struct vv_h2_inner *s, nghttp2_nv *nv, size_t *at,
             nv[(*at)++] = nv_of(f->name, f->value, flags);
             continue;
         }
-        if (of_connection(vv_field_lookup(f->name))) {
+        if (of_connection(f->name)) {
             continue;
         }
         char *copy = vv_h2_text(s, f->name.n + f->value.n);
@@ -398,7 +408,7 @@ static enum vv_err split_text(char *p, const char *end, nghttp2_nv *nv, size_t *
             value++;
         }
         const struct vv_str name = {p, (size_t)(colon - p)};
-        if (!of_connection(vv_field_lookup(name))) {
+        if (!of_connection(name)) {
             lower(p, name.n);
             nv[(*at)++] =
                 nv_of(name, (struct vv_str){value, (size_t)(stop - value)}, NGHTTP2_NV_FLAG_NONE);

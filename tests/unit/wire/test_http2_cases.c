@@ -407,7 +407,7 @@ static void drain(struct caller *u)
     static char stage[4096];
     struct vv_h2_gather g = {.stage = stage, .stage_bytes = sizeof stage};
     do {
-        vv_h2_output(u->c, &g, 0);
+        vv_h2_output(u->c, &g);
         for (unsigned i = 0; i < g.count; i++) {
             look_at(u, g.iov[i].iov_base, g.iov[i].iov_len);
         }
@@ -427,7 +427,7 @@ static void settle(struct caller *u, const struct one_case *c)
         VV_CHECK_INT(vv_h2_request(u->c, NULL, &r, &s), VV_OK);
         static char stage[4096];
         struct vv_h2_gather g = {.stage = stage, .stage_bytes = sizeof stage};
-        vv_h2_output(u->c, &g, 0);
+        vv_h2_output(u->c, &g);
         VV_CHECK(g.bytes > 24);
     }
 }
