@@ -17,7 +17,8 @@ struct vv_turn { /* one that wants in; embedded by the caller, zeroed is "outsid
     struct vv_waiter waiter;
     uint8_t state;     /* PRIVATE */
     uint64_t since_ns; /* when it asked */
-    /* Runs later when enter said VV_EAGAIN: VV_OK, it is in; VV_ELIMIT, it waited in vain. */
+    /* Runs later when enter said VV_EAGAIN, out of the loop and never inside enter or leave: VV_OK, it is in;
+     * VV_ELIMIT, it waited in vain. It may end t and whatever else. */
     void (*told)(struct vv_turn *t, enum vv_err err);
 };
 

@@ -1,6 +1,6 @@
 # tests/integration/test_guards_chaos.py - all guards at once while origins fail and settings change.
-"""Origins flap between seven ways to behave, clients ask, leave and pipeline, an operator reloads other
-rules of breakers, retries, hedges, places and fallbacks every now and then. Afterwards nothing is left:
+"""Origins flap between many ways to behave, clients ask, leave and pipeline, an operator reloads other
+rules of breakers, retries, hedges, places and fallbacks every now and then and orders faults on purpose. Afterwards nothing is left:
 the books balance, no place is taken, nobody waits, every breaker lets requests through again.
 
 Every answer of an origin names what it answers, so that two mixed up would show.
@@ -20,6 +20,8 @@ SEED = os.environ.get("VIVACE_CHAOS_SEED", "20261121")
 CLIENTS = 24
 WAYS = ("fine", "fine", "fine", "503", "500", "reset", "hang", "slow", "cut", "early", "garbled")
 SMALL = {"queue": 20, "wait": "300ms"}
+FAULTS = ({"fault": "abort"}, {"fault": "reset"}, {"fault": "drop"}, {"fault": "delay", "delay": "40ms"},
+          {"fault": "slow", "bytes": 2000}, {"fault": "truncate", "bytes": 20})
 MAY_SAY = (200, 429, 500, 502, 503, 504)
 
 
@@ -188,6 +190,7 @@ def configuration(urls, spare):
             {"path": "/", "to": "app"},
         ],
         "deadline_header": "X-Time",
+        "chaos": {"enabled": True, "max_share": "100%", "max_time": "1m", "stop": "100%"},
         "drain": "1s",
         "guard": "0s",
     }
@@ -234,6 +237,10 @@ class Operator(threading.Thread):
             time.sleep(self.random.uniform(0.3, 1.0))
 
     def step(self):
+        self.gw.api("/chaos", "DELETE")
+        if self.random.random() < 0.4:
+            fault = self.random.choice(FAULTS)
+            self.gw.api("/chaos", "POST", {**fault, "share": "30%", "for": "2s"}, 201)
         config = changed(self.config, self.random)
         if self.random.random() < 0.2:  # refused: nothing of it may stick
             config["routes"][-1] = {"path": "/", "to": "nobody"}
@@ -283,6 +290,7 @@ def test_nothing_is_left_behind(gateway, origin):
     assert sum(seen.values()) > 10 * SECONDS
     for f in flapping + [spare.handler]:
         f.calm = True
+    gw.api("/chaos", "DELETE")
     assert gw.reload(config).status == 200
     wait_for("nothing is in flight", lambda: gw.metric("vivace_http_requests_in_flight") == 0)
     assert gw.books_balance()[2] == 0

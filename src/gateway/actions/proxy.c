@@ -330,11 +330,12 @@ void vv_attempt_failed(struct vv_attempt *a, enum vv_reason reason, enum vv_outc
     if (leave_to_rival(a, stale ? VV_OUTCOME_ABANDONED : outcome)) {
         return;
     }
-    /* The body starts over also when nothing left: the batch that failed has taken a part of it. */
-    bool again = may_send_again(a) && vv_body_rewind(k->x);
+    bool again = may_send_again(a);
     if (again && !stale) {
-        again = k->retries_left > 0 && worth_retrying(a, outcome) && elsewhere(k) && may_spend(k);
+        again = k->retries_left > 0 && worth_retrying(a, outcome) && elsewhere(k);
     }
+    /* The body starts over also when nothing left: the batch that failed has taken a part of it. */
+    again = again && vv_body_rewind(k->x) && (stale || may_spend(k));
     if (!again) {
         vv_attempt_end(a, outcome);
         vv_ask_settle(k, outcome, since_began(k));
