@@ -275,7 +275,7 @@ def test_an_agent_that_is_not_there_is_named(shop):
 
 
 def test_compare_finds_the_slower_and_lets_the_same_pass(pool, tmp_path):
-    fast, slow = pool(100, 0.010), pool(100, 0.014)
+    fast, slow = pool(100, 0.010), pool(100, 0.020)  # what a crowded machine adds is not twice as much
     for name, server in (("a", fast), ("b", fast), ("c", slow)):
         got = load(f"{server.url}/", "--rate", "100", "--for", "12s",
                    "-o", f"{name}.json", *QUIET, cwd=tmp_path)
@@ -349,6 +349,7 @@ def test_limit_names_a_rate_limit(origin, gateway):
     assert 40 <= found["limit"] <= 56, found
 
 
+@pytest.mark.timeout(300 * SCALE)  # up to three searches
 def test_limit_names_the_cpu(origin, gateway):
     body = bytes(random.Random(1).choices(b"abcdefghijklmnop <>/=", k=1 << 20))
     server = origin(answer=lambda _: ok(body, headers={"Content-Type": "text/html"}))
