@@ -44,12 +44,14 @@ class Flapping:
 
     def __call__(self, conn):
         while True:
+            req = conn.read_head()
             way = self.way()
             if way == "early":  # an answer that does not wait for the body
-                conn.read_head()
                 conn.send(ok(b"no", "503 Early"))
                 return
-            req = conn.read_request()
+            if req.get("Expect", "").lower() == "100-continue":
+                conn.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            req.body = conn.take(int(req.get("Content-Length", "0")))
             if way == "hang":
                 conn.sleep(0.6)
                 return
