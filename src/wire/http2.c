@@ -20,7 +20,7 @@ const struct vv_h2_conf vv_h2_conf_default = {
     .frames_per_second = 100,
     .resets_burst = 200,
     .resets_per_second = 20,
-    .memory_bytes_max = 8 * 1024 * 1024,
+    .memory_bytes_max = 2 * 1024 * 1024,
 };
 
 const char *const vv_h2_code_names[VV_H2_CODE_COUNT] = {"NO_ERROR",

@@ -168,6 +168,10 @@ size_t vv_h2_memory(const struct vv_h2 *c);    /* bytes in use */
 /* Client: may another stream be opened now (peer's limit, GOAWAY)? */
 bool vv_h2_can_open(const struct vv_h2 *c);
 
+/* Keeps what head() showed: for a caller whose own head outlives the call. What the slices point at
+ * stays the stream's, until closed(). vv_h1_find() works on the copy. */
+void vv_h2_head_copy(struct vv_h1_head *to, const struct vv_h1_head *from);
+
 /* ---- what is sent */
 enum {
     VV_H2_STABLE = 1, /* name (lower case) and value stay until closed(): not copied */

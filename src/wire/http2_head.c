@@ -26,6 +26,12 @@ int vv_h2_head_begin(struct vv_h2 *c, struct vv_h2_inner *s, bool trailer)
     return 0;
 }
 
+void vv_h2_head_copy(struct vv_h1_head *to, const struct vv_h1_head *from)
+{
+    memcpy(to, from,
+           offsetof(struct vv_h1_head, fields) + from->fields_count * sizeof from->fields[0]);
+}
+
 void vv_h2_head_drop(struct vv_h2 *c)
 {
     vv_h2_dealloc(c, c->head);

@@ -24,6 +24,7 @@ struct seen { /* what a side was told of one stream */
 struct side {
     struct vv_h2 *c;
     struct seen seen[16];
+    struct vv_h1_head kept; /* the last head, copied */
     unsigned count;
     bool hold;        /* content is not given back */
     char order[4096]; /* ids of the streams in the order their content came */
@@ -65,6 +66,7 @@ static void on_head(void *user, struct vv_h2_stream *s, const struct vv_h1_head 
         seen->s = s;
     }
     seen->heads++;
+    vv_h2_head_copy(&side->kept, h);
     seen->status = h->status;
     seen->framing = h->framing;
     seen->content_length = h->content_length;
@@ -228,6 +230,10 @@ VV_TEST(a_request_comes_out_as_http1_would_show_it)
     VV_CHECK(got->te_trailers);
     VV_CHECK(got->end);
     VV_CHECK_INT(got->framing, VV_H1_BODY_NONE);
+    /* A copy is good until the stream closes, and knows where its fields are. */
+    VV_CHECK_SLICE(vv_h1_find(&server.kept, VV_FIELD_COOKIE)->value, "a=1; b=2");
+    VV_CHECK_SLICE(vv_h1_find(&server.kept, VV_FIELD_TE)->value, "trailers");
+    assert_null(vv_h1_find(&server.kept, VV_FIELD_CONNECTION));
     close_pair();
 }
 
@@ -462,6 +468,24 @@ VV_TEST(incremental_content_is_shared_out_and_other_content_comes_whole)
     close_pair();
 }
 
+VV_TEST(a_client_may_change_its_mind_about_what_goes_first)
+{
+    open_pair();
+    ask_with("u=1");
+    ask_with("u=2");
+    ask_with("u=6");
+    pump();
+    /* PRIORITY_UPDATE on stream 0 for stream 5 (RFC 9218 7.1) */
+    static const char update[] = "\0\0\x07\x10\0\0\0\0\0\0\0\0\x05u=0";
+    VV_CHECK_INT(vv_h2_receive(server.c, (struct vv_str){update, sizeof update - 1}, now_ns),
+                 VV_OK);
+    answer_three();
+    pump();
+    VV_CHECK_INT(client.order[0], 5);
+    VV_CHECK_INT(client.order[client.order_n - 1], 3);
+    close_pair();
+}
+
 VV_TEST(the_server_may_know_better_what_goes_first)
 {
     open_pair();
@@ -649,6 +673,56 @@ VV_TEST(memory_is_counted_and_comes_back)
     VV_CHECK(vv_h2_memory(server.c) < idle + 4096);
     VV_CHECK(counts.memory_bytes_max >= idle);
     close_pair();
+}
+
+/* Content, trailers and resets on a server that may use so many bytes. */
+static void run_within(uint32_t limit)
+{
+    static char body[5000];
+    static const struct vv_h2_field field[] = {{VV_STR("X-Field"), VV_STR("value"), 0}};
+    struct vv_h2_conf tight = vv_h2_conf_default;
+    tight.memory_bytes_max = limit;
+    memset(&counts, 0, sizeof counts);
+    memset(&client, 0, sizeof client);
+    memset(&server, 0, sizeof server);
+    pool = vv_h2_pool_new(&counts);
+    client.c = vv_h2_client_new(pool, &conf, &events, &client, 0);
+    server.c = vv_h2_server_new(pool, &tight, &events, &server, 0);
+    for (unsigned i = 0; i < 8 && server.c != NULL && vv_h2_can_open(client.c); i++) {
+        struct seen *asked = ask("POST", "/", field, 1, false);
+        (void)!vv_h2_body(asked->s, (struct vv_str){body, sizeof body});
+        (void)!vv_h2_end_trailers(asked->s, field, 1);
+        pump();
+        if (i < server.count && !server.seen[i].closed) {
+            struct vv_h2_stream *s = server.seen[i].s;
+            (void)!vv_h2_answer(s, 103, field, 1, false);
+            (void)!vv_h2_answer(s, 200, field, 1, false);
+            (void)!vv_h2_body(s, (struct vv_str){body, sizeof body});
+            if (i % 2 == 0) {
+                (void)!vv_h2_end_trailers(s, field, 1);
+            }
+        }
+        VV_CHECK(server.c == NULL || vv_h2_memory(server.c) <= limit + 70000);
+    }
+    if (server.c != NULL) {
+        pump();
+    }
+    close_pair();
+    for (unsigned i = 0; i < server.count; i++) {
+        VV_CHECK(server.seen[i].closed);
+    }
+}
+
+VV_TEST(memory_may_run_out_anywhere)
+{
+    /* An idle server takes some 35,000 bytes, one with these eight streams below 60,000. */
+    uint64_t failed = 0;
+    for (uint32_t limit = 1000; limit < 60000; limit += limit < 33000 ? 1000 : 48) {
+        run_within(limit);
+        failed += counts.reason[VV_H2_WHY_MEMORY];
+    }
+    VV_CHECK(failed > 100);
+    VV_CHECK_INT(counts.reason[VV_H2_WHY_MEMORY], 0); /* the last one had enough */
 }
 
 VV_TEST(a_ping_is_answered)
