@@ -109,7 +109,15 @@ static double ratio(double part, double whole)
     return whole > 0.0 ? part / whole : 0.0;
 }
 
-static enum vv_load_cause refused(const struct vv_load_evidence *e, struct vv_sb *out)
+static enum vv_load_cause too_busy(const struct vv_load_evidence *e, double busy, struct vv_sb *out)
+{
+    vv_sb_addf(out, "CPU: the gateway's %u worker%s were %.0f %% busy", e->workers,
+               e->workers == 1 ? "" : "s", 100.0 * busy);
+    vv_sb_adds(out, e->generator_late ? "; the generator was late too" : "");
+    return VV_LOAD_CAUSE_CPU;
+}
+
+static enum vv_load_cause refused(const struct vv_load_evidence *e, double busy, struct vv_sb *out)
 {
     const struct vv_load_signs *a = &e->before, *b = &e->after;
     const double theirs_429 = b->upstream_429 - a->upstream_429;
@@ -131,7 +139,12 @@ static enum vv_load_cause refused(const struct vv_load_evidence *e, struct vv_sb
                    b->servers - b->servers_up, b->servers, 100.0 * e->share_503);
         return VV_LOAD_CAUSE_SERVERS_DOWN;
     }
-    if (theirs_503 < 0.5 * (b->answers_503 - a->answers_503)) {
+    const bool own = theirs_503 < 0.5 * (b->answers_503 - a->answers_503);
+    if (own && busy >= BUSY) {
+        return too_busy(e, busy,
+                        out); /* it sheds, or requests hold connections until it has time */
+    }
+    if (own) {
         vv_sb_addf(out,
                    "the upstream pool: %.1f %% of the answers were the gateway's own 503, all "
                    "connections to the servers were in use",
@@ -150,16 +163,13 @@ enum vv_load_cause vv_load_diagnose(const struct vv_load_evidence *e, struct vv_
     const double busy = ratio(b->loop_busy - a->loop_busy, capacity);
     const double duration = b->duration - a->duration;
     const double behind = b->upstream_sum - a->upstream_sum;
-    const enum vv_load_cause said = refused(e, out);
+    const enum vv_load_cause said = refused(e, busy, out);
     if (said != VV_LOAD_CAUSE_UNKNOWN) {
         return said;
     }
     /* Before the generator: on one machine a gateway that takes all CPU makes the generator late too. */
     if (b->known && busy >= BUSY) {
-        vv_sb_addf(out, "CPU: the gateway's %u worker%s were %.0f %% busy", e->workers,
-                   e->workers == 1 ? "" : "s", 100.0 * busy);
-        vv_sb_adds(out, e->generator_late ? "; the generator was late too" : "");
-        return VV_LOAD_CAUSE_CPU;
+        return too_busy(e, busy, out);
     }
     if (e->generator_late || e->generator_cpu >= GENERATOR_CPU) {
         vv_sb_addf(out, "the generator: its threads were %.0f %% busy", e->generator_cpu);
