@@ -214,6 +214,9 @@ void vv_h2_consumed(struct vv_h2_stream *s, size_t bytes);
 void vv_h2_reset(struct vv_h2_stream *s, enum vv_h2_code code);
 /* The server's own opinion about what goes first: urgency 0 (first) to 7. */
 void vv_h2_prioritise(struct vv_h2_stream *s, unsigned urgency, bool incremental);
+/* The same from the Priority field of an answer: what it leaves out stays as the client wished (RFC
+ * 9218 8). */
+void vv_h2_prioritise_as(struct vv_h2_stream *s, struct vv_str priority);
 /* :protocol of an extended CONNECT; n 0: none. */
 struct vv_str vv_h2_protocol(const struct vv_h2_stream *s);
 #endif

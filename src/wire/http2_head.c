@@ -406,22 +406,24 @@ static enum vv_h2_reason judge_length(struct vv_h2 *c, bool end)
 
 /* RFC 9218 section 4, as far as it is defined: "u=0..7" and "i"; the rest is ignored, as told
  * there. */
-static void take_priority(struct vv_h2_inner *s, struct vv_str value)
+bool vv_h2_take_priority(struct vv_h2_inner *s, struct vv_str value)
 {
+    bool found = false;
     struct vv_str rest = value;
     while (rest.p != NULL) {
         struct vv_str item = vv_str_trim(vv_str_cut(&rest, ','));
         item = vv_str_trim(vv_str_cut(&item, ';'));
         if (item.n == 3 && memcmp(item.p, "u=", 2) == 0 && item.p[2] >= '0' && item.p[2] <= '7') {
             s->urgency = (uint8_t)(item.p[2] - '0');
-            s->has_priority = true;
+            found = true;
         } else if (vv_str_eq(item, VV_STR("i")) || vv_str_eq(item, VV_STR("i=?1"))) {
-            s->incremental = s->has_priority = true;
+            s->incremental = found = true;
         } else if (vv_str_eq(item, VV_STR("i=?0"))) {
             s->incremental = false;
-            s->has_priority = true;
+            found = true;
         }
     }
+    return found;
 }
 
 static enum vv_h2_reason judge_head(struct vv_h2 *c, bool end)
@@ -482,6 +484,22 @@ static void tell_head(struct vv_h2 *c, struct vv_h2_inner *s, bool end)
     c->events->head(c->user, &s->pub, h, end);
 }
 
+static void end_message_head(struct vv_h2 *c, struct vv_h2_inner *s, bool end)
+{
+    struct vv_h1_head *h = c->head;
+    h->head_bytes = c->list_bytes;
+    const enum vv_h2_reason why = judge_head(c, end);
+    if (VV_UNLIKELY(why != VV_H2_FINE)) {
+        vv_h2_malformed(s, why);
+        return;
+    }
+    const struct vv_h1_field *f = c->client ? NULL : vv_h1_find_name(h, VV_STR("priority"));
+    if (f != NULL && vv_h2_take_priority(s, f->value)) {
+        vv_h2_apply_priority(s, false);
+    }
+    tell_head(c, s, end);
+}
+
 VV_HOT void vv_h2_head_end(struct vv_h2 *c, bool end)
 {
     struct vv_h2_inner *s = c->now;
@@ -489,22 +507,7 @@ VV_HOT void vv_h2_head_end(struct vv_h2 *c, bool end)
         if (c->is_trailer) {
             end_trailer(c, s, end);
         } else {
-            struct vv_h1_head *h = c->head;
-            h->head_bytes = c->list_bytes;
-            const enum vv_h2_reason why = judge_head(c, end);
-            if (VV_UNLIKELY(why != VV_H2_FINE)) {
-                vv_h2_malformed(s, why);
-            } else {
-                const struct vv_h1_field *f =
-                    c->client ? NULL : vv_h1_find_name(h, VV_STR("priority"));
-                if (f != NULL) {
-                    take_priority(s, f->value);
-                    if (s->has_priority) {
-                        vv_h2_apply_priority(s, false);
-                    }
-                }
-                tell_head(c, s, end);
-            }
+            end_message_head(c, s, end);
         }
     }
     vv_h2_head_drop(c);

@@ -46,7 +46,7 @@ struct vv_h2_inner { /* a stream; pub comes first */
     uint8_t close_why; /* what closed() will say */
     uint32_t close_code;
     uint8_t urgency;
-    bool incremental, has_priority;
+    bool incremental;
     bool has_length, head_method; /* head_method: the request was HEAD */
     bool told;                    /* head() was called, or the caller opened it */
     bool bad;                     /* malformed: no more events but closed() */
@@ -134,6 +134,7 @@ int vv_h2_head_begin(struct vv_h2 *c, struct vv_h2_inner *s, bool trailer);
 int vv_h2_head_field(struct vv_h2 *c, struct vv_str name, struct vv_str value);
 void vv_h2_head_end(struct vv_h2 *c, bool end_stream);
 void vv_h2_head_drop(struct vv_h2 *c);
+bool vv_h2_take_priority(struct vv_h2_inner *s, struct vv_str value); /* false: it says nothing */
 
 /* http2.c */
 void vv_h2_malformed(struct vv_h2_inner *s, enum vv_h2_reason why); /* resets it */

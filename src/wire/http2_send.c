@@ -140,6 +140,7 @@ static void release(struct vv_h2 *c, bool all)
 VV_HOT void vv_h2_output(struct vv_h2 *c, struct vv_h2_gather *g)
 {
     VV_ASSERT(!c->busy);
+    VV_ASSERT(g->stage_bytes >= 1024);
     c->busy = true;
     release(c, true);
     g->count = 0;
@@ -244,6 +245,14 @@ void vv_h2_prioritise(struct vv_h2_stream *stream, unsigned urgency, bool increm
     s->urgency = (uint8_t)(urgency < 7 ? urgency : 7);
     s->incremental = incremental;
     vv_h2_apply_priority(s, true);
+}
+
+void vv_h2_prioritise_as(struct vv_h2_stream *stream, struct vv_str priority)
+{
+    struct vv_h2_inner *s = inner(stream);
+    if (vv_h2_take_priority(s, priority)) {
+        vv_h2_apply_priority(s, true);
+    }
 }
 
 void vv_h2_apply_priority(struct vv_h2_inner *s, bool ours)

@@ -501,6 +501,23 @@ VV_TEST(the_server_may_know_better_what_goes_first)
     close_pair();
 }
 
+VV_TEST(an_answer_may_say_how_urgent_it_is)
+{
+    open_pair();
+    ask_with("u=1");
+    ask_with("u=2");
+    ask_with("u=2");
+    pump();
+    vv_h2_prioritise_as(server.seen[0].s, VV_STR("foo, u=6;x"));
+    vv_h2_prioritise_as(server.seen[1].s, VV_STR("u=9"));  /* no urgency: says nothing */
+    vv_h2_prioritise_as(server.seen[2].s, VV_STR("i=?0")); /* keeps its urgency */
+    answer_three();
+    pump();
+    VV_CHECK_INT(client.order[0], 3);
+    VV_CHECK_INT(client.order[client.order_n - 1], 1);
+    close_pair();
+}
+
 VV_TEST(draining_lets_streams_finish_and_takes_no_new_ones)
 {
     open_pair();
