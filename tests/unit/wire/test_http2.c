@@ -282,6 +282,8 @@ VV_TEST(a_head_in_the_words_of_http1_is_sent_without_what_belongs_to_the_connect
     struct vv_h2_stream *s = server.seen[0].s;
     VV_CHECK_INT(vv_h2_answer_text(s, VV_STR("HTTP/1.1 20\r\n\r\n"), true), VV_ESYNTAX);
     VV_CHECK_INT(vv_h2_answer_text(s, VV_STR("HTTP/1.1 200 OK\r\nA: b\r\n"), true), VV_ESYNTAX);
+    VV_CHECK_INT(vv_h2_answer_text(s, VV_STR("HTTP/1.1 200 OK\r\nfoo\r\nA: b\r\n\r\n"), true),
+                 VV_ESYNTAX);
     VV_CHECK_INT(vv_h2_answer_text(s, VV_STR("HTTP/1.1 101 Switching\r\n\r\n"), true), VV_EINVAL);
     VV_CHECK_INT(vv_h2_answer_text(s,
                                    VV_STR("HTTP/1.1 404 Not Found\r\nContent-Type: a/b\r\n"
