@@ -84,9 +84,9 @@ void vv_picker_free(struct vv_picker *p);
 struct vv_pick {
     uint64_t now_ns;
     bool has_key;
-    uint64_t key;               /* HASH: of the configured key; sticky: the cookie's server hash.
+    uint64_t key;                /* HASH: of the configured key; sticky: the cookie's server hash.
                                  * HASH without a key: a random one */
-    bool sticky;                /* key is a server's index_hash: take it when it is usable */
+    bool sticky;                 /* key is a server's index_hash: take it when it is usable */
     struct vv_server *tried[12]; /* not these; room for every attempt one request may make */
     size_t tried_count;
 };

@@ -137,8 +137,8 @@ static enum vv_store_why forbidden(const struct vv_h1_head *req, const struct vv
     }
     const bool shared = vv_cc_has(cc, VV_CC_PUBLIC);
     const bool credentials = o->credentials || vv_h1_find(req, VV_FIELD_AUTHORIZATION) != NULL;
-    if (credentials && !o->keep_authorized && !shared &&
-        !vv_cc_has(cc, VV_CC_MUST_REVALIDATE) && cc->number[VV_CC_S_MAXAGE] == VV_CC_UNSET) {
+    if (credentials && !o->keep_authorized && !shared && !vv_cc_has(cc, VV_CC_MUST_REVALIDATE) &&
+        cc->number[VV_CC_S_MAXAGE] == VV_CC_UNSET) {
         return VV_STORE_WHY_AUTHORIZATION;
     }
     /* A cookie that is dropped on the way in (private="Set-Cookie") cannot reach anybody else. */

@@ -35,7 +35,7 @@ struct vv_cache_options {   /* borrowed from the settings */
     bool ignore_request;  /* directives of requests do not count (a gateway acts for the origin) */
     bool keep_set_cookie; /* keep answers with Set-Cookie */
     bool keep_authorized; /* keep answers to Authorization: only with it in the key */
-    bool credentials; /* the request had some in another field: it counts as Authorization */
+    bool credentials;     /* the request had some in another field: it counts as Authorization */
     bool keep_post;       /* POST with the body in the key */
 };
 /* 10 %, at most a day; CDN-Cache-Control, then Surrogate-Control. */

@@ -33,8 +33,8 @@ static void job_free(struct basic_job *j)
 
 void vv_access_basic_forget(struct vv_seat *s)
 {
-    while (!vv_list_empty(&s->jobs)) {
-        job_free(VV_CONTAINER(s->jobs.next, struct basic_job, node));
+    VV_LIST_EACH (it, &s->jobs) {
+        job_free(VV_LIST_ENTRY(it, struct basic_job, node));
     }
 }
 

@@ -104,7 +104,7 @@ bool vv_view_changed(const struct vv_view *v, enum vv_access_part part)
 bool vv_view_has_plan(const struct vv_view *v, const char *name)
 {
     for (size_t i = 0; i < v->plan_count; i++) {
-        if (strcmp(v->plan[i], name) == 0) {
+        if (v->plan[i] != NULL && strcmp(v->plan[i], name) == 0) {
             return true;
         }
     }

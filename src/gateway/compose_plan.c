@@ -109,7 +109,7 @@ static enum vv_err plan_cache(const struct vv_homes *homes, const struct vv_rout
         err = vv_cache_plan_new(s, homes != NULL ? homes->caches : NULL, &p->route.cache,
                                 reterr_text);
     }
-    if (err == VV_OK && by_identity) {
+    if (err == VV_OK && by_identity && p->route.cache != NULL) {
         p->route.cache->identity_in_key = true;
     }
     return err;

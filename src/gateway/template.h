@@ -35,8 +35,8 @@ struct vv_str vv_template_param(const struct vv_template *t, size_t i);
 
 struct vv_template_vars { /* slices may be empty */
     struct vv_str host, path, query, scheme, method, client_ip, request_id, rest, route;
-    struct vv_str caller, plan; /* $user, $plan: p NULL where nobody is known */
-    const struct vv_route_match *match;                      /* for {param}; NULL: none */
+    struct vv_str caller, plan;         /* $user, $plan: p NULL where nobody is known */
+    const struct vv_route_match *match; /* for {param}; NULL: none */
     struct vv_str (*header)(void *user, struct vv_str name); /* p NULL: absent; may be NULL */
     void *user;
 };

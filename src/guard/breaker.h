@@ -60,7 +60,7 @@ struct vv_breaker_view {
     uint64_t in_a_row;            /* failures */
     uint64_t total, failed, slow; /* in the window */
     uint64_t opened, refused, probes, probes_lost; /* since the start */
-    uint64_t entered[3];                           /* changes to a state, by enum vv_breaker_state */
+    uint64_t entered[3]; /* changes to a state, by enum vv_breaker_state */
 };
 
 const char *vv_breaker_state_name(enum vv_breaker_state s); /* "half_open" */

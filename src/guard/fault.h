@@ -26,7 +26,7 @@
 #define VV_FAULT_KINDS(X)                                                                          \
     X(DELAY, "delay", "waits delay_ns and up to jitter_ns more")                                   \
     X(ABORT, "abort", "answers `status` without asking the service")                               \
-    X(RESET, "reset", "resets the connection to the service")                               \
+    X(RESET, "reset", "resets the connection to the service")                                      \
     X(DROP, "drop", "acts as if the service could not be reached")                                 \
     X(TRUNCATE, "truncate", "ends the body early, after at most `bytes`")                          \
     X(CORRUPT, "corrupt", "changes one byte among the first `bytes` of the body")                  \

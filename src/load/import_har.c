@@ -147,7 +147,7 @@ static void add_headers(struct har *h, const struct vv_load_value *list)
         vv_load_json_text(name, h->out);
         vv_sb_adds(h->out, ": ");
         if (is_secret(name)) {
-            const bool key = vv_char_lower(name.p[0]) == 'x';
+            const bool key = name.n > 0 && vv_char_lower(name.p[0]) == 'x';
             vv_sb_adds(h->out, key ? "\"{{ $env.API_KEY }}\"" : "\"{{ $env.AUTHORIZATION }}\"");
             if (!h->secrets) {
                 vv_load_notes_add(h->notes, 0,

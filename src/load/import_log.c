@@ -204,8 +204,9 @@ static void spread(struct log *l)
 static void print(const struct log *l, struct vv_sb *out)
 {
     const uint64_t start = l->arrival[0].ms, end = l->arrival[l->arrivals - 1].ms;
-    vv_sb_addf(out, "phases:\n  - duration: %llu\n    recorded: [",
-               (unsigned long long)((end - start) / 1000 + 1));
+    vv_sb_adds(out, "phases:\n  - duration: ");
+    vv_sb_addu(out, (end - start) / 1000 + 1);
+    vv_sb_adds(out, "\n    recorded: [");
     for (size_t i = 0; i < l->arrivals; i++) {
         vv_sb_adds(out, i == 0 ? "" : i % 16 == 0 ? ",\n      " : ", ");
         vv_sb_addu(out, l->arrival[i].ms - start);
@@ -217,9 +218,8 @@ static void print(const struct log *l, struct vv_sb *out)
     }
     vv_sb_adds(out, "]\nscenarios:\n");
     for (size_t i = 0; i < l->kinds; i++) {
-        const char *method = l->kind[i].method.p[0] == 'G'   ? "get"
-                             : l->kind[i].method.p[0] == 'H' ? "head"
-                                                             : "options";
+        const char first = l->kind[i].method.n > 0 ? l->kind[i].method.p[0] : 'G';
+        const char *method = first == 'G' ? "get" : first == 'H' ? "head" : "options";
         vv_sb_addf(out, "  r%zu: {%s: ", i, method);
         vv_load_json_text(l->kind[i].target, out);
         vv_sb_adds(out, "}\n");

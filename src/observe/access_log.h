@@ -22,8 +22,8 @@ struct vv_access_record {
         cache; /* error: "" or the reason the answer was not the server's */
     /* cache: what the cache did, as X-Cache-Status says it (HIT, MISS ...); "": it was not asked */
     struct vv_str caller, plan; /* who asked, by key, user or subject; "": nobody known */
-    struct vv_str guard;        /* what a guard did (limited, would_limit, shed, breaker_open ...) */
-    int status; /* 0 when the client left before an answer */
+    struct vv_str guard; /* what a guard did (limited, would_limit, shed, breaker_open ...) */
+    int status;          /* 0 when the client left before an answer */
     int attempts;
     uint8_t http_minor;
 };

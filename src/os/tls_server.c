@@ -265,7 +265,7 @@ static enum vv_err group_of(struct vv_tls_context *c, const struct vv_tls_server
                             struct vv_tls_cert *const cert[VV_TLS_KEY_COUNT],
                             const struct clients *who, struct vv_sb *why, struct vv_tls_group **ret)
 {
-    const size_t bytes = VV_TLS_KEY_COUNT * sizeof(*cert);
+    const size_t bytes = sizeof((struct vv_tls_group *)NULL)->cert;
     for (size_t i = c->group_count; i > 0; i--) {
         if (memcmp(c->groups[i - 1]->cert, cert, bytes) == 0) {
             *ret = c->groups[i - 1];

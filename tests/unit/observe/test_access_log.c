@@ -51,17 +51,17 @@ static const char *line(const struct vv_access_record *r, enum vv_access_format 
 
 VV_TEST(json_has_the_fields_of_the_reference)
 {
-    VV_CHECK_STR(
-        line(&full, VV_ACCESS_JSON),
-        "{\"ts\":\"2026-11-21T08:17:00.045Z\",\"level\":\"info\",\"msg\":\"request\","
-        "\"trace_id\":\"t-1\",\"request_id\":\"r-1\",\"client_ip\":\"192.0.2.1\","
-        "\"caller\":\"partner-42\",\"plan\":\"premium\","
-        "\"method\":\"GET\",\"host\":\"shop.example\",\"path\":\"/a/b\","
-        "\"query\":\"x=1\",\"proto\":\"HTTP/1.1\",\"route\":\"api\","
-        "\"service\":\"shop\",\"status\":200,\"bytes_in\":7,\"bytes_out\":1024,"
-        "\"duration_ms\":12.345,\"ttfb_ms\":2.000,\"upstream\":\"127.0.0.1:3001\","
-        "\"upstream_ms\":1.500,\"attempts\":1,\"cache\":\"MISS\",\"guard\":\"hedged\",\"user_agent\":\"curl/7.88.1\","
-        "\"referer\":\"http://r/\"}\n");
+    VV_CHECK_STR(line(&full, VV_ACCESS_JSON),
+                 "{\"ts\":\"2026-11-21T08:17:00.045Z\",\"level\":\"info\",\"msg\":\"request\","
+                 "\"trace_id\":\"t-1\",\"request_id\":\"r-1\",\"client_ip\":\"192.0.2.1\","
+                 "\"caller\":\"partner-42\",\"plan\":\"premium\","
+                 "\"method\":\"GET\",\"host\":\"shop.example\",\"path\":\"/a/b\","
+                 "\"query\":\"x=1\",\"proto\":\"HTTP/1.1\",\"route\":\"api\","
+                 "\"service\":\"shop\",\"status\":200,\"bytes_in\":7,\"bytes_out\":1024,"
+                 "\"duration_ms\":12.345,\"ttfb_ms\":2.000,\"upstream\":\"127.0.0.1:3001\","
+                 "\"upstream_ms\":1.500,\"attempts\":1,\"cache\":\"MISS\",\"guard\":\"hedged\","
+                 "\"user_agent\":\"curl/7.88.1\","
+                 "\"referer\":\"http://r/\"}\n");
 }
 
 VV_TEST(json_leaves_out_what_is_not_there_and_marks_errors)
