@@ -19,7 +19,7 @@
 #define START 10.0
 #define RATE_MAX 100000.0
 #define PRECISION 0.02
-#define STEPS 40
+#define STEPS 24
 #define PAUSE_MS 300 /* between steps: queues run empty */
 #define FETCH_NS (5 * VV_SEC)
 #define FETCH_MAX (64U * 1024 * 1024)

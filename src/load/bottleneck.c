@@ -85,6 +85,7 @@ void vv_load_signs_read(struct vv_str text, struct vv_load_signs *ret)
         {"vivace_upstream_requests_total", "status=\"503\"", &ret->upstream_503},
         {"vivace_upstream_requests_total", "status=\"429\"", &ret->upstream_429},
         {"vivace_upstream_up", NULL, &ret->servers_up},
+        {"vivace_shed_level", NULL, &ret->shed_level},
     };
     while (text.p != NULL && text.n > 0) {
         struct sample s;
@@ -140,9 +141,8 @@ static enum vv_load_cause refused(const struct vv_load_evidence *e, double busy,
         return VV_LOAD_CAUSE_SERVERS_DOWN;
     }
     const bool own = theirs_503 < 0.5 * (b->answers_503 - a->answers_503);
-    if (own && busy >= BUSY) {
-        return too_busy(e, busy,
-                        out); /* it sheds, or requests hold connections until it has time */
+    if (own && (busy >= BUSY || b->shed_level > 0.0)) {
+        return too_busy(e, busy, out); /* it sheds, or requests hold connections meanwhile */
     }
     if (own) {
         vv_sb_addf(out,

@@ -63,6 +63,7 @@ struct vv_load_signs {
     double answers_503, answers_429;
     double upstream_503, upstream_429; /* of them, what servers said themselves */
     double servers, servers_up;
+    double shed_level; /* the gateway turns requests away because it is late or short of memory */
 };
 void vv_load_signs_read(struct vv_str prometheus, struct vv_load_signs *ret);
 

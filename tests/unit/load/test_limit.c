@@ -294,6 +294,10 @@ VV_TEST(each_staged_case_has_its_cause)
     e.share_503 = 0.2;
     e.after.answers_503 = 200.0; /* ours: none came from the servers */
     VV_CHECK_INT(cause(&e), VV_LOAD_CAUSE_POOL);
+    e.after.shed_level =
+        1.5; /* it sheds: its loops were late, and that kept them from being busy */
+    VV_CHECK_INT(cause(&e), VV_LOAD_CAUSE_CPU);
+    e.after.shed_level = 0.0;
     e.after.loop_busy = 9.5; /* no time for what came: it sheds, whatever the pool holds */
     VV_CHECK_INT(cause(&e), VV_LOAD_CAUSE_CPU);
     e.after.loop_busy = 2.0;
