@@ -260,16 +260,6 @@ static enum vv_err read_rules(const struct vv_canary_settings *s, struct vv_cana
     return VV_OK;
 }
 
-static const struct vv_service *find_service(const struct vv_runtime *rt, const char *name)
-{
-    for (size_t i = 0; name != NULL && i < rt->service_count; i++) {
-        if (strcmp(rt->service[i].conf->name, name) == 0) {
-            return &rt->service[i];
-        }
-    }
-    return NULL;
-}
-
 /* The rollout gets its new settings when the reload is done; until then it goes on as it was. */
 static enum vv_err want(struct vv_canaries *cs, const struct vv_route_settings *s,
                         const struct vv_canary_rules *rules, struct rollout **ret)
@@ -301,7 +291,7 @@ enum vv_err vv_canary_take(struct vv_canaries *cs, const struct vv_runtime *rt,
         *ret = NULL;
         return VV_OK;
     }
-    const struct vv_service *service = find_service(rt, s->to);
+    const struct vv_service *service = vv_runtime_service(rt, s->to);
     if (service == NULL) {
         snprintf(reterr_text, ERROR_BYTES, "canary: no service named \"%s\"",
                  s->to != NULL ? s->to : "");

@@ -9,16 +9,6 @@
 
 #define ERROR_BYTES 256
 
-static const struct vv_service *find_service(const struct vv_runtime *rt, const char *name)
-{
-    for (size_t i = 0; name != NULL && i < rt->service_count; i++) {
-        if (strcmp(rt->service[i].conf->name, name) == 0) {
-            return &rt->service[i];
-        }
-    }
-    return NULL;
-}
-
 static enum vv_err fail_rules(const struct vv_runtime *rt, const struct vv_service *s,
                               struct vv_fail_rules *ret, char *reterr_text)
 {
@@ -42,7 +32,7 @@ static enum vv_err make_route(const struct vv_runtime *rt, const struct vv_route
                               struct vv_compose_part *p, const char *to, struct vv_route *ret,
                               char *reterr_text)
 {
-    const struct vv_service *s = find_service(rt, to);
+    const struct vv_service *s = vv_runtime_service(rt, to);
     if (s == NULL) {
         snprintf(reterr_text, ERROR_BYTES, "no service named \"%s\"", to);
         return VV_ENOENT;

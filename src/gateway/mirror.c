@@ -50,16 +50,6 @@ static const struct vv_route *route_of(const struct vv_runtime *rt,
     return NULL;
 }
 
-static const struct vv_service *find_service(const struct vv_runtime *rt, const char *name)
-{
-    for (size_t i = 0; name != NULL && i < rt->service_count; i++) {
-        if (strcmp(rt->service[i].conf->name, name) == 0) {
-            return &rt->service[i];
-        }
-    }
-    return NULL;
-}
-
 /* What of the settings of a route means something to a copy: name, times and sizes. */
 static void strip(struct vv_route_settings *r)
 {
@@ -81,7 +71,7 @@ enum vv_err vv_mirror_new(const struct vv_runtime *rt, const struct vv_route_set
     if (!r->mirror.enabled) {
         return VV_OK;
     }
-    const struct vv_service *service = find_service(rt, r->mirror.to);
+    const struct vv_service *service = vv_runtime_service(rt, r->mirror.to);
     const struct vv_route *real = route_of(rt, r);
     if (service == NULL || real == NULL) {
         snprintf(reterr_text, ERROR_BYTES, "mirror: no service named \"%s\"",

@@ -147,9 +147,9 @@ static enum vv_err build_services(struct vv_runtime *rt, const struct vv_runtime
     return VV_OK;
 }
 
-static struct vv_service *find_service(struct vv_runtime *rt, const char *name)
+struct vv_service *vv_runtime_service(const struct vv_runtime *rt, const char *name)
 {
-    for (size_t i = 0; i < rt->service_count; i++) {
+    for (size_t i = 0; name != NULL && i < rt->service_count; i++) {
         if (strcmp(rt->service[i].conf->name, name) == 0) {
             return &rt->service[i];
         }
@@ -173,7 +173,7 @@ static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char 
     switch ((enum vv_action_kind)r->conf->action) {
     case VV_ACTION_TO:
         r->action = &vv_action_proxy;
-        r->service = find_service(rt, r->conf->to);
+        r->service = vv_runtime_service(rt, r->conf->to);
         if (r->service == NULL) {
             snprintf(reterr_text, ERROR_BYTES, "no service named \"%s\"", r->conf->to);
             return VV_ENOENT;
@@ -236,7 +236,7 @@ static enum vv_err build_guards(struct vv_runtime *rt, struct vv_route *r,
         err = build_breaker(rt, r, homes, reterr_text);
     }
     if (err == VV_OK && r->conf->fallback.to != NULL) {
-        r->fallback = find_service(rt, r->conf->fallback.to);
+        r->fallback = vv_runtime_service(rt, r->conf->fallback.to);
     }
     if (err == VV_OK) {
         err = vv_canary_take(homes != NULL ? homes->canaries : NULL, rt, r->conf, &r->canary,

@@ -127,6 +127,8 @@ VV_MUST_CHECK enum vv_err vv_runtime_new(struct vv_settings *settings,
                                          const struct vv_runtime *former,
                                          const struct vv_homes *homes, struct vv_runtime **ret,
                                          char *reterr_text);
+/* The service of this name; NULL: none, or no name. */
+struct vv_service *vv_runtime_service(const struct vv_runtime *rt, const char *name);
 /* Gives the services their new rules: the last step of a reload, which cannot fail. */
 void vv_runtime_commit(struct vv_runtime *rt);
 void vv_runtime_ref(struct vv_runtime *rt);
