@@ -20,6 +20,7 @@ struct vv_session;
 struct vv_caller;
 struct vv_admission;
 struct vv_sink;
+struct vv_field;
 
 /* VV_REASON(id, "name", status, text): why the gateway answered itself or cut (reasons.def). */
 enum vv_reason {
@@ -45,7 +46,13 @@ struct vv_action { /* one row per way to answer; each in actions/<name>.c */
 extern const struct vv_action vv_action_proxy, vv_action_files, vv_action_redirect,
     vv_action_respond, vv_action_cached, vv_action_compose;
 
-enum vv_answer_framing { VV_ANSWER_NONE, VV_ANSWER_LENGTH, VV_ANSWER_CHUNKED, VV_ANSWER_CLOSE };
+enum vv_answer_framing {
+    VV_ANSWER_NONE,
+    VV_ANSWER_LENGTH,
+    VV_ANSWER_CHUNKED,
+    VV_ANSWER_CLOSE,
+    VV_ANSWER_STREAM /* HTTP/2: until the stream ends */
+};
 
 struct vv_exchange {
     struct vv_worker *w;
@@ -80,7 +87,12 @@ struct vv_exchange {
     uint64_t bytes_out;
     enum vv_reason reason;
     struct vv_str service_name, server_name; /* for logs; empty when not proxied */
-    const char *cache_word;   /* for logs: what the cache did (HIT ...); NULL: the route has none */
+    const char *cache_word; /* for logs: what the cache did (HIT ...); NULL: the route has none */
+    const struct vv_field
+        *trailer; /* fields after the answer's body, names lower case; in the arena */
+    size_t trailer_count;
+    const struct vv_field *request_trailer; /* the same of the request, once its body is done */
+    size_t request_trailer_count;
     struct vv_str set_cookie; /* added to the answer when not empty (sticky sessions) */
     unsigned attempts;
     struct vv_str body_kept; /* a request body that was read whole before; p NULL: it was not */

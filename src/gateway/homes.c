@@ -20,11 +20,15 @@ enum vv_err vv_homes_init(struct vv_homes *h, struct vv_metrics *metrics, unsign
     if (err == VV_OK) {
         err = vv_access_new(metrics, &h->access);
     }
-    return err == VV_OK ? vv_faults_new(metrics, &h->faults) : err;
+    if (err == VV_OK) {
+        err = vv_faults_new(metrics, &h->faults);
+    }
+    return err == VV_OK ? vv_certs_new(metrics, &h->certs) : err;
 }
 
 void vv_homes_fini(struct vv_homes *h)
 {
+    vv_certs_free(h->certs);
     vv_faults_free(h->faults);
     vv_access_free(h->access);
     vv_canaries_free(h->canaries);
@@ -34,7 +38,8 @@ void vv_homes_fini(struct vv_homes *h)
 
 enum vv_err vv_homes_prepare(struct vv_homes *h, const struct vv_settings *s, char *reterr_text)
 {
-    return vv_access_prepare(h->access, &s->access, reterr_text);
+    const enum vv_err err = vv_access_prepare(h->access, &s->access, reterr_text);
+    return err == VV_OK ? vv_certs_prepare(h->certs, s, reterr_text) : err;
 }
 
 void vv_homes_settle(struct vv_homes *h, const struct vv_settings *s, bool kept)
@@ -44,6 +49,7 @@ void vv_homes_settle(struct vv_homes *h, const struct vv_settings *s, bool kept)
     vv_canaries_settle(h->canaries, kept);
     vv_access_settle(h->access, kept);
     vv_faults_conf(h->faults, &s->chaos);
+    vv_certs_settle(h->certs, s, kept);
 }
 
 void vv_homes_tick(struct vv_homes *h, uint64_t now_ns)
@@ -53,4 +59,5 @@ void vv_homes_tick(struct vv_homes *h, uint64_t now_ns)
     vv_canaries_tick(h->canaries, now_ns);
     vv_access_tick(h->access, now_ns);
     vv_faults_tick(h->faults, now_ns);
+    vv_certs_tick(h->certs, now_ns);
 }

@@ -1,5 +1,5 @@
 /* src/gateway/homes.h - what outlives a reload and is found by name: caches, guards, canaries, who may ask,
- * faults. One place to make, settle, tick and free them.
+ * faults, certificates. One place to make, settle, tick and free them.
  *
  * Threads:   control, except what each home says about itself.
  */
@@ -8,6 +8,7 @@
 #include "gateway/access.h"
 #include "gateway/caches.h"
 #include "gateway/canary.h"
+#include "gateway/certs.h"
 #include "gateway/faults.h"
 #include "gateway/guards.h"
 
@@ -17,6 +18,7 @@ struct vv_homes {
     struct vv_canaries *canaries;
     struct vv_access *access;
     struct vv_faults *faults;
+    struct vv_certs *certs;
 };
 
 /* On failure what was made is there: vv_homes_fini(). */

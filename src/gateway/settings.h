@@ -13,7 +13,10 @@
 #include "balance/balance.h"
 #include "balance/check.h"
 #include "conf/conf.h"
+#include "gateway/settings_clients.h"
 #include "gateway/settings_guard.h"
+#include "gateway/settings_secure.h"
+#include "gateway/settings_tls.h"
 
 struct vv_timeouts_settings { /* each wait has its own status and metric */
     uint64_t header_ns;       /* first byte of a request to the end of its head: 408 */
@@ -40,6 +43,10 @@ struct vv_listen_settings {
     uint64_t body_bytes_max;                     /* 413; 0: no limit */
     uint64_t header_timeout_ns;  /* overrides defaults.timeouts.header for this listener */
     struct vv_conf_list *limits; /* struct vv_limit_settings */
+    struct vv_tls_settings tls;
+    uint64_t http2;       /* bool: offered; without TLS by prior knowledge */
+    const char *redirect; /* "https": every request is sent there; NULL: served */
+    struct vv_clients_settings clients;
 };
 
 struct vv_server_settings {
@@ -74,6 +81,8 @@ struct vv_service_settings {
     const char *breaker; /* a name in breakers; NULL: none */
     const char *host;    /* Host sent: NULL = the client's ("$host"), or a literal */
     struct vv_check_settings check;
+    struct vv_service_tls_settings tls;
+    uint64_t http2; /* bool: servers are asked over HTTP/2 */
 };
 
 /* ---- caching: `ttls`, `caches`, and `cache:`, `coalesce:`, `compress:` of a route ---- */
@@ -218,6 +227,8 @@ struct vv_route_settings {
     struct vv_fallback_settings fallback;
     struct vv_canary_settings canary;
     struct vv_mirror_settings mirror;
+    struct vv_secure_settings secure;
+    struct vv_cors_settings cors;
     uint64_t server_timing;               /* bool: answers say where their time went */
     uint64_t body_bytes_max;              /* 413; UINT64_MAX: from the listener */
     struct vv_timeouts_settings timeouts; /* filled from defaults where absent */
@@ -251,6 +262,7 @@ struct vv_settings {
     struct vv_access_settings access;
     struct vv_chaos_settings chaos;
     struct vv_overload_settings overload;
+    struct vv_acme_settings acme;
     const char *deadline_header; /* tells a service how many milliseconds are left; NULL: not */
 };
 

@@ -10,6 +10,8 @@ struct vv_defaults_settings { /* defaults: what routes begin with */
     struct vv_route_cache_settings caching;
     struct vv_coalesce_settings coalesce;
     struct vv_compress_settings compress;
+    struct vv_secure_settings secure;
+    struct vv_cors_settings cors;
     uint64_t server_timing; /* bool */
 };
 
@@ -34,6 +36,10 @@ extern const struct vv_conf_section vv_settings_limit_section, vv_settings_acces
     vv_settings_hedge_section, vv_settings_concurrency_section, vv_settings_overload_section,
     vv_settings_compose_section, vv_settings_canary_section, vv_settings_mirror_section,
     vv_settings_chaos_section;
+/* settings_tls_rows.c, settings_upstream_rows.c, settings_secure_rows.c, settings_clients_rows.c */
+extern const struct vv_conf_section vv_settings_tls_section, vv_settings_acme_section,
+    vv_settings_service_tls_section, vv_settings_secure_section, vv_settings_cors_section,
+    vv_settings_clients_section;
 extern const char *const vv_settings_priorities[]; /* of plans and routes; ends with NULL */
 /* The rows of a struct vv_fallback_settings called `fallback` in a struct: it is one key. */
 #define VV_SETTINGS_FALLBACK_ROWS(type_, doc_)                                                     \

@@ -123,10 +123,19 @@ static const struct vv_conf_row listen_rows[] = {
      .one = true, .reload = true,
      .doc = "How many requests may pass here: a rate, one limit, or a list of them.",
      .example = "{per: client, rate: 100/s, burst: 200}"},
+    {FIELD(tls), .key = "tls", .type = VV_CONF_SECTION, .section = &vv_settings_tls_section,
+     .optional = true, .reload = true, .doc = "TLS towards clients. Default: none.",
+     .example = "auto"},
+    {FIELD(http2), .key = "http2", .type = VV_CONF_BOOL, .def = "true", .reload = true,
+     .doc = "Whether HTTP/2 is offered; without TLS by prior knowledge."},
+    {FIELD(redirect), .key = "redirect", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "Where every request here is sent to: https. Default: requests are served.",
+     .example = "https"},
+    {FIELD(clients), .key = "clients", .type = VV_CONF_SECTION,
+     .section = &vv_settings_clients_section, .reload = true, .doc = "What one client may do here.",
+     .example = "{connections: 256}"},
 };
 #undef FIELD
-_Static_assert(VV_COUNT(listen_rows) * 8 == sizeof(struct vv_listen_settings),
-               "every field has a row");
 static const struct vv_conf_short listen_shorts[] = {{VV_CONF_FORM_NUMBER, "port"},
                                                      {VV_CONF_FORM_SCALAR, "address"}};
 static const struct vv_conf_section listen_section = {
@@ -279,6 +288,11 @@ static const struct vv_conf_row service_rows[] = {
     {FIELD(check), .key = "check", .type = VV_CONF_SECTION, .section = &check_section,
      .optional = true, .reload = true, .doc = "Active checks. Default: none.",
      .example = "/health"},
+    {FIELD(tls), .key = "tls", .type = VV_CONF_SECTION, .section = &vv_settings_service_tls_section,
+     .optional = true, .reload = true, .doc = "How servers with https:// URLs are spoken to.",
+     .example = "{ca: internal-ca.pem}"},
+    {FIELD(http2), .key = "http2", .type = VV_CONF_BOOL, .def = "false", .reload = true,
+     .doc = "Whether servers are asked over HTTP/2, as gRPC needs."},
 };
 #undef FIELD
 static const struct vv_conf_short service_shorts[] = {{VV_CONF_FORM_LIST, "servers"}};
@@ -465,6 +479,13 @@ static const struct vv_conf_row route_rows[] = {
      .section = &vv_settings_mirror_section, .optional = true, .reload = true,
      .doc = "Another service that gets copies of the requests. Default: none.",
      .example = "{to: shop_v2, share: 10%}"},
+    {FIELD(secure), .key = "secure", .type = VV_CONF_SECTION,
+     .section = &vv_settings_secure_section, .optional = true, .reload = true,
+     .doc = "Headers that make browsers careful. Default: defaults.secure.", .example = "strict"},
+    {FIELD(cors), .key = "cors", .type = VV_CONF_SECTION, .section = &vv_settings_cors_section,
+     .optional = true, .reload = true,
+     .doc = "Which origins' pages may use this. Default: defaults.cors.",
+     .example = "\"https://app.example.org\""},
     {FIELD(server_timing), .key = "server_timing", .type = VV_CONF_BOOL, .absent = VV_CONF_ABSENT,
      .reload = true,
      .doc = "Whether answers say in Server-Timing where their time went. Default: "
@@ -561,6 +582,12 @@ static const struct vv_conf_row defaults_rows[] = {
      .section = &vv_settings_compress_section, .reload = true,
      .doc = "Compression of answers, on every route with \"to\".",
      .example = "{min: 1KB, types: [text/*, application/json]}"},
+    {FIELD(secure), .key = "secure", .type = VV_CONF_SECTION,
+     .section = &vv_settings_secure_section, .optional = true, .reload = true,
+     .doc = "Headers that make browsers careful, on every route.", .example = "strict"},
+    {FIELD(cors), .key = "cors", .type = VV_CONF_SECTION, .section = &vv_settings_cors_section,
+     .optional = true, .reload = true, .doc = "Cross-origin requests, on every route.",
+     .example = "\"https://app.example.org\""},
     {FIELD(server_timing), .key = "server_timing", .type = VV_CONF_BOOL, .def = "false",
      .reload = true, .doc = "Whether answers say in Server-Timing where their time went."},
 };
@@ -645,6 +672,9 @@ static const struct vv_conf_row root_rows[] = {
     {FIELD(s.chaos), .key = "chaos", .type = VV_CONF_SECTION, .section = &vv_settings_chaos_section,
      .reload = true, .doc = "Whether, and within which bounds, faults may be made on purpose.",
      .example = "false"},
+    {FIELD(s.acme), .key = "acme", .type = VV_CONF_SECTION, .section = &vv_settings_acme_section,
+     .optional = true, .reload = true, .doc = "How certificates are ordered for `tls: auto`.",
+     .example = "{directory: \"https://127.0.0.1:14000/dir\"}"},
     {FIELD(s.deadline_header), .key = "deadline_header", .type = VV_CONF_TEXT, .word = "none",
      .reload = true,
      .doc = "Header that tells services how many milliseconds are left. Default: none.",

@@ -23,6 +23,7 @@
 struct vv_gateway;
 struct vv_exchange;
 struct vv_files_cache;
+struct vv_tls_slot;
 struct vv_homes;
 
 struct vv_route_stat;
@@ -51,7 +52,8 @@ struct
     uint64_t detached; /* of the sessions: without a client, not limited by its number */
     bool stopped;      /* accepts nothing more; gone with its last session */
     bool is_unix;
-    struct vv_timer rest; /* pause after running out of descriptors */
+    struct vv_tls_slot *tls; /* of the certificates' home; NULL: plain */
+    struct vv_timer rest;    /* pause after running out of descriptors */
     vv_series s_accepted, s_open, s_received, s_refused_limit, s_refused_files;
 };
 
