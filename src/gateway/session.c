@@ -3,6 +3,7 @@
 #include "gateway/session.h"
 #include "gateway/fetch.h"
 #include "gateway/identify.h"
+#include "gateway/session_int.h"
 #include "gateway/sink.h"
 #include "wire/proxy_header.h"
 #include <errno.h>
@@ -193,7 +194,7 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
 /* ---- reading ---- */
 
 /* Reads into `b` once. VV_ECLOSED: the client has sent all it will. */
-static enum vv_err read_some(struct vv_session *s, struct vv_buf *b)
+enum vv_err vv_session_read(struct vv_session *s, struct vv_buf *b)
 {
     if (!s->readable) {
         return s->eof ? VV_ECLOSED : VV_EAGAIN;
@@ -253,139 +254,13 @@ static bool room_for_head(struct vv_session *s)
     return true;
 }
 
-/* Room for more body. What was handed out before is used up: the former bytes may go, except the
- * head's. A long body gets a large block of its own. */
-static struct vv_buf *room_for_body(struct vv_session *s)
-{
-    if (s->more == NULL) {
-        const bool fits = vv_buf_room(s->in) > 0 && s->body.framing == VV_H1_BODY_LENGTH &&
-                          s->body.left <= vv_buf_room(s->in);
-        if (fits) {
-            return s->in;
-        }
-        const bool large = s->body.framing != VV_H1_BODY_LENGTH || s->body.left > VV_BUF_SMALL;
-        s->more = vv_buf_get(&s->w->bufs, large ? VV_BUF_LARGE : VV_BUF_SMALL);
-        s->at = 0;
-        return s->more;
-    }
-    s->more->start = s->more->end = 0;
-    s->at = 0;
-    return s->more;
-}
-
 /* Remembers which rule of the protocol was broken, for the answer, the log and the metric. */
-static void refused_for(struct vv_exchange *x, enum vv_h1_error error)
+void vv_session_refused_for(struct vv_exchange *x, enum vv_h1_error error)
 {
     x->refused = &vv_h1_errors[error];
     const struct vv_str label = vv_str_from(x->refused->id);
     vv_metric_add(x->w->shard, vv_metrics_series(x->w->metrics, VV_METRIC_BAD_REQUESTS, &label, 1),
                   1);
-}
-
-static enum vv_err body_failed(struct vv_exchange *x, enum vv_reason reason)
-{
-    if (reason == VV_REASON_CLIENT_CLOSED) {
-        vv_exchange_end(x, reason);
-    } else {
-        vv_answer_error(x, reason);
-    }
-    return VV_ECLOSED;
-}
-
-/* One run of data out of what has been read; VV_EAGAIN when all of it is used. */
-static enum vv_err body_take(struct vv_session *s, struct vv_str *ret)
-{
-    struct vv_request_body *b = &s->body;
-    const struct vv_buf *buf = s->more != NULL ? s->more : s->in;
-    const struct vv_str here = {buf->data + s->at, buf->end - s->at};
-    *ret = (struct vv_str){NULL, 0};
-    switch (b->framing) {
-    case VV_H1_BODY_LENGTH:
-        ret->p = here.p;
-        ret->n = here.n < b->left ? here.n : (size_t)b->left;
-        s->at += (uint32_t)ret->n;
-        b->left -= ret->n;
-        b->done = b->left == 0;
-        break;
-    case VV_H1_BODY_CHUNKED:
-        for (size_t used = 1; ret->n == 0 && !b->chunked.done && used > 0;) {
-            const struct vv_str rest = {buf->data + s->at, buf->end - s->at};
-            const enum vv_err err = vv_h1_chunked_next(&b->chunked, rest, &used, ret);
-            s->at += (uint32_t)used;
-            if (err == VV_ESYNTAX) {
-                return err;
-            }
-        }
-        b->done = b->chunked.done;
-        break;
-    case VV_H1_BODY_TUNNEL:
-        *ret = here;
-        s->at += (uint32_t)here.n;
-        break;
-    case VV_H1_BODY_NONE:
-    case VV_H1_BODY_CLOSE:
-        b->done = true;
-        break;
-    }
-    b->bytes += ret->n;
-    return ret->n > 0 || b->done ? VV_OK : VV_EAGAIN;
-}
-
-void vv_body_wait(struct vv_exchange *x)
-{
-    struct vv_session *s = x->session;
-    if (x->body_timeout_ns != 0) {
-        s->body_wait_ns = vv_worker_now(s->w) + x->body_timeout_ns;
-        vv_session_arm(s);
-    }
-}
-
-enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
-{
-    struct vv_session *s = x->session;
-    s->body_wait_ns = 0;
-    if (x->body_kept_at < x->body_kept.n) {
-        *ret_data =
-            (struct vv_str){x->body_kept.p + x->body_kept_at, x->body_kept.n - x->body_kept_at};
-        x->body_kept_at = x->body_kept.n;
-        return VV_OK;
-    }
-    for (;;) {
-        if (s->body.done) {
-            *ret_data = (struct vv_str){NULL, 0};
-            return VV_OK;
-        }
-        enum vv_err err = body_take(s, ret_data);
-        if (err == VV_ESYNTAX) {
-            refused_for(x, s->body.chunked.error);
-            return body_failed(x, VV_REASON_BAD_BODY);
-        }
-        if (err == VV_OK) {
-            x->waiting_continue = false; /* it sends without having been told to */
-            return s->body.bytes > x->body_bytes_max ? body_failed(x, VV_REASON_BODY_TOO_LARGE)
-                                                     : VV_OK;
-        }
-        struct vv_buf *b = room_for_body(s);
-        if (b == NULL) {
-            return body_failed(x, VV_REASON_NO_MEMORY);
-        }
-        err = read_some(s, b);
-        if (err == VV_EAGAIN) {
-            if (s->body.framing == VV_H1_BODY_TUNNEL) { /* silent ones hold no block */
-                vv_buf_put(&s->w->bufs, s->more);
-                s->more = NULL;
-                s->at = s->in->end;
-            } else if (!x->waiting_continue) { /* who waits for our 100 is not slow */
-                vv_body_wait(x);
-            }
-            return VV_EAGAIN;
-        }
-        if (err == VV_ECLOSED && s->body.framing == VV_H1_BODY_TUNNEL) {
-            s->body.done = true;
-        } else if (err != VV_OK) {
-            return body_failed(x, VV_REASON_CLIENT_CLOSED);
-        }
-    }
 }
 
 /* ---- writing ---- */
@@ -517,7 +392,7 @@ static void discard(struct vv_session *s)
 {
     for (;;) {
         struct vv_str run_of_data;
-        enum vv_err err = s->body.done ? VV_OK : body_take(s, &run_of_data);
+        enum vv_err err = s->body.done ? VV_OK : vv_session_body_take(s, &run_of_data);
         if (err == VV_OK && s->body.done) {
             s->body_wait_ns = 0;
             s->state = VV_SESSION_HEAD;
@@ -525,8 +400,8 @@ static void discard(struct vv_session *s)
             return;
         }
         if (err == VV_EAGAIN) {
-            struct vv_buf *b = room_for_body(s);
-            err = b != NULL ? read_some(s, b) : VV_ENOMEM;
+            struct vv_buf *b = vv_session_room_for_body(s);
+            err = b != NULL ? vv_session_read(s, b) : VV_ENOMEM;
             if (err == VV_EAGAIN) {
                 if (s->body_wait_ns == 0) { /* for all of the rest: it may not trickle for ever */
                     s->body_wait_ns = vv_worker_now(s->w) + DISCARD_NS;
@@ -542,26 +417,6 @@ static void discard(struct vv_session *s)
             return;
         }
     }
-}
-
-bool vv_body_rewind(struct vv_exchange *x)
-{
-    struct vv_session *s = x->session;
-    if (x->body_kept.p != NULL) {
-        x->body_kept_at = 0;
-        return true;
-    }
-    if (s->more != NULL || s->body.framing == VV_H1_BODY_TUNNEL) {
-        return false;
-    }
-    s->body = (struct vv_request_body){
-        .framing = x->req.framing,
-        .left = x->req.content_length,
-        .done = x->req.framing == VV_H1_BODY_NONE ||
-                (x->req.framing == VV_H1_BODY_LENGTH && x->req.content_length == 0)};
-    vv_h1_chunked_init(&s->body.chunked);
-    s->at = s->in->start + (uint32_t)x->req.head_bytes;
-    return true;
 }
 
 bool vv_session_can_discard(const struct vv_session *s)
@@ -624,7 +479,7 @@ static void refuse(struct vv_session *s, enum vv_reason reason)
 
 static void refuse_syntax(struct vv_exchange *x)
 {
-    refused_for(x, x->req.error);
+    vv_session_refused_for(x, x->req.error);
     x->close = true;
     x->req.fields_count = 0; /* what was parsed of a refused head is not to be used */
     vv_identify_request(x);
@@ -654,7 +509,7 @@ static bool next_request(struct vv_session *s)
             vv_session_close(s);
             return false;
         }
-        const enum vv_err err = read_some(s, s->in);
+        const enum vv_err err = vv_session_read(s, s->in);
         if (err != VV_OK) {
             if (err != VV_EAGAIN) {
                 s->close_after = true;
@@ -698,7 +553,7 @@ static bool proxy_header(struct vv_session *s)
         vv_session_close(s);
         return false;
     }
-    const enum vv_err got = read_some(s, s->in);
+    const enum vv_err got = vv_session_read(s, s->in);
     if (got != VV_OK && got != VV_EAGAIN) {
         vv_session_close(s);
         return false;
