@@ -37,9 +37,9 @@ extern const struct vv_conf_section vv_settings_limit_section, vv_settings_acces
     vv_settings_compose_section, vv_settings_canary_section, vv_settings_mirror_section,
     vv_settings_chaos_section;
 /* settings_tls_rows.c, settings_upstream_rows.c, settings_secure_rows.c, settings_clients_rows.c */
-extern const struct vv_conf_section vv_settings_tls_section, vv_settings_acme_section,
-    vv_settings_service_tls_section, vv_settings_secure_section, vv_settings_cors_section,
-    vv_settings_clients_section;
+extern const struct vv_conf_section vv_settings_tls_section, vv_settings_cert_section,
+    vv_settings_acme_section, vv_settings_service_tls_section, vv_settings_secure_section,
+    vv_settings_cors_section, vv_settings_clients_section;
 extern const char *const vv_settings_priorities[]; /* of plans and routes; ends with NULL */
 /* The rows of a struct vv_fallback_settings called `fallback` in a struct: it is one key. */
 #define VV_SETTINGS_FALLBACK_ROWS(type_, doc_)                                                     \
@@ -64,6 +64,10 @@ uint64_t vv_settings_access_way(const char *word); /* bit of enum vv_access_by; 
 
 /* settings_guard_check.c: and checks it, each mistake with its other end. */
 void vv_settings_check_guards(struct vv_conf_doc *doc, struct vv_settings_root *root);
+
+/* settings_tls_check.c: certificates of the listeners. Paths and names first, then what the files hold. */
+void vv_settings_derive_tls(struct vv_conf_doc *doc, struct vv_settings_root *root);
+void vv_settings_check_tls(struct vv_conf_doc *doc, const struct vv_settings_root *root);
 
 /* settings_fallback.c */
 /* Of the route, whose action is known, and of its parts. */
