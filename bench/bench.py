@@ -25,13 +25,13 @@ import tomllib
 
 from harness import machine, report
 from harness.measure import measure
-from harness.scenarios import SCENARIOS, USUAL
+from harness.scenarios import SCENARIOS, TLS, USUAL
 from harness.server import HERE, Bench, Server
 
 ROOT = os.path.dirname(HERE)
 APART = ("overload", "failing", "antagonist")
-DEFAULT_SERVERS = ("floor-proxy,floor-epoll-defer,floor-epoll,vivace,nginx,haproxy,varnish,"
-                   "trafficserver,h2o")
+DEFAULT_SERVERS = ("floor-proxy,floor-epoll-defer,floor-epoll,floor-tls,vivace,nginx,haproxy,"
+                   "varnish,trafficserver,h2o")
 
 
 def cpu_set(text):
@@ -54,7 +54,7 @@ def arguments():
         run.add_argument("--servers", default=DEFAULT_SERVERS if name == "default" else None,
                          required=name == "run", help="names, comma-separated, or 'all'")
         run.add_argument("--scenarios", default="usual",
-                         help="names, comma-separated, or 'usual' or 'all'")
+                         help="names, comma-separated, or 'usual', 'tls' or 'all'")
         run.add_argument("--rounds", type=int, default=3)
         run.add_argument("--seconds", type=int, default=5)
         run.add_argument("--warm", type=int, default=1)
@@ -140,7 +140,7 @@ def chosen(text, known, sets):
 
 def run_all(bench, args, names, sink):
     """Returns (rows, number of failures)."""
-    scenarios = chosen(args.scenarios, SCENARIOS, {"usual": USUAL, "all": SCENARIOS})
+    scenarios = chosen(args.scenarios, SCENARIOS, {"usual": USUAL, "tls": TLS, "all": SCENARIOS})
     rows, bad = [], 0
     for scenario in scenarios:
         group = [n for n in names if bench.supports(n, scenario)]

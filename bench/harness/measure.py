@@ -1,4 +1,5 @@
 """Loads a server for a bounded time and turns what happened into one row."""
+import contextlib
 import http.client
 import json
 import os
@@ -14,10 +15,11 @@ from .server import HERE, Server
 OPENLOAD_WARM_SECONDS = 1
 
 
-def run_loader(command, cpus, timeout, ready=None):
+def run_loader(command, cpus, timeout, ready=None, env=None):
     """Returns (output, CPU seconds). ready() is called when the loader says it is, before it goes."""
     p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, text=True, preexec_fn=pinner(cpus))
+                         stderr=subprocess.STDOUT, text=True, preexec_fn=pinner(cpus),
+                         env=dict(os.environ, **(env or {})))
     try:
         if ready:
             line = p.stdout.readline()
@@ -53,7 +55,7 @@ def load_wrk(server, seconds):
     command.append(server.url())
     if sc.get("pipeline"):
         command += ["--", str(sc["pipeline"])]
-    out, cpu = run_loader(command, cpus, seconds + 20)
+    out, cpu = run_loader(command, cpus, seconds + 20, env={"OPENSSL_CONF": server.bench.client})
     m = re.search(r"^JSON(\{.*\})$", out, re.M)
     if not m:
         raise Failed("wrk said: " + out[-300:])
@@ -67,6 +69,54 @@ def load_wrk(server, seconds):
     if sc.get("pipeline"):
         # wrk notes one time for a batch and then adds times it supposes were missed: no percentiles.
         r.update(p50_us=None, p99_us=None, p999_us=None)
+    return r
+
+
+def load_h2(server, seconds):
+    sc = server.sc
+    cpus = server.bench.cpus(sc)[1]
+    log = os.path.join(server.bench.tmp, "h2load.log")  # h2load appends to it
+    with contextlib.suppress(OSError):
+        os.unlink(log)
+    command = ["h2load", "-t%d" % (len(cpus) or 1), "-c%d" % sc["conns"], "-m%d" % sc["streams"],
+               "-D%d" % seconds, "--log-file=" + log, server.url()]
+    out, cpu = run_loader(command, cpus, seconds + 20, env={"OPENSSL_CONF": server.bench.client})
+    took = re.search(r"finished in ([\d.]+)(m?s)", out)
+    count = re.search(r"requests: .* (\d+) succeeded, (\d+) failed, \d+ errored, (\d+) timeout", out)
+    status = re.search(r"status codes: (\d+) 2xx", out)
+    traffic = re.search(r"\((\d+)\) data", out)
+    if not (took and count and status and traffic):
+        raise Failed("h2load said: " + out[-300:])
+    done = int(count.group(1))
+    # Answers under way at the end are in the bytes, but not in the count.
+    each, slack = int(traffic.group(1)) / max(1, done), sc["conns"] * sc["streams"] / max(1, done)
+    if done and not server.body_bytes <= each <= server.body_bytes * (1 + slack):
+        raise Failed("bodies of %.1f bytes each instead of %d" % (each, server.body_bytes))
+    if int(status.group(1)) < done:
+        raise Failed("%s of %d answers were 2xx" % (status.group(1), done))
+    with open(log) as f:
+        us = sorted(int(line.rsplit("\t", 1)[1]) for line in f)
+    return dict(requests=done, errors=int(count.group(2)) + int(count.group(3)),
+                seconds=float(took.group(1)) / (1000 if took.group(2) == "ms" else 1), loader_cpu=cpu,
+                **{key: us[int(len(us) * q)] if us else None
+                   for key, q in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))})
+
+
+def load_tls(server, seconds):
+    sc = server.sc
+    command = [os.path.join(server.bench.build, "tlsload"), "-p", str(server.port), "-u", sc["path"],
+               "-c", str(sc["conns"]), "-t", str(seconds), "-n", str(server.body_bytes)]
+    if sc.get("resume"):
+        command.append("-r")
+    out, cpu = run_loader(command, server.bench.cpus(sc)[1], seconds + 20)
+    r = json.loads(out.strip().splitlines()[-1])
+    if r["wrong"]:
+        raise Failed("%d wrong answers" % r["wrong"])
+    # The first handshake of each of the connections cannot be resumed.
+    resumed, handshakes = r.pop("resumed"), r.pop("handshakes")
+    if not sc.get("resume") and resumed or sc.get("resume") and resumed < 0.99 * handshakes - sc["conns"]:
+        raise Failed("%d of %d handshakes were resumed" % (resumed, handshakes))
+    r["loader_cpu"] = cpu
     return r
 
 
@@ -149,11 +199,12 @@ def measure(bench, name, scenario, turn):
     try:
         with Server(bench, name, scenario) as server:
             server.check()
-            if sc["load"] == "wrk":
-                load_wrk(server, args.warm)
+            closed = {"wrk": load_wrk, "h2load": load_h2, "tlsload": load_tls}.get(sc["load"])
+            if closed:
+                closed(server, args.warm)
                 marks = Marks(server)
                 marks.begin()
-                r = load_wrk(server, seconds)
+                r = closed(server, seconds)
             else:
                 marks = Marks(server)
                 r = load_open(server, seconds, marks.begin)

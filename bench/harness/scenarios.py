@@ -4,7 +4,10 @@ import json
 import random
 
 # kind      which configuration of a peer; see [PEER.config] in peers.toml
-# load      wrk: closed loop, as fast as answers come; openload: at a fixed rate
+# load      wrk: closed loop, as fast as answers come; h2load: the same over HTTP/2, `streams` requests at
+#           once on each connection; tlsload: a TLS connection for each; openload: at a fixed rate
+# tls       over TLS 1.3
+# resume    with sessions resumed
 # origin    every request must reach the origin; without it, none may
 # gzip      asks for gzip, and every answer must have it
 # pipeline  so many requests are sent at once
@@ -56,7 +59,23 @@ SCENARIOS = collections.OrderedDict([
     ("gzip64k", dict(
         kind="gzip", path="/p/64k.json", load="wrk", conns=32, origin=True, gzip=True,
         against="haproxy", what="Proxy, 64 KiB of JSON compressed with gzip on the way")),
+    ("tlskeep", dict(
+        kind="tls", path="/c/1k", load="wrk", conns=64, tls=True,
+        what="TLS 1.3, cache hit, 1 KiB, 64 kept-alive connections")),
+    ("tlsfull", dict(
+        kind="tls", path="/c/1k", load="tlsload", conns=32, tls=True,
+        what="TLS 1.3, cache hit, 1 KiB, a full handshake for every request")),
+    ("tlsresumed", dict(
+        kind="tls", path="/c/1k", load="tlsload", conns=32, tls=True, resume=True,
+        what="TLS 1.3, cache hit, 1 KiB, a resumed handshake for every request")),
+    ("h2hit", dict(
+        kind="h2", path="/c/1k", load="h2load", conns=16, streams=32, tls=True, against="h2o",
+        what="HTTP/2 over TLS 1.3, cache hit, 1 KiB, 16 connections, 32 requests at once on each")),
+    ("h2chit", dict(
+        kind="h2c", path="/c/1k", load="h2load", conns=16, streams=32, against="h2o",
+        what="HTTP/2 without TLS, cache hit, 1 KiB, 16 connections, 32 requests at once on each")),
 ])
+TLS = ["tlskeep", "tlsfull", "tlsresumed", "h2hit", "h2chit"]
 USUAL = [name for name, scenario in SCENARIOS.items() if not scenario.get("extra")]
 
 
@@ -113,4 +132,10 @@ PROMISES = [
     ("gzip64k", "CPU per request at most HAProxy's", "cpu_ms_per_1k", "at most", 1.0, "haproxy"),
     ("gzip64k", "compressed size at most that of nginx's level 1",
      "body_bytes", "at most", 1.0, "nginx"),
+    ("tlskeep", "CPU per request at most 1.20 times the TLS floor's",
+     "cpu_ms_per_1k", "at most", 1.20, "floor-tls"),
+    ("tlsfull", "CPU per request at most 1.10 times the TLS floor's",
+     "cpu_ms_per_1k", "at most", 1.10, "floor-tls"),
+    ("tlsresumed", "CPU per request no worse than nginx's", "cpu_ms_per_1k", "at most", 1.0, "nginx"),
+    ("h2hit", "CPU per request at most H2O's", "cpu_ms_per_1k", "at most", 1.0, "h2o"),
 ]

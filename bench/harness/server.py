@@ -17,6 +17,7 @@ import zlib
 from .machine import Failed, free_port, pinner, stop, wait_port
 from .scenarios import BODIES, SCENARIOS
 
+SUITE, GROUP = "TLS_AES_128_GCM_SHA256", "X25519"
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -35,6 +36,7 @@ class Bench:
         os.chmod(self.tmp, 0o755)
         self.build = os.environ.get("BENCH_BUILD") or os.path.join(HERE, "build")
         subprocess.run(["make", "-s", "-C", HERE, "OUT=" + self.build], check=True)
+        self._make_certificate()
         self.docroot = os.path.join(self.tmp, "www")
         for path, data in BODIES.items():
             full = self.docroot + path
@@ -44,6 +46,25 @@ class Bench:
         self.origin = None
         self.origin_port = free_port()
         self.versions = {}
+
+    def _make_certificate(self):
+        """One for all servers, P-256, thrown away at the end; and what loaders offer: one group and
+        one suite, so that every server does the same work."""
+        self.cert, self.key, self.pem, self.client = (
+            os.path.join(self.tmp, name) for name in ("cert.pem", "key.pem", "both.pem", "client.cnf"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                        "-nodes", "-keyout", self.key, "-out", self.cert, "-days", "30",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+                       check=True, stderr=subprocess.DEVNULL)
+        with open(self.pem, "w") as both:
+            for path in (self.cert, self.key):
+                with open(path) as f:
+                    both.write(f.read())
+        for path in (self.key, self.pem):
+            os.chmod(path, 0o644)  # servers that give up root read it afterwards
+        with open(self.client, "w") as f:
+            f.write("openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = client\n[client]\n"
+                    "Ciphersuites = %s\nGroups = %s\n" % (SUITE, GROUP))
 
     def start_origin(self):
         self.origin = subprocess.Popen(
@@ -92,7 +113,7 @@ class Bench:
 
     def supports(self, name, scenario):
         peer = self.peers[name]
-        if not self.installed(name):
+        if not self.installed(name) or scenario in peer.get("without", []):
             return False
         return scenario in peer.get("scenarios", []) or \
             SCENARIOS[scenario]["kind"] in peer.get("kinds", [])
@@ -119,6 +140,7 @@ class Server:
         b, conf = self.bench, os.path.join(self.run, "conf")
         tsbin = os.path.dirname(shutil.which("traffic_server") or "")
         return dict(port=self.port, origin_port=b.origin_port, run=self.run, docroot=b.docroot,
+                    cert=b.cert, key=b.key, pem=b.pem,
                     tsbin=tsbin, tslib=os.path.join(os.path.dirname(tsbin), "lib", "trafficserver"),
                     workers=self.sc.get("workers", b.args.workers), body1k=BODIES["/c/1k"].decode(),
                     size=len(BODIES[self.sc["path"]]), confdir=conf,
@@ -166,10 +188,28 @@ class Server:
         return ""
 
     def url(self):
-        return "http://127.0.0.1:%d%s" % (self.port, self.sc["path"])
+        scheme, host = ("https", "localhost") if self.sc.get("tls") else ("http", "127.0.0.1")
+        return "%s://%s:%d%s" % (scheme, host, self.port, self.sc["path"])
+
+    def _get_by_curl(self):
+        """The same over TLS and HTTP/2, with what loaders offer and nothing else."""
+        version = {"tls": "--http1.1", "h2": "--http2", "h2c": "--http2-prior-knowledge"}[self.sc["kind"]]
+        command = ["curl", "-sS", version, "-m", "10", "-D", "-", self.url()]
+        if self.sc.get("tls"):
+            command += ["--tlsv1.3", "--tls13-ciphers", SUITE, "--curves", GROUP, "--cacert", self.bench.cert,
+                        "--resolve", "localhost:%d:127.0.0.1" % self.port]
+        r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=15)
+        head, _, body = r.stdout.partition(b"\r\n\r\n")
+        line, _, fields = head.decode("latin-1").partition("\r\n")
+        want = "HTTP/1.1 " if self.sc["kind"] == "tls" else "HTTP/2 "
+        if not line.startswith(want):
+            raise OSError("%r instead of %s%s" % (line[:60], want, r.stderr.decode(errors="replace")[:200]))
+        return int(line.split()[1]), fields.replace("\r\n", "\n") + "\n", body
 
     def _get(self):
         """(status, head as text, body as it came) of one request."""
+        if self.sc["kind"] in ("tls", "h2", "h2c"):
+            return self._get_by_curl()
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         c.putrequest("GET", self.sc["path"], skip_accept_encoding=True)
         if self.sc.get("close"):
@@ -217,7 +257,7 @@ class Server:
         if body != BODIES[self.sc["path"]]:
             raise Failed("wrong body: %d bytes" % came)
         hit = self.peer.get("hit")
-        if hit and self.sc["kind"] == "cache" and not first and not re.search(hit, head, re.I):
+        if hit and self.sc["kind"] in ("cache", "tls", "h2", "h2c") and not first and not re.search(hit, head, re.I):
             raise Failed("no cache hit (%s) in: %s" % (hit, head.replace("\n", "; ")))
 
     def _check_pipeline(self):

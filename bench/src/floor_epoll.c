@@ -25,25 +25,6 @@ static size_t answer_len;
 static int ep;
 static bool edge, close_after, defer;
 
-static char *make_answer(size_t body)
-{
-    char *p = malloc(body + 512);
-    if (p == NULL) {
-        die("malloc");
-    }
-    const int n =
-        snprintf(p, 512,
-                 "HTTP/1.1 200 OK\r\nServer: floor\r\n"
-                 "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-                 "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n%s\r\n",
-                 body, close_after ? "Connection: close\r\n" : "");
-    for (size_t i = 0; i < body; i++) {
-        p[(size_t)n + i] = body_byte(i);
-    }
-    answer_len = (size_t)n + body;
-    return p;
-}
-
 static struct conn *conn_new(int fd)
 {
     static struct conn **table; /* by descriptor, kept: descriptors come back */
@@ -209,7 +190,7 @@ int main(int argc, char **argv)
         }
     }
     raise_nofile(200000);
-    char *one = make_answer(body);
+    char *one = make_answer(body, close_after, &answer_len);
     batch = malloc(answer_len * PIPE_MAX);
     if (batch == NULL) {
         die("malloc");

@@ -8,6 +8,7 @@
  *     -H  say "ready" when the connections are open, wait for a line, then load
  * Prints one JSON object.
  */
+#include "hist.h"
 #include "util.h"
 #include <sys/prctl.h>
 
@@ -22,10 +23,7 @@ struct conn {
     char head[HEAD_BYTES];
 };
 
-/* Log-linear histogram of nanoseconds: 64 steps an octave, so within 1.6 %. */
-#define STEPS 64
-#define BUCKETS (64 * STEPS)
-static uint64_t bucket[BUCKETS], recorded, highest_ns;
+static struct hist times;
 
 static int ep, conns_count = 64, port = 8080;
 static int *idle, idle_head, idle_count;
@@ -34,35 +32,6 @@ static char request[512];
 static size_t request_len;
 static uint64_t sent, done, errors, late, non2xx, record_from_ns;
 static double rate = 1000, seconds = 5, warm = 1;
-
-static void record(uint64_t ns)
-{
-    unsigned i = (unsigned)ns;
-    if (ns >= STEPS) {
-        const unsigned e = 63U - (unsigned)__builtin_clzll(ns); /* at least 6 */
-        i = (e - 5) * STEPS + (unsigned)((ns >> (e - 6)) & (STEPS - 1));
-    }
-    bucket[i]++;
-    recorded++;
-    if (ns > highest_ns) {
-        highest_ns = ns;
-    }
-}
-
-static double quantile_us(double q)
-{
-    const uint64_t want = (uint64_t)(q * (double)recorded);
-    uint64_t seen = 0;
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        seen += bucket[i];
-        if (bucket[i] > 0 && seen > want) {
-            const unsigned e = i / STEPS + 5;
-            const unsigned step = i % STEPS;
-            return i < STEPS ? i / 1e3 : (STEPS + step + 0.5) * (double)(1ULL << (e - 6)) / 1e3;
-        }
-    }
-    return (double)highest_ns / 1e3;
-}
 
 static void push_idle(int i)
 {
@@ -131,7 +100,7 @@ static void on_read(int i)
             const uint64_t now = now_ns();
             done++;
             if (c->due_ns >= record_from_ns) {
-                record(now > c->due_ns ? now - c->due_ns : 0);
+                hist_add(&times, now > c->due_ns ? now - c->due_ns : 0);
             }
             push_idle(i);
             return;
@@ -214,10 +183,11 @@ static void print_result(void)
     printf("{\"requests\":%llu,\"recorded\":%llu,\"errors\":%llu,\"non2xx\":%llu,\"late\":%llu,"
            "\"seconds\":%.3f,\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,"
            "\"max_us\":%.1f}\n",
-           (unsigned long long)done, (unsigned long long)recorded,
+           (unsigned long long)done, (unsigned long long)times.recorded,
            (unsigned long long)(errors + (sent - done)), (unsigned long long)non2xx,
-           (unsigned long long)late, seconds, quantile_us(0.5), quantile_us(0.9), quantile_us(0.99),
-           quantile_us(0.999), (double)highest_ns / 1e3);
+           (unsigned long long)late, seconds, hist_quantile_us(&times, 0.5),
+           hist_quantile_us(&times, 0.9), hist_quantile_us(&times, 0.99),
+           hist_quantile_us(&times, 0.999), (double)times.highest_ns / 1e3);
 }
 
 int main(int argc, char **argv)

@@ -103,6 +103,26 @@ static inline char body_byte(size_t i)
     return (char)('a' + (i * 7 + i / 26) % 26);
 }
 
+/* What every floor answers: 200 with a body of so many bytes. */
+static inline char *make_answer(size_t body, bool last, size_t *ret_len)
+{
+    char *p = malloc(body + 512);
+    if (p == NULL) {
+        die("malloc");
+    }
+    const int n =
+        snprintf(p, 512,
+                 "HTTP/1.1 200 OK\r\nServer: floor\r\n"
+                 "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+                 "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n%s\r\n",
+                 body, last ? "Connection: close\r\n" : "");
+    for (size_t i = 0; i < body; i++) {
+        p[(size_t)n + i] = body_byte(i);
+    }
+    *ret_len = (size_t)n + body;
+    return p;
+}
+
 /* Counts request ends in a stream of bytes; *state carries the last four of them. */
 static inline unsigned count_ends(const char *p, size_t n, uint32_t *state)
 {
