@@ -183,6 +183,12 @@ static bool expect(struct vv_tls *t, const char *name)
 enum vv_err vv_tls_connect(struct vv_tls_context *client, int fd, const char *name,
                            struct vv_tls_stats *stats, struct vv_tls **ret)
 {
+    return vv_tls_connect_keyed(client, fd, name, name, stats, ret);
+}
+
+enum vv_err vv_tls_connect_keyed(struct vv_tls_context *client, int fd, const char *name,
+                                 const char *key, struct vv_tls_stats *stats, struct vv_tls **ret)
+{
     VV_ASSERT(!client->server);
     struct vv_tls *t = NULL;
     if (name[0] == '\0' || strlen(name) > HOST_NAME_MAX_BYTES) {
@@ -193,12 +199,13 @@ enum vv_err vv_tls_connect(struct vv_tls_context *client, int fd, const char *na
         return err;
     }
     t->name = strdup(name);
-    if (t->name == NULL || !expect(t, name)) {
+    t->key = strdup(key);
+    if (t->name == NULL || t->key == NULL || !expect(t, name)) {
         ERR_clear_error();
         vv_tls_free(t);
         return VV_ENOMEM;
     }
-    SSL_SESSION *last = vv_tls_session_take(client, name);
+    SSL_SESSION *last = vv_tls_session_take(client, key);
     if (last != NULL) {
         SSL_set_session(t->ssl, last);
         SSL_SESSION_free(last);
@@ -219,6 +226,7 @@ void vv_tls_free(struct vv_tls *t)
     vv_tls_context_unref(t->context);
     free(t->name);
     free(t->out);
+    free(t->key);
     free(t);
 }
 
@@ -240,7 +248,7 @@ static enum vv_err finish(struct vv_tls *t)
     t->ktls = t->kernel != NULL && BIO_get_ktls_send(t->kernel);
     if (!t->context->server && t->resumed && SSL_version(t->ssl) == TLS1_2_VERSION) {
         SSL_SESSION *s = SSL_get0_session(t->ssl); /* 1.3 gives new tickets, 1.2 need not */
-        vv_tls_session_put(t->context, t->name, s);
+        vv_tls_session_put(t->context, t->key, s);
     }
     if (t->stats != NULL) {
         t->stats->handshakes++;

@@ -72,6 +72,12 @@ VV_MUST_CHECK enum vv_err vv_tls_accept(struct vv_tls_context *server, int fd,
 VV_MUST_CHECK enum vv_err vv_tls_connect(struct vv_tls_context *client, int fd, const char *name,
                                          struct vv_tls_stats *stats, struct vv_tls **ret);
 void vv_tls_free(struct vv_tls *t); /* NULL is fine; says nothing to the other side */
+/* The same where several servers have one name: sessions are kept by `key` (copied), so that a ticket goes
+ * back to the server that gave it. One key must always stand for one name: a session that is resumed is not
+ * verified again. */
+VV_MUST_CHECK enum vv_err vv_tls_connect_keyed(struct vv_tls_context *client, int fd,
+                                               const char *name, const char *key,
+                                               struct vv_tls_stats *stats, struct vv_tls **ret);
 
 VV_MUST_CHECK enum vv_err vv_tls_handshake(struct vv_tls *t);
 void vv_tls_handshake_work(struct vv_tls *t); /* on a pool thread; see Costs */

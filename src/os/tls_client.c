@@ -78,7 +78,7 @@ void vv_tls_session_put(struct vv_tls_context *c, const char *name, SSL_SESSION 
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
     const struct vv_tls *t = SSL_get_app_data(ssl);
-    vv_tls_session_put(t->context, t->name, session);
+    vv_tls_session_put(t->context, t->key, session);
     return 0; /* the reference stays OpenSSL's */
 }
 

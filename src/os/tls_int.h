@@ -86,6 +86,7 @@ struct vv_tls {
     char *name;   /* client: whom we expect; server: what was asked for */
     uint8_t *out; /* ciphertext for the socket */
     size_t out_n, out_at;
+    char *key;    /* client: under which its session is kept */
     size_t hello_seen, burst, take, retry;
     uint64_t wrote_ns;
     unsigned long ssl_error;

@@ -132,6 +132,41 @@ VV_TEST(sessions_are_resumed_each_time)
     vv_tls_tickets_unref(t);
 }
 
+/* One after the other: which of them were resumed. */
+static void visit_keyed(struct vv_tls_context *s, struct vv_tls_context *c, const char *key,
+                        bool resumed)
+{
+    struct kit k;
+    memset(&k, 0, sizeof(k));
+    kit_pair(k.fd);
+    VV_ASSERT(vv_tls_accept(s, k.fd[0], &k.stats, &k.s) == VV_OK);
+    VV_ASSERT(vv_tls_connect_keyed(c, k.fd[1], "a.test", key, NULL, &k.c) == VV_OK);
+    kit_shake(&k);
+    kit_say(k.c, k.s, "ping");
+    kit_say(k.s, k.c, "pong");
+    VV_CHECK_INT(vv_tls_resumed(k.c), resumed);
+    kit_stop(&k);
+}
+
+VV_TEST(servers_of_one_name_have_sessions_of_their_own)
+{
+    struct vv_tls_tickets *t[2] = {tickets_new(VV_DAY), tickets_new(VV_DAY)};
+    struct vv_tls_context *s[2];
+    struct vv_tls_context *c = kit_client((struct vv_tls_client_conf){.sessions_max = 4});
+    for (int i = 0; i < 2; i++) { /* tickets of one cannot be opened by the other */
+        s[i] = kit_server_a((struct vv_tls_server_conf){.tickets = t[i]});
+    }
+    visit_keyed(s[0], c, "first", false);
+    visit_keyed(s[1], c, "second", false);
+    visit_keyed(s[0], c, "first", true);
+    visit_keyed(s[1], c, "second", true);
+    for (int i = 0; i < 2; i++) {
+        vv_tls_context_unref(s[i]);
+        vv_tls_tickets_unref(t[i]);
+    }
+    vv_tls_context_unref(c);
+}
+
 VV_TEST(a_server_without_tickets_resumes_nothing)
 {
     struct vv_tls_context *s = kit_server_a((struct vv_tls_server_conf){0});
