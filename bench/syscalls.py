@@ -27,7 +27,7 @@ def count(server, seconds):
         command += ["-p", str(pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     time.sleep(0.7)
-    r = measure.load_wrk(server, seconds)
+    r = measure.CLOSED[server.sc["load"]](server, seconds)
     tracer.send_signal(signal.SIGINT)
     tracer.wait(10)
     with open(out) as f:
@@ -57,7 +57,7 @@ def main():
                 try:
                     with Server(bench, name, scenario) as server:
                         server.check()
-                        measure.load_wrk(server, 1)
+                        measure.CLOSED[server.sc["load"]](server, 1)
                         calls, requests = count(server, 3)
                 except (Failed, OSError, subprocess.SubprocessError) as e:
                     print("%-20s %-10s failed: %s" % (name, scenario, e))

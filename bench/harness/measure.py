@@ -136,6 +136,9 @@ def load_open(server, seconds, ready):
     return r
 
 
+CLOSED = {"wrk": load_wrk, "h2load": load_h2, "tlsload": load_tls}
+
+
 class Marks:
     """What the clocks and counters said when the load began."""
 
@@ -199,7 +202,7 @@ def measure(bench, name, scenario, turn):
     try:
         with Server(bench, name, scenario) as server:
             server.check()
-            closed = {"wrk": load_wrk, "h2load": load_h2, "tlsload": load_tls}.get(sc["load"])
+            closed = CLOSED.get(sc["load"])
             if closed:
                 closed(server, args.warm)
                 marks = Marks(server)

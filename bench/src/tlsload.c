@@ -3,8 +3,9 @@
  * Keeps CONNECTIONS of them in work: each connects, handshakes, sends one GET with
  * `Connection: close`, reads to the end and starts anew. Every answer is looked at.
  *
- *   tlsload -p PORT -u PATH -c CONNECTIONS -t SECONDS -n BODY [-r]
+ *   tlsload -p PORT -u PATH -c CONNECTIONS -t SECONDS -n BODY [-N REQUESTS] [-r]
  *     -n  bytes every body must have
+ *     -N  end after so many answers
  *     -r  offer the session of the connection before
  * Prints one JSON object, with how many handshakes resumed a session.
  */
@@ -158,7 +159,7 @@ static void set_up_tls(void)
     slot_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 }
 
-static void load(int slots, double seconds)
+static void load(int slots, double seconds, uint64_t count)
 {
     struct slot *slot = calloc((size_t)slots, sizeof *slot);
     if (slot == NULL) {
@@ -170,9 +171,9 @@ static void load(int slots, double seconds)
         begin(&slot[i]);
     }
     struct epoll_event ev[512];
-    while (now_ns() < end_ns) {
+    while (now_ns() < end_ns && done < count) {
         const int n = epoll_wait(ep, ev, 512, 100);
-        for (int i = 0; i < n; i++) {
+        for (int i = 0; i < n && done < count; i++) {
             on_wake(ev[i].data.ptr);
         }
     }
@@ -188,8 +189,9 @@ int main(int argc, char **argv)
 {
     int slots = 32, option;
     double seconds = 5;
+    uint64_t count = UINT64_MAX;
     const char *path = "/";
-    while ((option = getopt(argc, argv, "p:u:c:t:n:r")) != -1) {
+    while ((option = getopt(argc, argv, "p:u:c:t:n:N:r")) != -1) {
         switch (option) {
         case 'p':
             port = atoi(optarg);
@@ -206,6 +208,9 @@ int main(int argc, char **argv)
         case 'n':
             body_len = (size_t)atol(optarg);
             break;
+        case 'N':
+            count = strtoull(optarg, NULL, 10);
+            break;
         case 'r':
             resume = true;
             break;
@@ -219,5 +224,5 @@ int main(int argc, char **argv)
         snprintf(request, sizeof request,
                  "GET %s HTTP/1.1\r\nHost: localhost:%d\r\nConnection: close\r\n\r\n", path, port);
     set_up_tls();
-    load(slots, seconds);
+    load(slots, seconds, count);
 }
