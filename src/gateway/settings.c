@@ -276,6 +276,7 @@ static void derive(struct vv_conf_doc *doc, struct vv_settings_root *root)
     for (size_t i = 0; i < vv_list_count(s->listen); i++) {
         struct vv_listen_settings *l = s->listen->item[i];
         lower_all(doc, l->names);
+        vv_settings_derive_clients(doc, l);
         if (l->header_timeout_ns == 0) {
             vv_conf_inherit(doc, &l->header_timeout_ns, &root->defaults.timeouts.header_ns);
         }

@@ -58,9 +58,8 @@ static void bad_rate(struct vv_conf_doc *doc, const void *field, const char *wha
         "\"%s\" is no %s", text, what);
 }
 
-/* On failure both numbers stay 0, and it is told. */
-static void derive_rate(struct vv_conf_doc *doc, const void *field, const char *what,
-                        const char *text, uint64_t *ret_count, uint64_t *ret_per_ns)
+void vv_settings_derive_rate(struct vv_conf_doc *doc, const void *field, const char *what,
+                             const char *text, uint64_t *ret_count, uint64_t *ret_per_ns)
 {
     uint64_t count = 0, per_ns = 0;
     if (text == NULL) {
@@ -93,8 +92,8 @@ static uint64_t default_burst(const struct vv_limit_settings *l)
 
 static void derive_limit(struct vv_conf_doc *doc, struct vv_limit_settings *l)
 {
-    derive_rate(doc, &l->rate, "rate", l->rate, &l->rate_count, &l->rate_per_ns);
-    derive_rate(doc, &l->quota, "quota", l->quota, &l->quota_count, &l->quota_per_ns);
+    vv_settings_derive_rate(doc, &l->rate, "rate", l->rate, &l->rate_count, &l->rate_per_ns);
+    vv_settings_derive_rate(doc, &l->quota, "quota", l->quota, &l->quota_count, &l->quota_per_ns);
     if (l->burst == VV_CONF_ABSENT) {
         l->burst = default_burst(l);
     }

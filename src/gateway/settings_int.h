@@ -60,6 +60,11 @@ extern const char *const vv_settings_priorities[]; /* of plans and routes; ends 
 
 /* settings_guard.c: finishes what protects. Routes know their actions, services are all there. */
 void vv_settings_derive_guards(struct vv_conf_doc *doc, struct vv_settings_root *root);
+/* "100/s" into its two numbers. On failure, which is told, and without a text both stay as they are. */
+void vv_settings_derive_rate(struct vv_conf_doc *doc, const void *field, const char *what,
+                             const char *text, uint64_t *ret_count, uint64_t *ret_per_ns);
+/* settings_clients.c: rates, lists and files of addresses of one listener. */
+void vv_settings_derive_clients(struct vv_conf_doc *doc, struct vv_listen_settings *l);
 uint64_t vv_settings_access_way(const char *word); /* bit of enum vv_access_by; 0: none of them */
 
 /* settings_guard_check.c: and checks it, each mistake with its other end. */
