@@ -1,14 +1,22 @@
 /* src/gateway/head_writer.c - header edits: few per route, so a walk beats a table. */
 #include "gateway/head_writer.h"
+#include "gateway/cors.h"
 
 bool vv_edits_have(const struct vv_edits *edits, struct vv_str name)
 {
     for (size_t i = 0; i < edits->count; i++) {
-        if (vv_str_eq_nocase(edits->edit[i].name, name)) {
+        if (edits->edit[i].when != VV_EDIT_BESIDE && vv_str_eq_nocase(edits->edit[i].name, name)) {
             return true;
         }
     }
     return false;
+}
+
+/* Does it write anything into this answer? */
+static bool applies(const struct vv_exchange *x, const struct vv_edit *e)
+{
+    return e->value != NULL && (e->when != VV_EDIT_HTTPS || x->https) &&
+           (e->when != VV_EDIT_ORIGIN || vv_cors_allows(x));
 }
 
 enum vv_err vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
@@ -26,7 +34,7 @@ enum vv_err vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
     vv_exchange_vars(x, &vars);
     for (size_t i = 0; i < edits->count; i++) {
         const struct vv_edit *e = &edits->edit[i];
-        if (e->value == NULL) {
+        if (!applies(x, e)) {
             continue;
         }
         const enum vv_err err =
@@ -43,7 +51,7 @@ enum vv_err vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
 void vv_edits_put(struct vv_writer *w, const struct vv_edits *edits, const struct vv_str *values)
 {
     for (size_t i = 0; i < edits->count; i++) {
-        if (edits->edit[i].value != NULL) {
+        if (edits->edit[i].value != NULL && values[i].p != NULL) {
             vv_put_field(w, edits->edit[i].name, values[i]);
         }
     }

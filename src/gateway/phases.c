@@ -8,6 +8,7 @@
 #include "gateway/canary.h"
 #include "gateway/identify.h"
 #include "gateway/recall.h"
+#include "gateway/secure.h"
 #include "wire/uri.h"
 
 enum result { CONTINUE, ANSWERED };
@@ -97,6 +98,12 @@ static enum result server_wide(struct vv_exchange *x)
                                    VV_STR("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")};
     vv_answer_simple(x, 204, &allow, 1, (struct vv_str){NULL, 0});
     return ANSWERED;
+}
+
+/* BROWSERS: to HTTPS, may another origin's page ask this, what about a policy was violated? */
+static enum result browsers(struct vv_exchange *x)
+{
+    return vv_secure_early(x) ? ANSWERED : CONTINUE;
 }
 
 /* ROUTE: which route, which parameters. */
@@ -213,9 +220,10 @@ static enum result act(struct vv_exchange *x)
 }
 
 static enum result (*const phases[])(struct vv_exchange *x) = {
-    identify, normalise, server_wide, route, bounds, access_check, admit, split, recall, act,
+    identify,     normalise, server_wide, browsers, route, bounds,
+    access_check, admit,     split,       recall,   act,
 };
-enum { ROUTED = 4, ACCESS = 5, ADMIT = 6, RECALL = 8 };
+enum { ROUTED = 5, ACCESS = 6, ADMIT = 7, RECALL = 9 };
 
 static void run_from(struct vv_exchange *x, size_t i)
 {

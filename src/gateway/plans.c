@@ -362,10 +362,10 @@ static struct vv_edit *mergeable(const struct vv_route *r, struct vv_str *ret_te
     struct vv_cc cc;
     vv_cc_init(&cc);
     for (size_t i = 0; i < edits->count; i++) {
-        const struct vv_header_edit *e = r->conf->headers->item[i];
         if (edits->edit[i].id != VV_FIELD_CACHE_CONTROL) {
-            continue;
+            continue; /* and those of `secure` behind them are none */
         }
+        const struct vv_header_edit *e = r->conf->headers->item[i];
         if (found != NULL || e->value == NULL || strpbrk(e->value, "${") != NULL) {
             return NULL;
         }

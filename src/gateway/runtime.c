@@ -3,6 +3,8 @@
 #include "gateway/access.h"
 #include "gateway/admit.h"
 #include "gateway/compose_plan.h"
+#include "gateway/cors.h"
+#include "gateway/csp.h"
 #include "gateway/exchange.h"
 #include "gateway/homes.h"
 #include "gateway/plans.h"
@@ -29,20 +31,30 @@ static enum vv_err compile(const char *text, struct vv_template **ret, const cha
     return err;
 }
 
+/* RFC 6797 7.2: Strict-Transport-Security is not sent without TLS, whoever wrote it. */
+static enum vv_edit_when edit_when(const struct vv_header_edit *e)
+{
+    const struct vv_str name = vv_str_from(e->name);
+    return vv_str_eq_nocase(name, VV_STR("Strict-Transport-Security")) ? VV_EDIT_HTTPS
+                                                                       : (enum vv_edit_when)e->when;
+}
+
+/* Adds these behind those that are there. */
 static enum vv_err compile_edits(const struct vv_conf_list *list, struct vv_edits *ret,
                                  char *reterr_text)
 {
     if (list == NULL || list->count == 0) {
         return VV_OK;
     }
-    ret->edit = calloc(list->count, sizeof *ret->edit);
-    if (ret->edit == NULL) {
+    struct vv_edit *edit = realloc(ret->edit, (ret->count + list->count) * sizeof *edit);
+    if (edit == NULL) {
         return VV_ENOMEM;
     }
+    ret->edit = edit;
     for (size_t i = 0; i < list->count; i++) {
         const struct vv_header_edit *e = list->item[i];
         struct vv_edit *to = &ret->edit[ret->count++];
-        to->name = vv_str_from(e->name);
+        *to = (struct vv_edit){.name = vv_str_from(e->name), .when = edit_when(e)};
         to->id = (uint16_t)vv_field_lookup(to->name);
         const enum vv_err err = compile(e->value, &to->value, e->name, reterr_text);
         if (err != VV_OK) {
@@ -308,7 +320,14 @@ static enum vv_err build_routes(struct vv_runtime *rt, const struct vv_homes *ho
             err = compile_edits(r->conf->headers, &r->answer_edits, reterr_text);
         }
         if (err == VV_OK) {
+            err = compile_edits(r->conf->browser_headers, &r->answer_edits, reterr_text);
+        }
+        if (err == VV_OK) {
             err = compile_edits(r->conf->request_headers, &r->request_edits, reterr_text);
+        }
+        if (err == VV_OK && r->conf->sharing != NULL) {
+            err = vv_cors_new(r->conf->sharing, r->conf->methods, &r->cors);
+            rt->shares = true;
         }
         if (err == VV_OK) {
             err = build_plans(r, homes, reterr_text);
@@ -337,6 +356,7 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
         vv_template_free(r->redirect);
         vv_template_free(r->respond);
         edits_free(&r->answer_edits);
+        vv_cors_free(r->cors);
         edits_free(&r->request_edits);
         vv_cache_plan_free(r->cache);
         vv_compress_plan_free(r->compress);
@@ -364,6 +384,8 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
     for (size_t i = 0; i < rt->plan_count; i++) {
         vv_limit_plan_free(rt->plan[i].limits);
     }
+    edits_free(&rt->answer_edits);
+    vv_csp_free(rt->csp);
     free(rt->listener_limits);
     free(rt->plan);
     vv_routes_free(rt->matcher);
@@ -392,6 +414,12 @@ enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime
     }
     if (err == VV_OK) {
         err = build_routes(rt, homes, reterr_text);
+    }
+    if (err == VV_OK) {
+        err = compile_edits(settings->browser_headers, &rt->answer_edits, reterr_text);
+    }
+    if (err == VV_OK) {
+        err = vv_csp_new(settings->csp_paths, &rt->csp);
     }
     if (err != VV_OK) {
         if (reterr_text[0] == '\0') {

@@ -24,6 +24,8 @@ struct vv_cidr;
 struct vv_canary;
 struct vv_mirror;
 struct vv_compose;
+struct vv_cors;
+struct vv_csp;
 struct vv_limit_plan;
 struct vv_plan;
 
@@ -31,6 +33,7 @@ struct vv_edit { /* one header edit, compiled */
     struct vv_str name;
     uint16_t id;               /* enum vv_field_id */
     struct vv_template *value; /* NULL: remove */
+    enum vv_edit_when when;
 };
 struct vv_edits {
     size_t count;
@@ -90,6 +93,7 @@ struct vv_route {
     struct vv_template *redirect; /* NULL unless `redirect` */
     struct vv_template *respond;  /* NULL unless `respond` */
     struct vv_edits answer_edits, request_edits;
+    struct vv_cors *cors;              /* NULL: nothing is shared with other origins */
     uint64_t body_bytes_max;           /* UINT64_MAX: the listener's */
     struct vv_str cache_control;       /* from `expires`; p NULL: none */
     bool cache_control_whole;          /* it replaces an origin's: `headers` have a part in it */
@@ -117,7 +121,10 @@ struct vv_runtime {
     struct vv_limit_plan **listener_limits; /* by the listener's index; NULL: none */
     struct vv_plan *plan;
     const struct vv_plan *unknown, *anonymous; /* plans of access.h; NULL: none */
-    uint64_t generation;                       /* 1, 2, ... one per reload */
+    struct vv_edits answer_edits; /* of answers without a route: `secure` of the defaults */
+    struct vv_csp *csp;           /* reports about policies; NULL: none are taken */
+    bool shares;                  /* a route has `cors` */
+    uint64_t generation;          /* 1, 2, ... one per reload */
 };
 
 struct vv_homes; /* homes.h */

@@ -302,6 +302,7 @@ static void derive(struct vv_conf_doc *doc, struct vv_settings_root *root)
     vv_settings_derive_guards(doc, root);
     vv_settings_derive_tls(doc, root);
     vv_settings_derive_caches(doc, root);
+    vv_settings_derive_secure(doc, root);
 }
 
 /* ---- the interface ------------------------------------------------------------------------- */

@@ -162,9 +162,16 @@ struct vv_header_match { /* headers: {X-API-Version: "1.0"}, query: {debug: "1"}
     const char *name;
     const char *value; /* NULL or "*": present */
 };
+enum vv_edit_when { /* derived: when an edit writes its value */
+                    VV_EDIT_ALWAYS,
+                    VV_EDIT_HTTPS,  /* the client asks over HTTPS */
+                    VV_EDIT_ORIGIN, /* the request's Origin is among those of the route's `cors` */
+                    VV_EDIT_BESIDE  /* always, and fields of the same name stay */
+};
 struct vv_header_edit { /* headers: {Cache-Control: "public", X-Old: null} */
     const char *name;
     const char *value; /* NULL: remove */
+    uint64_t when;     /* derived: enum vv_edit_when */
 };
 
 enum vv_action_kind {
@@ -229,10 +236,12 @@ struct vv_route_settings {
     struct vv_mirror_settings mirror;
     struct vv_secure_settings secure;
     struct vv_cors_settings cors;
-    uint64_t server_timing;               /* bool: answers say where their time went */
-    uint64_t body_bytes_max;              /* 413; UINT64_MAX: from the listener */
-    struct vv_timeouts_settings timeouts; /* filled from defaults where absent */
-    struct vv_conf_pos at;                /* where the route stands */
+    struct vv_conf_list *browser_headers;   /* derived: struct vv_header_edit; after `headers` */
+    const struct vv_cors_settings *sharing; /* derived: `cors` in force; NULL: none */
+    uint64_t server_timing;                 /* bool: answers say where their time went */
+    uint64_t body_bytes_max;                /* 413; UINT64_MAX: from the listener */
+    struct vv_timeouts_settings timeouts;   /* filled from defaults where absent */
+    struct vv_conf_pos at;                  /* where the route stands */
 };
 
 struct vv_access_log_settings {
@@ -264,6 +273,8 @@ struct vv_settings {
     struct vv_overload_settings overload;
     struct vv_acme_settings acme;
     const char *deadline_header; /* tells a service how many milliseconds are left; NULL: not */
+    struct vv_conf_list *browser_headers; /* derived: of answers without a route */
+    struct vv_conf_list *csp_paths;       /* derived: const char *, where reports are taken */
 };
 
 /* Parses, checks and fills in. VV_ECONFIG: problems say why (ret_settings untouched). Warnings may

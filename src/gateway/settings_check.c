@@ -704,6 +704,7 @@ void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root)
     }
     check_route_names(&c);
     vv_settings_check_guards(doc, root);
+    vv_settings_check_secure(doc, root);
     vv_settings_check_tls(doc, root);
     if (!vv_conf_has_errors(doc)) { /* with errors these would often be wrong */
         check_reach(&c);

@@ -58,6 +58,11 @@ extern const char *const vv_settings_priorities[]; /* of plans and routes; ends 
         VV_CONF_FIELD(type_, fallback.to), .type = VV_CONF_DERIVED                                 \
     }
 
+/* settings_secure.c: `secure` and `cors` become edits; then what is wrong with them, and with `redirect` of
+ * listeners. */
+void vv_settings_derive_secure(struct vv_conf_doc *doc, struct vv_settings_root *root);
+void vv_settings_check_secure(struct vv_conf_doc *doc, struct vv_settings_root *root);
+
 /* settings_guard.c: finishes what protects. Routes know their actions, services are all there. */
 void vv_settings_derive_guards(struct vv_conf_doc *doc, struct vv_settings_root *root);
 /* "100/s" into its two numbers. On failure, which is told, and without a text both stay as they are. */

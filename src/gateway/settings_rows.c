@@ -71,6 +71,7 @@ static const struct vv_conf_row edit_rows[] = {
     {FIELD(name), .type = VV_CONF_NAME},
     {FIELD(value), .key = "value", .type = VV_CONF_TEMPLATE, .nullable = true, .reload = true,
      .doc = "The value to set, a template; null removes the header."},
+    {FIELD(when), .type = VV_CONF_DERIVED},
 };
 #undef FIELD
 _Static_assert(VV_COUNT(edit_rows) * 8 == sizeof(struct vv_header_edit), "every field has a row");
@@ -486,6 +487,8 @@ static const struct vv_conf_row route_rows[] = {
      .optional = true, .reload = true,
      .doc = "Which origins' pages may use this. Default: defaults.cors.",
      .example = "\"https://app.example.org\""},
+    {FIELD(browser_headers), .type = VV_CONF_DERIVED},
+    {FIELD(sharing), .type = VV_CONF_DERIVED},
     {FIELD(server_timing), .key = "server_timing", .type = VV_CONF_BOOL, .absent = VV_CONF_ABSENT,
      .reload = true,
      .doc = "Whether answers say in Server-Timing where their time went. Default: "
@@ -682,6 +685,8 @@ static const struct vv_conf_row root_rows[] = {
     {FIELD(s.routes), .key = "routes", .type = VV_CONF_LIST, .section = &route_section,
      .required = true, .reload = true, .sample = "",
      .doc = "Which requests go where; the first route that fits is taken."},
+    {FIELD(s.browser_headers), .type = VV_CONF_DERIVED},
+    {FIELD(s.csp_paths), .type = VV_CONF_DERIVED},
     {FIELD(doc), .type = VV_CONF_DERIVED},
 };
 #undef FIELD
