@@ -224,9 +224,10 @@ void vv_tls_free(struct vv_tls *t)
     BIO_free(t->kernel);
     ERR_clear_error();
     vv_tls_context_unref(t->context);
+    vv_tls_peer_forget(t);
     free(t->name);
-    free(t->out);
     free(t->key);
+    free(t->out);
     free(t);
 }
 
@@ -254,6 +255,7 @@ static enum vv_err finish(struct vv_tls *t)
         t->stats->handshakes++;
         t->stats->resumed += t->resumed;
         t->stats->ktls += t->ktls;
+        t->stats->done[SSL_version(t->ssl) == TLS1_3_VERSION][t->resumed]++;
     }
     return VV_OK;
 }

@@ -61,6 +61,7 @@ const char *vv_tls_failure_name(enum vv_tls_failure f); /* for labels: "cert_mis
 
 struct vv_tls_stats { /* one writer: the worker that owns the connections */
     uint64_t handshakes, resumed, ktls;
+    uint64_t done[2][2]; /* handshakes by version (enum vv_tls_version) and by resumed */
     uint64_t failed[VV_TLS_FAIL_COUNT]; /* handshakes only */
 };
 
@@ -71,13 +72,13 @@ VV_MUST_CHECK enum vv_err vv_tls_accept(struct vv_tls_context *server, int fd,
  * VV_EINVAL: no such name can exist. */
 VV_MUST_CHECK enum vv_err vv_tls_connect(struct vv_tls_context *client, int fd, const char *name,
                                          struct vv_tls_stats *stats, struct vv_tls **ret);
-void vv_tls_free(struct vv_tls *t); /* NULL is fine; says nothing to the other side */
 /* The same where several servers have one name: sessions are kept by `key` (copied), so that a ticket goes
  * back to the server that gave it. One key must always stand for one name: a session that is resumed is not
  * verified again. */
 VV_MUST_CHECK enum vv_err vv_tls_connect_keyed(struct vv_tls_context *client, int fd,
                                                const char *name, const char *key,
                                                struct vv_tls_stats *stats, struct vv_tls **ret);
+void vv_tls_free(struct vv_tls *t); /* NULL is fine; says nothing to the other side */
 
 VV_MUST_CHECK enum vv_err vv_tls_handshake(struct vv_tls *t);
 void vv_tls_handshake_work(struct vv_tls *t); /* on a pool thread; see Costs */
@@ -143,4 +144,7 @@ struct vv_tls_peer {
 /* VV_OK with present false: no certificate. Memory is the arena's. VV_ELIMIT: more than 64 names. */
 VV_MUST_CHECK enum vv_err vv_tls_peer(const struct vv_tls *t, struct vv_arena *arena,
                                       struct vv_tls_peer *ret);
+/* The same, read at the first call and kept as long as the connection. NULL: no certificate, or its names
+ * cannot be read. */
+const struct vv_tls_peer *vv_tls_identity(struct vv_tls *t);
 #endif

@@ -24,6 +24,7 @@ enum vv_tls_version { VV_TLS_1_2, VV_TLS_1_3 };
 enum vv_tls_ask { VV_TLS_ASK_NONE, VV_TLS_ASK_OPTIONAL, VV_TLS_ASK_REQUIRED };
 #define VV_TLS_HELLO_BYTES 16384 /* of a client hello, unless the configuration says otherwise */
 #define VV_TLS_ALPN_MAX 8
+#define VV_TLS_ALPN_CHALLENGE "acme-tls/1"
 
 struct vv_tls_server_conf {
     struct vv_tls_cert *const *certs; /* at least one */
@@ -38,6 +39,11 @@ struct vv_tls_server_conf {
     bool strict_names;      /* refuse names that no certificate has */
     bool ktls;              /* let the kernel encrypt, when it can */
     bool offload;           /* stop before slow signatures: vv_tls_handshake() */
+    /* Proves to an authority that a name is ours (RFC 8737): the certificate for a client that offers
+     * only VV_TLS_ALPN_CHALLENGE, counted for the caller; NULL: no such name. Called on any thread.
+     * That client is asked for no certificate; nothing may be said on its connection. May be NULL. */
+    struct vv_tls_cert *(*challenge)(void *user, struct vv_str name);
+    void *challenge_user; /* outlives the context */
 };
 VV_MUST_CHECK enum vv_err vv_tls_server_new(const struct vv_tls_server_conf *conf,
                                             struct vv_sb *why, struct vv_tls_context **ret);

@@ -48,6 +48,8 @@ struct vv_tls_session { /* last session of a name, taken out while it is tried *
 struct vv_tls_context {
     atomic_uint refs;
     bool server, ktls, offload, strict_names, insecure;
+    struct vv_tls_cert *(*challenge)(void *user, struct vv_str name);
+    void *challenge_user;
     size_t hello_bytes_max;
     struct vv_tls_tickets *tickets;
     struct vv_tls_cert **certs;
@@ -84,9 +86,9 @@ struct vv_tls {
     struct vv_tls_stats *stats;
     BIO *kernel;  /* with kernel TLS: the socket as OpenSSL sees it; otherwise NULL */
     char *name;   /* client: whom we expect; server: what was asked for */
+    char *key;    /* client: under which its session is kept */
     uint8_t *out; /* ciphertext for the socket */
     size_t out_n, out_at;
-    char *key;    /* client: under which its session is kept */
     size_t hello_seen, burst, take, retry;
     uint64_t wrote_ns;
     unsigned long ssl_error;
@@ -98,9 +100,13 @@ struct vv_tls {
     bool to_end, drained, end; /* the socket has nothing more for now; for ever */
     bool direct, corked;       /* the next record goes out at once; nothing goes out */
     bool ktls, said_done;      /* close_notify was sent */
+    bool challenge;            /* an authority looks whether a name is ours */
     bool more;                 /* reading again needs no event */
     enum vv_err worked_err;
+    struct vv_arena *peer_memory; /* of `peer`; NULL: nobody asked yet */
+    struct vv_tls_peer *peer;
 };
+void vv_tls_peer_forget(struct vv_tls *t);
 BIO *vv_tls_bio_new(struct vv_tls *t); /* NULL: out of memory */
 /* Sends what is gathered for `t` and what was left before. VV_EAGAIN: something is left. */
 enum vv_err vv_tls_wire_flush(struct vv_tls *t);

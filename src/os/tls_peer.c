@@ -12,6 +12,8 @@
 
 #define SANS_MAX 64
 #define SERIAL_BYTES_MAX 64 /* RFC 5280 allows 20 */
+#define IDENTITY_CHUNK 2048
+#define IDENTITY_BYTES_MAX (64u * 1024)
 
 const char *vv_tls_failure_name(enum vv_tls_failure f)
 {
@@ -220,4 +222,27 @@ enum vv_err vv_tls_peer(const struct vv_tls *t, struct vv_arena *arena, struct v
         *ret = p;
     }
     return err;
+}
+
+const struct vv_tls_peer *vv_tls_identity(struct vv_tls *t)
+{
+    if (t->peer_memory == NULL) {
+        struct vv_arena *a = malloc(sizeof *a);
+        if (a == NULL) {
+            return NULL;
+        }
+        vv_arena_init(a, NULL, 0, IDENTITY_CHUNK, IDENTITY_BYTES_MAX);
+        t->peer_memory = a;
+        struct vv_tls_peer *p = vv_arena_zalloc(a, sizeof *p);
+        t->peer = p != NULL && vv_tls_peer(t, a, p) == VV_OK && p->present ? p : NULL;
+    }
+    return t->peer;
+}
+
+void vv_tls_peer_forget(struct vv_tls *t)
+{
+    if (t->peer_memory != NULL) {
+        vv_arena_fini(t->peer_memory);
+        free(t->peer_memory);
+    }
 }

@@ -142,12 +142,49 @@ static bool will_be_slow(SSL *ssl, const struct vv_tls_group *g)
     return !resumes;
 }
 
+/* RFC 8737 section 3: the protocol of the challenge is the only one that is offered. */
+static bool is_challenge(SSL *ssl)
+{
+    static const char only[] = "\x00\x0b\x0a" VV_TLS_ALPN_CHALLENGE; /* lengths: list, protocol */
+    const unsigned char *p;
+    size_t n;
+    return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p,
+                                     &n) == 1 &&
+           n == sizeof(only) - 1 && memcmp(p, only, n) == 0;
+}
+
+static int show_challenge(SSL *ssl, struct vv_tls *t, struct vv_str name, int *alert)
+{
+    const struct vv_tls_context *c = t->context;
+    struct vv_tls_cert *cert = name.n > 0 ? c->challenge(c->challenge_user, name) : NULL;
+    if (cert == NULL) {
+        t->failure = VV_TLS_FAIL_ALPN;
+        *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    SSL_certs_clear(ssl);
+    const bool ok = SSL_use_cert_and_key(ssl, cert->x509, cert->key, cert->chain, 1) == 1;
+    vv_tls_cert_unref(cert); /* the connection has counted its parts */
+    if (!ok) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+    SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    t->challenge = true;
+    t->hello_done = true;
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
 static int on_hello(SSL *ssl, int *alert, void *user)
 {
     (void)user;
     struct vv_tls *t = SSL_get_app_data(ssl);
     struct vv_tls_context *c = t->context;
     const struct vv_str name = hello_name(ssl);
+    if (c->challenge != NULL && is_challenge(ssl)) {
+        return show_challenge(ssl, t, name, alert);
+    }
     struct vv_tls_group *g = named_group(c, name);
     if (g == NULL && c->strict_names) {
         t->failure = VV_TLS_FAIL_NAME;
@@ -188,6 +225,14 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
     const struct vv_tls_context *c = user;
     unsigned char *chosen = NULL;
     struct vv_tls *t = SSL_get_app_data(ssl);
+    if (t->challenge) {
+        *out = (const unsigned char *)VV_TLS_ALPN_CHALLENGE;
+        *out_n = sizeof(VV_TLS_ALPN_CHALLENGE) - 1;
+        return SSL_TLSEXT_ERR_OK;
+    }
+    if (c->alpn_n == 0) {
+        return SSL_TLSEXT_ERR_NOACK;
+    }
     if (SSL_select_next_proto(&chosen, out_n, c->alpn, (unsigned)c->alpn_n, in, in_n) !=
         OPENSSL_NPN_NEGOTIATED) {
         t->failure = VV_TLS_FAIL_ALPN;
@@ -246,7 +291,7 @@ static bool set_up(struct vv_tls_context *c, SSL_CTX *ssl, const struct clients 
     SSL_CTX_set_tlsext_servername_callback(ssl, on_name);
     SSL_CTX_set_tlsext_status_cb(ssl, on_status);
     SSL_CTX_set_tlsext_status_arg(ssl, c);
-    if (c->alpn_n > 0) {
+    if (c->alpn_n > 0 || c->challenge != NULL) {
         SSL_CTX_set_alpn_select_cb(ssl, on_alpn, c);
     }
     if (c->tickets == NULL) {
@@ -374,6 +419,8 @@ enum vv_err vv_tls_server_new(const struct vv_tls_server_conf *conf, struct vv_s
     c->hello_bytes_max = conf->hello_bytes_max > 0 ? conf->hello_bytes_max : VV_TLS_HELLO_BYTES;
     c->strict_names = conf->strict_names;
     c->offload = conf->offload;
+    c->challenge = conf->challenge;
+    c->challenge_user = conf->challenge_user;
     c->ktls = conf->ktls && vv_tls_ktls_possible();
     c->tickets = conf->tickets != NULL ? vv_tls_tickets_ref(conf->tickets) : NULL;
     enum vv_err err = vv_tls_context_alpn(c, conf->alpn, conf->alpn_count, why);
