@@ -28,6 +28,18 @@ VV_MUST_CHECK enum vv_err vv_certs_prepare(struct vv_certs *c, const struct vv_s
 /* Ends a start or reload: the prepared contexts are in force (kept) or forgotten. */
 void vv_certs_settle(struct vv_certs *c, const struct vv_settings *s, bool kept);
 void vv_certs_tick(struct vv_certs *c, uint64_t now_ns); /* 10 Hz: files, ticket keys */
+/* Where `local` keeps its files by these settings; false: the path is too long. */
+bool vv_certs_local_dir(const struct vv_settings *s, const struct vv_tls_settings *t, char *path,
+                        size_t bytes);
+
+/* Ticket keys for the next process: one line of text, a secret. The generation rises when they change. */
+uint64_t vv_certs_keys_generation(const struct vv_certs *c);
+void vv_certs_keys_export(struct vv_certs *c, struct vv_sb *out);
+/* Before the first handshake. What cannot be used is left out. */
+void vv_certs_keys_import(struct vv_certs *c, struct vv_str text);
+
+/* Members of an open object: "listeners", each with its certificates. */
+void vv_certs_json(const struct vv_certs *c, struct vv_json *j);
 /* NULL: no TLS on the listener of this name. */
 struct vv_tls_slot *vv_certs_slot(const struct vv_certs *c, const char *listener);
 /* The answer to a challenge over HTTP, in the arena; n 0: no such token. */
