@@ -6,6 +6,7 @@
 #include "gateway/checks.h"
 
 #include "balance/check.h"
+#include "gateway/upstream_tls.h"
 #include "observe/log.h"
 #include "wire/http1.h"
 #include <errno.h>
@@ -26,7 +27,8 @@ struct group { /* one service with a check */
     struct vv_service_state *state; /* counted */
     struct vv_check_conf timing;
     uint64_t type;
-    char *path, *host; /* host NULL: the server's name */
+    char *path, *host;          /* host NULL: the server's name */
+    struct vv_service_tls *tls; /* counted; NULL: none */
     bool good[STATUS_MAX];
     uint64_t set_generation;
     struct vv_list probers;
@@ -43,7 +45,8 @@ struct prober { /* one server */
     bool seen;
     vv_series s_ok, s_fail;
     /* while a probe is out */
-    bool connected;
+    bool connected; /* and, over TLS, the server is who it should be */
+    struct vv_tls *tls;
     struct vv_io io; /* fd -1: no probe is out */
     struct vv_timer timer;
     char *request;
@@ -69,6 +72,11 @@ static void probe_close(struct prober *p)
     vv_loop_timer_stop(loop, &p->timer);
     if (p->io.fd >= 0) {
         vv_loop_del(loop, &p->io, true);
+        if (p->tls != NULL) {
+            (void)vv_tls_close(p->tls); /* as far as the socket takes it */
+            vv_tls_free(p->tls);
+            p->tls = NULL;
+        }
         close(p->io.fd);
         p->io.fd = -1;
     }
@@ -123,6 +131,9 @@ static void on_timeout(struct vv_loop *loop, struct vv_timer *t)
 static void add_host(struct vv_sb *out, const struct prober *p)
 {
     struct vv_str name = vv_str_from(p->server->name);
+    if (vv_url_is_secure(p->server->name)) {
+        name = (struct vv_str){name.p + 8, name.n - 8};
+    }
     if (p->group->host != NULL && vv_h1_is_field_value(vv_str_from(p->group->host))) {
         vv_sb_adds(out, p->group->host);
     } else if (p->server->addr.sa.sa_family == AF_UNIX) {
@@ -156,20 +167,54 @@ static bool make_request(struct prober *p)
     return p->request != NULL;
 }
 
+static enum vv_err put_bytes(struct prober *p, const char *bytes, size_t n, size_t *ret_bytes)
+{
+    if (p->tls != NULL) {
+        const struct iovec one = {(void *)(uintptr_t)bytes, n};
+        return vv_tls_write(p->tls, &one, 1, 0, vv_loop_now(p->group->checks->loop), ret_bytes);
+    }
+    ssize_t sent;
+    do {
+        sent = send(p->io.fd, bytes, n, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    *ret_bytes = sent > 0 ? (size_t)sent : 0;
+    return sent >= 0 ? VV_OK : vv_err_from_errno(errno);
+}
+
+/* VV_ECLOSED: the end. */
+static enum vv_err get_bytes(struct prober *p, char *to, size_t room, size_t *ret_bytes)
+{
+    if (p->tls != NULL) {
+        return vv_tls_read(p->tls, to, room, ret_bytes);
+    }
+    ssize_t n;
+    do {
+        n = recv(p->io.fd, to, room, 0);
+    } while (n < 0 && errno == EINTR);
+    *ret_bytes = n > 0 ? (size_t)n : 0;
+    return n > 0 ? VV_OK : n == 0 ? VV_ECLOSED : vv_err_from_errno(errno);
+}
+
 /* True while the probe goes on. */
 static bool send_request(struct prober *p)
 {
     while (p->sent_bytes < p->request_bytes) {
-        const ssize_t n = send(p->io.fd, p->request + p->sent_bytes,
-                               p->request_bytes - p->sent_bytes, MSG_NOSIGNAL);
-        if (n >= 0) {
-            p->sent_bytes += (size_t)n;
-        } else if (errno == EAGAIN) {
+        size_t n = 0;
+        const enum vv_err err =
+            put_bytes(p, p->request + p->sent_bytes, p->request_bytes - p->sent_bytes, &n);
+        if (err == VV_EAGAIN) {
             return true;
-        } else if (errno != EINTR) {
-            fail_err(p, "request not taken", vv_err_from_errno(errno));
+        }
+        if (err != VV_OK) {
+            fail_err(p, "request not taken", err);
             return false;
         }
+        p->sent_bytes += n;
+    }
+    const enum vv_err left = p->tls != NULL ? vv_tls_flush(p->tls) : VV_OK;
+    if (left != VV_OK && left != VV_EAGAIN) {
+        fail_err(p, "request not taken", left);
+        return false;
     }
     return true;
 }
@@ -227,24 +272,23 @@ static void read_answer(struct prober *p)
             return;
         }
         const size_t want = vv_min_u64(p->in_cap - p->in_bytes, READ_MAX - p->read_bytes);
-        const ssize_t n = recv(p->io.fd, p->in + p->in_bytes, want, 0);
-        if (n == 0) {
+        size_t n = 0;
+        const enum vv_err err = get_bytes(p, p->in + p->in_bytes, want, &n);
+        if (err == VV_EAGAIN) {
+            return;
+        }
+        if (err == VV_ECLOSED) {
             finish(p, false, "connection closed without an answer");
             return;
         }
-        if (n < 0 && errno == EAGAIN) {
+        if (err != VV_OK) {
+            fail_err(p, "no answer", err);
             return;
         }
-        if (n < 0 && errno != EINTR) {
-            fail_err(p, "no answer", vv_err_from_errno(errno));
+        p->in_bytes += n;
+        p->read_bytes += n;
+        if (!look_at_answer(p)) {
             return;
-        }
-        if (n > 0) {
-            p->in_bytes += (size_t)n;
-            p->read_bytes += (size_t)n;
-            if (!look_at_answer(p)) {
-                return;
-            }
         }
     }
 }
@@ -258,20 +302,55 @@ static bool met_itself(const struct prober *p)
            vv_addr_eq(&own, &p->server->addr);
 }
 
+/* True when the socket is connected. */
+static bool reach(struct prober *p, uint32_t events)
+{
+    if ((events & (VV_IO_WRITE | VV_IO_ERROR | VV_IO_HUP)) == 0) {
+        return false;
+    }
+    enum vv_err err = vv_sock_error(p->io.fd);
+    if (err == VV_OK && met_itself(p)) {
+        err = VV_EREFUSED;
+    }
+    if (err == VV_OK && vv_url_is_secure(p->server->name)) {
+        err = p->group->tls == NULL
+                  ? VV_ECONFIG
+                  : vv_service_tls_connect(p->group->tls, p->server, VV_SERVICE_TLS_PROBE, p->io.fd,
+                                           &p->tls);
+    }
+    if (err != VV_OK) {
+        fail_err(p, "no connection", err);
+    }
+    return err == VV_OK;
+}
+
+/* True when the server has shown who it is. */
+static bool shake_hands(struct prober *p, uint32_t events)
+{
+    char text[VV_TLS_ERROR_TEXT], reason[VV_TLS_ERROR_TEXT + 16];
+    if (events & (VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) {
+        vv_tls_read_to_end(p->tls);
+    }
+    enum vv_err err = vv_tls_handshake(p->tls);
+    if (err == VV_OK && p->request == NULL) {
+        err = vv_tls_flush(p->tls); /* otherwise the request takes the last flight with it */
+    }
+    if (err != VV_OK && err != VV_EAGAIN) {
+        snprintf(reason, sizeof reason, "no TLS: %s", vv_tls_error(p->tls, text));
+        finish(p, false, reason);
+    }
+    return err == VV_OK;
+}
+
 static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
 {
     (void)loop;
     struct prober *p = VV_CONTAINER(io, struct prober, io);
     if (!p->connected) {
-        if ((events & (VV_IO_WRITE | VV_IO_ERROR | VV_IO_HUP)) == 0) {
+        if (p->tls == NULL && !reach(p, events)) {
             return;
         }
-        enum vv_err err = vv_sock_error(io->fd);
-        if (err == VV_OK && met_itself(p)) {
-            err = VV_EREFUSED;
-        }
-        if (err != VV_OK) {
-            fail_err(p, "no connection", err);
+        if (p->tls != NULL && !shake_hands(p, events)) {
             return;
         }
         p->connected = true;
@@ -279,6 +358,8 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
             finish(p, true, ""); /* TCP: it opened */
             return;
         }
+    } else if (p->tls != NULL && (events & (VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) != 0) {
+        vv_tls_read_to_end(p->tls);
     }
     if (send_request(p) && (events & (VV_IO_READ | VV_IO_HUP | VV_IO_RDHUP | VV_IO_ERROR)) != 0) {
         read_answer(p);
@@ -467,9 +548,9 @@ static bool same_text(const char *a, const char *b)
 }
 
 /* Copies, because the group outlives the settings it came from until the next tick. */
-static enum vv_err group_conf(struct group *g, const struct vv_check_settings *conf,
-                              uint64_t now_ns)
+static enum vv_err group_conf(struct group *g, const struct vv_service *s, uint64_t now_ns)
 {
+    const struct vv_check_settings *conf = &s->conf->check;
     const char *want = conf->path != NULL ? conf->path : "/";
     if (!same_text(g->path, want) || !same_text(g->host, conf->host)) {
         char *path = strdup(want);
@@ -483,6 +564,10 @@ static enum vv_err group_conf(struct group *g, const struct vv_check_settings *c
         free(g->host);
         g->path = path;
         g->host = host;
+    }
+    if (g->tls != s->tls) {
+        vv_service_tls_unref(g->tls);
+        g->tls = vv_service_tls_ref(s->tls);
     }
     g->type = conf->type;
     expect(g, conf->expect);
@@ -500,6 +585,7 @@ static void group_free(struct group *g)
     }
     vv_list_del(&g->node);
     vv_service_state_unref(g->state);
+    vv_service_tls_unref(g->tls);
     free(g->path);
     free(g->host);
     free(g);
@@ -543,7 +629,7 @@ static enum vv_err group_update(struct vv_checks *c, const struct vv_service *s,
         vv_list_push_back(&c->groups, &g->node);
     }
     g->seen = true;
-    return group_conf(g, &s->conf->check, now_ns);
+    return group_conf(g, s, now_ns);
 }
 
 /* Gives every service with a check its group; the others are not `seen` any more. */

@@ -2,7 +2,7 @@
  *
  * Model:     one prober per server of each service with a `check`; when to ask and what results mean is
  *            balance/check.h. HTTP: GET path over a connection of its own, any status of `expect` is
- *            well; TCP: a connection that opens is well. Servers that appear or leave (DNS, reload,
+ *            well; TCP: a connection that opens is well. Over TLS the server must also prove who it is. Servers that appear or leave (DNS, reload,
  *            API) gain or lose their prober at the next tick.
  * Threads:   control thread.
  */

@@ -5,6 +5,7 @@
 #include "gateway/guards_look.h"
 #include "gateway/session.h"
 #include "gateway/shed.h"
+#include "gateway/upstream_tls.h"
 #include "observe/log.h"
 #include "os/clock.h"
 #include <stdio.h>
@@ -690,5 +691,9 @@ void vv_gateway_counts(struct vv_gateway *g, struct vv_gateway_counts *ret)
 
 enum vv_err vv_gateway_server_change(struct vv_gateway *g, const struct vv_server_change *c)
 {
+    const struct vv_service *s = vv_runtime_service(g->rt, c->service);
+    if (c->what == VV_SERVER_ADD && s != NULL && s->tls == NULL && vv_url_is_secure(c->server)) {
+        return VV_ECONFIG;
+    }
     return vv_names_change(g->names, c);
 }

@@ -1,6 +1,7 @@
 /* src/gateway/names.c - entries per service in a list; any change rebuilds that service's set from all of
  * its entries, because a set is replaced as a whole. */
 #include "gateway/names.h"
+#include "gateway/upstream_tls.h"
 #include "observe/log.h"
 #include "wire/uri.h"
 #include <stdio.h>
@@ -90,7 +91,7 @@ void vv_names_free(struct vv_names *n)
     free(n);
 }
 
-/* "http://host:port", "host:port", "host", "unix:/path". */
+/* "http://host:port", "https://host:port", "host:port", "host", "unix:/path". */
 static enum vv_err parse_url(struct entry *e)
 {
     struct vv_str s = vv_str_from(e->url);
@@ -99,9 +100,10 @@ static enum vv_err parse_url(struct entry *e)
         e->answered = true;
         return vv_addr_parse(s, &e->addr[0]);
     }
-    if (vv_str_starts(s, VV_STR("http://"))) {
-        s.p += 7;
-        s.n -= 7;
+    const bool secure = vv_url_is_secure(e->url);
+    if (secure || vv_str_starts(s, VV_STR("http://"))) {
+        s.p += secure ? 8 : 7;
+        s.n -= secure ? 8 : 7;
     }
     const ptrdiff_t slash = vv_str_find_char(s, '/');
     s.n = slash >= 0 ? (size_t)slash : s.n;
@@ -111,7 +113,7 @@ static enum vv_err parse_url(struct entry *e)
     if (err != VV_OK) {
         return err;
     }
-    e->port = port != 0 ? port : 80;
+    e->port = port != 0 ? port : secure ? 443 : 80;
     if (vv_addr_from_ip(host, e->port, &e->addr[0])) {
         e->count = 1;
         e->answered = true;
@@ -130,7 +132,7 @@ static void server_name(const struct entry *e, size_t i, char *name, size_t byte
     }
     char ip[VV_ADDR_TEXT];
     vv_addr_format(&e->addr[i], ip, sizeof ip);
-    snprintf(name, bytes, "%s/%s", e->host, ip);
+    snprintf(name, bytes, "%s%s/%s", vv_url_is_secure(e->url) ? "https://" : "", e->host, ip);
 }
 
 static enum vv_err rebuild(struct group *g)
@@ -345,16 +347,19 @@ enum vv_err vv_names_apply(struct vv_names *n, const struct vv_runtime *rt)
 }
 
 /* By the name a status page shows ("host/ip:port" stands for its entry) or as the file has it. */
-static struct entry *entry_by_any_name(struct group *g, const char *name)
+static struct entry *entry_by_any_name(struct group *g, const char *any_name)
 {
-    struct entry *e = find_entry(g, name);
+    struct entry *e = find_entry(g, any_name);
+    const bool secure = vv_url_is_secure(any_name);
+    const char *name = secure ? any_name + strlen("https://") : any_name;
     const char *slash = strchr(name, '/');
     if (e != NULL || slash == NULL) {
         return e;
     }
     VV_LIST_EACH (it, &g->entries) {
         struct entry *other = VV_LIST_ENTRY(it, struct entry, node);
-        if (other->host != NULL && strlen(other->host) == (size_t)(slash - name) &&
+        if (other->host != NULL && vv_url_is_secure(other->url) == secure &&
+            strlen(other->host) == (size_t)(slash - name) &&
             strncmp(other->host, name, (size_t)(slash - name)) == 0) {
             return other;
         }

@@ -8,6 +8,7 @@
 #include "gateway/exchange.h"
 #include "gateway/homes.h"
 #include "gateway/plans.h"
+#include "gateway/upstream_tls.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -124,6 +125,24 @@ static enum vv_err guard_service(struct vv_runtime *rt, struct vv_service *s,
     return err;
 }
 
+/* As in the former runtime, while nothing about it has changed. */
+static enum vv_err secure_service(struct vv_service *s, const struct vv_runtime *former,
+                                  char *reterr_text)
+{
+    const struct vv_service *old =
+        former != NULL ? vv_runtime_service(former, s->conf->name) : NULL;
+    struct vv_sb why = VV_SB_INIT;
+    const void *field;
+    const enum vv_err err =
+        vv_service_tls_take(s->conf, old != NULL ? old->tls : NULL, &s->tls, &why, &field);
+    if (err != VV_OK && why.n > 0) {
+        snprintf(reterr_text, ERROR_BYTES, "service \"%s\": %.*s", s->conf->name, (int)why.n,
+                 why.p);
+    }
+    vv_sb_fini(&why);
+    return err;
+}
+
 static enum vv_err build_services(struct vv_runtime *rt, const struct vv_runtime *former,
                                   const struct vv_homes *homes, char *reterr_text)
 {
@@ -148,6 +167,9 @@ static enum vv_err build_services(struct vv_runtime *rt, const struct vv_runtime
         }
         if (err == VV_OK) {
             err = guard_service(rt, s, homes, reterr_text);
+        }
+        if (err == VV_OK && homes != NULL) {
+            err = secure_service(s, former, reterr_text);
         }
         if (err != VV_OK) {
             return err;
@@ -374,6 +396,7 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
         vv_template_free(rt->service[i].hash_key);
         vv_service_guard_unref(rt->service[i].guard);
         vv_named_breaker_unref(rt->service[i].breaker);
+        vv_service_tls_unref(rt->service[i].tls);
         if (rt->service[i].state != NULL) {
             vv_service_state_unref(rt->service[i].state);
         }

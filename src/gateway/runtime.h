@@ -28,6 +28,7 @@ struct vv_cors;
 struct vv_csp;
 struct vv_limit_plan;
 struct vv_plan;
+struct vv_service_tls;
 
 struct vv_edit { /* one header edit, compiled */
     struct vv_str name;
@@ -50,6 +51,7 @@ struct vv_service {
     struct vv_named_breaker *breaker; /* counted; NULL: none */
     struct vv_fail_rules fail_on;     /* what its breaker counts as failures */
     struct vv_fail_rules retry_on;
+    struct vv_service_tls *tls; /* counted; NULL: no server of the file is spoken to over TLS */
 };
 
 struct vv_cache_drop { /* a path that a write makes forgotten: parts[0] * parts[1] * ... */

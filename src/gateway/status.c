@@ -4,6 +4,7 @@
 
 #include "base/units.h"
 #include "gateway/gateway_int.h"
+#include "gateway/upstream_tls.h"
 
 void vv_describe_duration(struct vv_json *j, const char *key, uint64_t ns)
 {
@@ -59,6 +60,19 @@ static void check_json(const struct vv_check_settings *c, struct vv_json *j)
     vv_json_obj_end(j);
 }
 
+/* How its secure servers are spoken to. */
+static void tls_json(const struct vv_service_tls_settings *t, struct vv_json *j)
+{
+    vv_json_key(j, "tls");
+    vv_json_obj(j);
+    vv_json_kbool(j, "verify", t->verify != 0);
+    vv_json_kcstr(j, "ca", t->ca);
+    vv_json_kcstr(j, "name", t->name);
+    vv_json_kcstr(j, "cert", t->cert);
+    vv_json_kcstr(j, "min", t->version_min == VV_TLS_1_3 ? "1.3" : "1.2");
+    vv_json_obj_end(j);
+}
+
 static void server_json(const struct vv_server *s, uint64_t now_ns, struct vv_json *j)
 {
     char address[VV_ADDR_TEXT];
@@ -72,6 +86,7 @@ static void server_json(const struct vv_server *s, uint64_t now_ns, struct vv_js
     vv_json_obj(j);
     vv_json_kcstr(j, "name", s->name);
     vv_json_kcstr(j, "address", address);
+    vv_json_kbool(j, "tls", vv_url_is_secure(s->name));
     vv_json_kcstr(j, "state", vv_server_state_name(state));
     vv_json_kbool(j, "usable", vv_server_usable(s, now_ns));
     vv_json_ku64(j, "weight", atomic_load_explicit(&s->weight, memory_order_relaxed));
@@ -87,6 +102,7 @@ static void file_server_json(const struct vv_server_settings *s, struct vv_json 
     vv_json_obj(j);
     vv_json_kcstr(j, "name", s->url);
     vv_json_kcstr(j, "address", NULL);
+    vv_json_kbool(j, "tls", vv_url_is_secure(s->url));
     vv_json_kcstr(j, "state", s->drain ? "draining" : "unknown");
     vv_json_ku64(j, "weight", s->weight);
     vv_json_obj_end(j);
@@ -107,6 +123,9 @@ void vv_describe_service(const struct vv_service *s, uint64_t now_ns, struct vv_
         vv_json_kcstr(j, "sticky_cookie", s->conf->sticky_cookie);
     }
     check_json(&s->conf->check, j);
+    if (s->conf->tls.enabled) {
+        tls_json(&s->conf->tls, j);
+    }
     vv_json_key(j, "servers");
     vv_json_arr(j);
     for (size_t i = 0; i < set->count; i++) {
