@@ -2,6 +2,7 @@
  * there again in the next, and a burst gives its memory back (vv_bufs_trim, once a second). */
 #include "gateway/buf.h"
 #include "os/sock.h"
+#include "os/tls.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
@@ -94,7 +95,7 @@ void vv_buf_put(struct vv_bufs *bufs, struct vv_buf *b)
 void vv_out_init(struct vv_out *o)
 {
     o->count = o->at = 0;
-    o->more = o->yielded = false;
+    o->more = o->yielded = o->last = false;
     o->file = -1;
     o->file_at = 0;
     o->file_left = 0;
@@ -215,7 +216,7 @@ static enum vv_err send_error(void)
 }
 
 /* Takes `n` bytes that have left off the front. */
-static void advance(struct vv_out *o, size_t n)
+void vv_out_advance(struct vv_out *o, size_t n)
 {
     o->pending -= n;
     o->sent += n;
@@ -248,7 +249,7 @@ static enum vv_err flush_pieces(struct vv_out *o, int fd)
             }
             return send_error();
         }
-        advance(o, (size_t)n);
+        vv_out_advance(o, (size_t)n);
     }
     return VV_OK;
 }
@@ -279,12 +280,53 @@ static enum vv_err flush_file(struct vv_out *o, int fd)
     return VV_OK;
 }
 
-enum vv_err vv_out_flush(struct vv_out *o, struct vv_bufs *bufs, int fd)
+/* What the socket does not take at once is kept as records: our bytes have been read by then, but who
+ * lent them waits until they have left, as without TLS. */
+static enum vv_err flush_tls(struct vv_out *o, struct vv_tls *tls, uint64_t now_ns)
+{
+    size_t budget = TURN_BYTES;
+    while (o->pending > 0) {
+        size_t n = 0;
+        const unsigned flags = o->last && o->file_left == 0 ? VV_TLS_LAST : 0;
+        const enum vv_err err =
+            vv_tls_write(tls, &o->piece[o->at], (size_t)(o->count - o->at), flags, now_ns, &n);
+        if (err != VV_OK) {
+            return err;
+        }
+        vv_out_advance(o, n);
+    }
+    while (o->file_left > 0) {
+        size_t n = 0;
+        if (budget == 0) {
+            o->yielded = true;
+            return VV_EAGAIN;
+        }
+        const size_t want = (size_t)vv_min_u64(o->file_left, budget);
+        const enum vv_err err =
+            vv_tls_sendfile(tls, o->file, (uint64_t)o->file_at, want, now_ns, &n);
+        if (err != VV_OK) {
+            return err == VV_ERANGE ? VV_EIO : err;
+        }
+        o->file_at += (off_t)n;
+        o->file_left -= n;
+        o->sent += n;
+        budget -= n;
+    }
+    return vv_tls_unsent(tls) > 0 ? vv_tls_flush(tls) : VV_OK;
+}
+
+enum vv_err vv_out_flush(struct vv_out *o, struct vv_bufs *bufs, int fd, struct vv_tls *tls,
+                         uint64_t now_ns)
 {
     o->yielded = false;
-    enum vv_err err = flush_pieces(o, fd);
-    if (err == VV_OK && o->file_left > 0) {
-        err = flush_file(o, fd);
+    enum vv_err err = VV_OK;
+    if (tls != NULL) {
+        err = flush_tls(o, tls, now_ns);
+    } else {
+        err = flush_pieces(o, fd);
+        if (err == VV_OK && o->file_left > 0) {
+            err = flush_file(o, fd);
+        }
     }
     if (err == VV_OK) {
         clear(o, bufs);

@@ -17,6 +17,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+struct vv_tls;
+
 #define VV_BUF_SMALL (16 * 1024)
 #define VV_BUF_LARGE (64 * 1024)
 
@@ -50,6 +52,7 @@ static inline size_t vv_buf_room(const struct vv_buf *b)
 #define VV_OUT_PIECES 16
 struct vv_out {
     uint16_t count, at; /* pieces, and the first one that has not left */
+    bool last;          /* nothing follows this batch on the connection */
     bool more;          /* the caller will flush again at once: let the kernel wait (MSG_MORE) */
     bool yielded;       /* VV_EAGAIN because others must have their turn: flush again later, the
                                  * socket will not say so */
@@ -67,7 +70,7 @@ void vv_out_init(struct vv_out *o);
 void vv_out_fini(struct vv_out *o, struct vv_bufs *bufs);
 static inline bool vv_out_empty(const struct vv_out *o)
 {
-    return o->pending == 0 && o->file_left == 0;
+    return o->count == 0 && o->file_left == 0;
 }
 /* Room for `bytes` to be written in place and then committed with vv_out_commit(); NULL: the
  * batch has all its pieces (flush first) or memory is out. */
@@ -81,6 +84,9 @@ void vv_out_hold(struct vv_out *o, struct vv_buf *b);
  * all its pieces, the block is still the caller's. */
 VV_MUST_CHECK bool vv_out_give(struct vv_out *o, struct vv_buf *b);
 /* VV_OK: all has left, the batch is empty again, blocks are returned. VV_EAGAIN: wait for the socket.
- * Otherwise the connection is gone. */
-VV_MUST_CHECK enum vv_err vv_out_flush(struct vv_out *o, struct vv_bufs *bufs, int fd);
+ * Otherwise the connection is gone. tls: NULL on a plain connection. */
+VV_MUST_CHECK enum vv_err vv_out_flush(struct vv_out *o, struct vv_bufs *bufs, int fd,
+                                       struct vv_tls *tls, uint64_t now_ns);
+/* Takes n bytes off the front that have left in another way. */
+void vv_out_advance(struct vv_out *o, size_t n);
 #endif

@@ -177,6 +177,7 @@ void vv_identify_request(struct vv_exchange *x)
 {
     const struct vv_session *s = x->session;
     x->client_ip = (struct vv_str){s->client_ip, s->client_ip_bytes};
+    x->https = s->secure;
     if (s->trusted) {
         believe(x);
     }

@@ -1,4 +1,5 @@
 /* src/gateway/listener.c - accepts in bursts, answers in the same turn, rests when descriptors run out. */
+#include "gateway/homes.h"
 #include "gateway/session.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -91,16 +92,19 @@ enum vv_err vv_listener_update(struct vv_listener *l, const struct vv_listen_set
     l->conf.address = l->address;
     l->conf.names = l->conf.trust = NULL;
     l->index = index;
+    l->tls = l->worker->homes != NULL ? vv_certs_slot(l->worker->homes->certs, l->name) : NULL;
     l->sessions_max = conf->connections;
     return VV_OK;
 }
 
-/* One connection more than we may have: told so in plain HTTP where that is possible. */
-static void refuse(int fd)
+/* One connection more than we may have: told so where that is possible. */
+static void refuse(const struct vv_listener *l, int fd)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
                                  "Retry-After: 1\r\nConnection: close\r\n\r\n";
-    (void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (l->tls == NULL) {
+        (void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
     close(fd);
 }
 
@@ -133,7 +137,7 @@ static void on_accept(struct vv_loop *loop, struct vv_io *io, uint32_t events)
         }
         if (l->sessions_max != 0 && l->sessions - l->detached >= l->sessions_max) {
             vv_metric_add(l->worker->shard, l->s_refused_limit, 1);
-            refuse(fd);
+            refuse(l, fd);
             continue;
         }
         l->sessions++;

@@ -5,6 +5,7 @@
 #include "gateway/identify.h"
 #include "gateway/session_int.h"
 #include "gateway/sink.h"
+#include "os/tls.h"
 #include "wire/proxy_header.h"
 #include <errno.h>
 #include <linux/sockios.h>
@@ -16,13 +17,14 @@
 #define LINGER_NS (5 * VV_SEC)    /* in all */
 #define LINGER_QUIET_NS VV_SEC    /* after the last byte */
 #define SEND_NS (30 * VV_SEC)     /* for answers whose exchange has ended */
+#define QUIET_NS VV_SEC           /* then an idle TLS connection gives its buffers back */
 #define LINGER_READS 16           /* in one turn */
 #define DISCARD_MAX (64u * 1024u) /* a longer rest of a body is not worth reading: close instead */
 #define DISCARD_NS (10 * VV_SEC)  /* nor is one that takes longer */
 #define PIECES_BEFORE_REQUEST 8   /* an answer needs at most this many more */
+#define PROXY_HEADER_MAX 4096     /* of version 2 with what it may carry */
 #define REQUESTS_PER_TURN 64      /* pipelined ones; then the others have their turn */
 
-static void run(struct vv_session *s);
 static void linger_read(struct vv_session *s);
 
 static void bury(struct vv_worker *w, struct vv_corpse *c)
@@ -55,7 +57,9 @@ void vv_session_close(struct vv_session *s)
         vv_loop_del(w->loop, &s->io, true);
     }
     if (vv_session_has_client(s)) {
-        close(s->io.fd);
+        if (!vv_session_tls_end(s)) { /* else whoever works for it closes */
+            close(s->io.fd);
+        }
         vv_worker_count(&w->sessions_open, (uint64_t)-1);
         vv_metric_sub(w->shard, s->listener->s_open, 1);
     } else {
@@ -73,6 +77,7 @@ void vv_session_close(struct vv_session *s)
 void vv_session_close_hard(struct vv_session *s)
 {
     const struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    s->hard = true;
     (void)!setsockopt(s->io.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
@@ -116,11 +121,12 @@ static void count_timeout(struct vv_session *s, const char *wait)
 
 static void refuse(struct vv_session *s, enum vv_reason reason);
 
-/* Bytes the kernel still keeps for the client. */
+/* Bytes that we or the kernel still keep for the client. */
 static uint32_t unsent_bytes(const struct vv_session *s)
 {
     int n = 0;
-    return ioctl(s->io.fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0;
+    const size_t ours = s->tls != NULL ? vv_tls_unsent(s->tls) : 0;
+    return (uint32_t)ours + (ioctl(s->io.fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0);
 }
 
 static uint64_t send_limit(const struct vv_session *s)
@@ -178,6 +184,10 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
             vv_session_close(s);
         }
         break;
+    case VV_WAIT_QUIET:
+        vv_tls_idle(s->tls);
+        arm(s, VV_WAIT_KEEPALIVE, s->linger_until_ns);
+        break;
     case VV_WAIT_KEEPALIVE:
         count_timeout(s, "keepalive");
         vv_session_close(s);
@@ -193,9 +203,11 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
 
 /* ---- reading ---- */
 
-/* Reads into `b` once. VV_ECLOSED: the client has sent all it will. */
 enum vv_err vv_session_read(struct vv_session *s, struct vv_buf *b)
 {
+    if (s->tls != NULL) {
+        return vv_session_tls_read(s, b);
+    }
     if (!s->readable) {
         return s->eof ? VV_ECLOSED : VV_EAGAIN;
     }
@@ -272,7 +284,7 @@ static void go_on(struct vv_loop *loop, struct vv_defer *d)
     if (s->state == VV_SESSION_LINGER) {
         linger_read(s);
     } else if (s->state != VV_SESSION_CLOSED) {
-        run(s);
+        vv_session_run(s);
     }
 }
 
@@ -287,7 +299,9 @@ enum vv_err vv_session_flush(struct vv_session *s)
         vv_out_init(&s->out);
         return VV_OK;
     }
-    const enum vv_err err = vv_out_flush(&s->out, &s->w->bufs, s->io.fd);
+    s->out.last = s->x == NULL ? s->close_after : s->x->close && s->x->body_done;
+    const enum vv_err err =
+        vv_out_flush(&s->out, &s->w->bufs, s->io.fd, s->tls, vv_worker_now(s->w));
     if (err == VV_EAGAIN) {
         s->blocked = true;
         if (s->out.yielded) {
@@ -333,6 +347,9 @@ static void linger(struct vv_session *s)
     }
     /* Closing with unread bytes would reset the connection and may take the answer with it
      * (RFC 9112 9.6): stop writing, read what still comes, then close. */
+    if (s->tls != NULL) {
+        (void)vv_tls_close(s->tls);
+    }
     shutdown(s->io.fd, SHUT_WR);
     s->state = VV_SESSION_LINGER;
     drop_buffers(s);
@@ -447,7 +464,7 @@ void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut)
         s->state = VV_SESSION_DISCARD;
     }
     if (!s->busy) {
-        run(s);
+        vv_session_run(s);
     }
 }
 
@@ -546,35 +563,44 @@ static bool next_request(struct vv_session *s)
     return true;
 }
 
+/* Reads a PROXY header. What follows it may be for TLS, so it is looked at before it is taken. */
+static enum vv_err read_proxy_header(struct vv_session *s, struct vv_proxy_header *ret)
+{
+    char *peeked = s->w->scratch;
+    const ssize_t n = recv(s->io.fd, peeked, PROXY_HEADER_MAX, MSG_PEEK);
+    if (n <= 0) {
+        s->readable = false;
+        return n < 0 && (errno == EAGAIN || errno == EINTR) ? VV_EAGAIN : VV_ECLOSED;
+    }
+    const enum vv_err err = vv_proxy_header_parse((struct vv_str){peeked, (size_t)n}, ret);
+    if (err == VV_EAGAIN) {
+        return n < PROXY_HEADER_MAX ? err : VV_ESYNTAX;
+    }
+    if (err == VV_OK && recv(s->io.fd, peeked, ret->bytes, 0) != (ssize_t)ret->bytes) {
+        return VV_ECLOSED;
+    }
+    return err;
+}
+
 /* A PROXY header in front of everything else. False: wait, or gone. */
 static bool proxy_header(struct vv_session *s)
 {
-    if (!room_for_head(s)) {
-        vv_session_close(s);
-        return false;
-    }
-    const enum vv_err got = vv_session_read(s, s->in);
-    if (got != VV_OK && got != VV_EAGAIN) {
-        vv_session_close(s);
-        return false;
-    }
     struct vv_proxy_header h;
-    const enum vv_err err =
-        vv_proxy_header_parse((struct vv_str){s->in->data + s->in->start, vv_buf_len(s->in)}, &h);
+    const enum vv_err err = read_proxy_header(s, &h);
     if (err == VV_EAGAIN) {
-        return s->readable || s->eof; /* a full block was read: there may be more */
+        return false;
     }
     if (err != VV_OK) {
-        const struct vv_str label = VV_STR("proxy_header");
-        vv_metric_add(s->w->shard,
-                      vv_metrics_series(s->w->metrics, VV_METRIC_BAD_REQUESTS, &label, 1), 1);
+        if (err == VV_ESYNTAX) {
+            const struct vv_str label = VV_STR("proxy_header");
+            vv_metric_add(s->w->shard,
+                          vv_metrics_series(s->w->metrics, VV_METRIC_BAD_REQUESTS, &label, 1), 1);
+        }
         vv_session_close(s);
         return false;
     }
-    s->in->start += (uint32_t)h.bytes;
-    s->at = s->in->start;
     vv_identify_proxy_header(s, &h);
-    s->state = VV_SESSION_HEAD;
+    s->state = s->tls != NULL ? VV_SESSION_TLS : VV_SESSION_HEAD;
     return true;
 }
 
@@ -603,8 +629,10 @@ static void rest(struct vv_session *s)
     } else {
         s->head_began_ns = 0;
         const bool leaving = s->w->draining || s->listener->stopped;
-        arm(s, VV_WAIT_KEEPALIVE,
-            now + (leaving ? retire_grace(s) : s->listener->conf.keepalive_ns));
+        const uint64_t keep_ns = leaving ? retire_grace(s) : s->listener->conf.keepalive_ns;
+        const bool quiet = s->tls != NULL && keep_ns > QUIET_NS;
+        s->linger_until_ns = now + keep_ns;
+        arm(s, quiet ? VV_WAIT_QUIET : VV_WAIT_KEEPALIVE, now + (quiet ? QUIET_NS : keep_ns));
     }
 }
 
@@ -629,12 +657,11 @@ static void finish_turn(struct vv_session *s)
 
 static bool wants_request(const struct vv_session *s)
 {
-    return (s->state == VV_SESSION_HEAD || s->state == VV_SESSION_PROXY) && !s->close_after &&
-           !s->blocked;
+    return s->state <= VV_SESSION_HEAD && !s->close_after && !s->blocked;
 }
 
 /* The request loop: the only place where a session moves on to its next request. */
-static void run(struct vv_session *s)
+void vv_session_run(struct vv_session *s)
 {
     if (s->busy) {
         return;
@@ -662,7 +689,10 @@ static void run(struct vv_session *s)
                 break;
             }
         }
-        if (s->state == VV_SESSION_PROXY ? !proxy_header(s) : !next_request(s)) {
+        const bool more = s->state == VV_SESSION_HEAD  ? next_request(s)
+                          : s->state == VV_SESSION_TLS ? vv_session_tls_handshake(s)
+                                                       : proxy_header(s);
+        if (!more) {
             break;
         }
         if (s->state == VV_SESSION_DISCARD) {
@@ -670,8 +700,7 @@ static void run(struct vv_session *s)
         }
     }
     s->busy = false;
-    if (s->state == VV_SESSION_HEAD || s->state == VV_SESSION_PROXY ||
-        s->state == VV_SESSION_DISCARD) {
+    if (s->state <= VV_SESSION_HEAD || s->state == VV_SESSION_DISCARD) {
         finish_turn(s);
     } else if (s->state == VV_SESSION_EXCHANGE && !s->blocked && !vv_out_empty(&s->out)) {
         /* Answers to earlier requests do not wait for this one. */
@@ -700,13 +729,16 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
         linger_read(s);
         return;
     }
+    if (s->tls != NULL && !vv_session_tls_event(s, events)) {
+        return;
+    }
     if (s->hup && s->x != NULL) { /* both directions are gone: nobody waits for this answer */
         vv_session_close(s);
         return;
     }
     const bool was_blocked = s->blocked;
     if (s->x == NULL || (was_blocked && (events & VV_IO_WRITE))) {
-        run(s);
+        vv_session_run(s);
         if (s->state == VV_SESSION_CLOSED) {
             return;
         }
@@ -719,8 +751,9 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
 
 void vv_session_retire(struct vv_session *s)
 {
-    const bool idle = s->x == NULL && vv_out_empty(&s->out) && s->state != VV_SESSION_LINGER &&
-                      (s->in == NULL || vv_buf_len(s->in) == 0) && !s->readable;
+    const bool idle = s->x == NULL && vv_out_empty(&s->out) && !s->blocked &&
+                      s->state != VV_SESSION_LINGER && (s->in == NULL || vv_buf_len(s->in) == 0) &&
+                      !s->readable;
     if (idle) {
         arm(s, VV_WAIT_KEEPALIVE, vv_worker_now(s->w) + retire_grace(s));
     } else if (s->x != NULL && !s->x->head_sent) {
@@ -788,8 +821,12 @@ void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer)
     vv_identify_session(s);
     /* Only a trusted peer may speak for others; anybody else is an ordinary client. */
     const bool header_first = l->conf.proxy_protocol && (l->trust_count == 0 || s->trusted);
-    s->state = header_first ? VV_SESSION_PROXY : VV_SESSION_HEAD;
-    run(s);
+    if (l->tls != NULL && !vv_session_tls_begin(s)) {
+        vv_session_close(s);
+        return;
+    }
+    s->state = header_first ? VV_SESSION_PROXY : s->tls != NULL ? VV_SESSION_TLS : VV_SESSION_HEAD;
+    vv_session_run(s);
     if (s->state == VV_SESSION_CLOSED) {
         return;
     }

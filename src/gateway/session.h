@@ -4,7 +4,8 @@
  *            answers of pipelined requests collect in `out` and leave in one write. While there is
  *            no request and no output the session holds no buffer.
  *            A tunnel (101) is an exchange whose body and answer are raw bytes until close.
- * States:    PROXY (waits for a PROXY header) -> HEAD (idle or reading a head) -> EXCHANGE
+ *            With TLS the same bytes pass through `tls`; see session_tls.c.
+ * States:    PROXY (waits for a PROXY header) -> TLS (handshake) -> HEAD (idle or reading a head) -> EXCHANGE
  *            -> DISCARD (answered; the small rest of the request body is dropped) -> HEAD ...
  *            -> LINGER (answered, will close; reads what still comes) -> CLOSED.
  * Threads:   one worker.
@@ -15,6 +16,7 @@
 
 enum vv_session_state {
     VV_SESSION_PROXY,
+    VV_SESSION_TLS,
     VV_SESSION_HEAD,
     VV_SESSION_EXCHANGE,
     VV_SESSION_DISCARD,
@@ -23,6 +25,7 @@ enum vv_session_state {
 };
 enum vv_session_wait { /* what the session's timer stands for */
                        VV_WAIT_HEAD,
+                       VV_WAIT_QUIET, /* gives up what only a busy TLS connection needs */
                        VV_WAIT_KEEPALIVE,
                        VV_WAIT_EXCHANGE, /* body, send or whole: see on_timer */
                        VV_WAIT_LINGER
@@ -36,11 +39,16 @@ struct vv_request_body { /* what is left of it, and how to read it */
     bool done;
 };
 
+struct vv_tls;
+struct vv_tls_job;
+
 struct vv_session {
     struct vv_io io;
     struct vv_worker *w;
     struct vv_listener *listener;
     struct vv_exchange *x;
+    struct vv_tls *tls;          /* NULL: plain */
+    struct vv_tls_job *tls_job;  /* a handshake is worked on by a pool thread: hands off */
     struct vv_buf *in;           /* the head stays in front while its exchange lives */
     struct vv_buf *more;         /* a body that did not fit behind its head is read here */
     uint32_t at;                 /* next unread byte, in `more` or else in `in` */
@@ -51,7 +59,9 @@ struct vv_session {
     bool blocked;                   /* out did not leave completely: waiting for VV_IO_WRITE */
     bool registered;
     bool trusted;     /* the peer is a trusted proxy */
+    bool secure;      /* the connection is encrypted */
     bool close_after; /* no further request on this connection */
+    bool hard;        /* it must not look complete when it is closed */
     bool detached;    /* no client: a fetch for the cache; output is dropped, nothing is recorded */
     bool to_sink;     /* no client either: output goes to the exchange's sink (sink.h) */
     bool sink_told;   /* of the final head */
@@ -60,7 +70,7 @@ struct vv_session {
     char client_ip[47];
     size_t scan;      /* of the head that is being received */
     size_t head_seen; /* bytes of it the parser has had */
-    uint64_t linger_until_ns;
+    uint64_t linger_until_ns; /* or until when an idle connection is kept */
     uint64_t send_mark;   /* out.sent when the send deadline was set: progress moves it */
     uint32_t send_unsent; /* what the kernel had not delivered by then */
     uint64_t body_wait_ns, send_wait_ns; /* deadlines inside an exchange; 0: none */

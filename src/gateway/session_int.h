@@ -1,4 +1,5 @@
-/* src/gateway/session_int.h - what the files of a session share: session.c leads, session_body.c reads bodies.
+/* src/gateway/session_int.h - what the files of a session share: session.c leads, session_body.c reads bodies,
+ * session_tls.c speaks TLS.
  *
  * Threads:   one worker. Never included elsewhere.
  */
@@ -11,6 +12,20 @@
 VV_MUST_CHECK enum vv_err vv_session_read(struct vv_session *s, struct vv_buf *b);
 /* Remembers which rule of the protocol was broken, for the answer, the log and the metric. */
 void vv_session_refused_for(struct vv_exchange *x, enum vv_h1_error error);
+
+/* The request loop: the only place where a session moves on to its next request. */
+void vv_session_run(struct vv_session *s);
+
+/* ---- session_tls.c ---- */
+/* A connection of a listener with TLS. False: there cannot be one. */
+VV_MUST_CHECK bool vv_session_tls_begin(struct vv_session *s);
+/* A step of the handshake. True: it is done; false: wait, or the session is gone. */
+VV_MUST_CHECK bool vv_session_tls_handshake(struct vv_session *s);
+/* What the socket said, before anything else. False: nothing to do now. */
+VV_MUST_CHECK bool vv_session_tls_event(struct vv_session *s, uint32_t events);
+VV_MUST_CHECK enum vv_err vv_session_tls_read(struct vv_session *s, struct vv_buf *b);
+/* Says goodbye and lets go. True: a pool thread still works for it and closes the descriptor. */
+VV_MUST_CHECK bool vv_session_tls_end(struct vv_session *s);
 
 /* ---- session_body.c ---- */
 /* One run of data out of what has been read; VV_EAGAIN when all of it is used. */

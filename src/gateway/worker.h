@@ -16,6 +16,7 @@
 #include "observe/metrics.h"
 #include "os/loop.h"
 #include "os/pool.h"
+#include "os/tls.h"
 #include "wire/date.h"
 #include "wire/encoder.h"
 #include "wire/http1.h"
@@ -23,7 +24,6 @@
 struct vv_gateway;
 struct vv_exchange;
 struct vv_files_cache;
-struct vv_tls_slot;
 struct vv_homes;
 
 struct vv_route_stat;
@@ -53,7 +53,8 @@ struct
     bool stopped;      /* accepts nothing more; gone with its last session */
     bool is_unix;
     struct vv_tls_slot *tls; /* of the certificates' home; NULL: plain */
-    struct vv_timer rest;    /* pause after running out of descriptors */
+    struct vv_tls_stats tls_stats, tls_told; /* tls_told: what the metrics know (tls_count.h) */
+    struct vv_timer rest; /* pause after running out of descriptors */
     vv_series s_accepted, s_open, s_received, s_refused_limit, s_refused_files;
 };
 

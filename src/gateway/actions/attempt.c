@@ -49,7 +49,7 @@ static bool flush_request(struct vv_attempt *a)
 {
     const uint64_t before = a->u->out.sent;
     const bool was_blocked = a->u->blocked;
-    const enum vv_err err = vv_out_flush(&a->u->out, &a->x->w->bufs, a->u->io.fd);
+    const enum vv_err err = vv_out_flush(&a->u->out, &a->x->w->bufs, a->u->io.fd, NULL, 0);
     a->sent_any |= a->u->out.sent > before;
     a->u->blocked = err == VV_EAGAIN;
     if (err == VV_EAGAIN) {

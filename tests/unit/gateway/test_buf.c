@@ -50,7 +50,7 @@ VV_TEST(copied_and_borrowed_pieces_leave_in_order)
     VV_CHECK(vv_out_borrow(&o, VV_STR("three ")));
     VV_CHECK(vv_out_copy(&o, &bufs, VV_STR("four")));
     VV_CHECK_INT(o.pending, 18);
-    VV_CHECK_INT(vv_out_flush(&o, &bufs, fd[0]), VV_OK);
+    VV_CHECK_INT(vv_out_flush(&o, &bufs, fd[0], NULL, 0), VV_OK);
     VV_CHECK(vv_out_empty(&o));
     VV_CHECK_INT(bufs.bytes, 0); /* the block went back with the batch */
     VV_CHECK_INT(read(fd[1], got, sizeof got), 18);
@@ -78,13 +78,13 @@ VV_TEST(a_blocked_batch_goes_on_where_it_stopped)
     vv_out_init(&o);
     VV_CHECK(vv_out_borrow(&o, (struct vv_str){sent, BYTES / 2}));
     VV_CHECK(vv_out_borrow(&o, (struct vv_str){sent + BYTES / 2, BYTES / 2}));
-    enum vv_err err = vv_out_flush(&o, &bufs, fd[0]);
+    enum vv_err err = vv_out_flush(&o, &bufs, fd[0], NULL, 0);
     VV_CHECK_INT(err, VV_EAGAIN); /* a megabyte does not fit a socket pair at once */
     while (n < BYTES) {
         const ssize_t k = read(fd[1], got + n, BYTES - n);
         n += k > 0 ? (size_t)k : 0;
         if (err == VV_EAGAIN) {
-            err = vv_out_flush(&o, &bufs, fd[0]);
+            err = vv_out_flush(&o, &bufs, fd[0], NULL, 0);
         }
     }
     VV_CHECK_INT(err, VV_OK);
@@ -114,7 +114,7 @@ VV_TEST(a_file_follows_the_pieces)
     VV_CHECK(vv_out_copy(&o, &bufs, VV_STR("head ")));
     vv_out_file(&o, file, 3, 4);
     VV_CHECK(!vv_out_borrow(&o, VV_STR("late"))); /* nothing may come after a file */
-    VV_CHECK_INT(vv_out_flush(&o, &bufs, fd[0]), VV_OK);
+    VV_CHECK_INT(vv_out_flush(&o, &bufs, fd[0], NULL, 0), VV_OK);
     VV_CHECK_INT(read(fd[1], got, sizeof got), 9);
     VV_CHECK_STR(got, "head 3456");
     vv_out_fini(&o, &bufs);
@@ -137,7 +137,7 @@ VV_TEST(a_file_that_shrank_is_an_error_and_not_a_short_answer)
     pair(fd);
     vv_out_init(&o);
     vv_out_file(&o, file, 0, 10);
-    VV_CHECK_INT(vv_out_flush(&o, &bufs, fd[0]), VV_EIO);
+    VV_CHECK_INT(vv_out_flush(&o, &bufs, fd[0], NULL, 0), VV_EIO);
     vv_out_fini(&o, &bufs);
     vv_bufs_fini(&bufs);
     close(file);
