@@ -96,7 +96,9 @@ def measure(server, count, top):
     time.sleep(0.3)
     found = collections.Counter()
     for pid in pids:
-        found.update(functions(os.path.join(server.run, "out.%d.1" % pid)))
+        path = os.path.join(server.run, "out.%d.1" % pid)
+        if os.path.exists(path):  # helpers may have ended
+            found.update(functions(path))
     return (sum(found.values()) / count,
             ["%10.1f  %s" % (ir / count, name) for name, ir in found.most_common(top)])
 
