@@ -9,6 +9,7 @@
 #include "gateway/session.h"
 #include "gateway/shape.h"
 #include "gateway/sink.h"
+#include "gateway/tls_vars.h"
 #include <stdlib.h>
 
 #define SPARE_MAX 128
@@ -270,6 +271,7 @@ void vv_exchange_vars(struct vv_exchange *x, struct vv_template_vars *ret)
         .rest = x->match.rest,
         .match = x->route != NULL ? &x->match : NULL,
         .header = var_header,
+        .tls = vv_tls_vars,
         .user = x,
     };
 }

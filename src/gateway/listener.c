@@ -1,6 +1,7 @@
 /* src/gateway/listener.c - accepts in bursts, answers in the same turn, rests when descriptors run out. */
 #include "gateway/homes.h"
 #include "gateway/session.h"
+#include "gateway/tls_count.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ static void forget_compiled(struct vv_listener *l)
 
 static void listener_free(struct vv_listener *l)
 {
+    vv_tls_count(l);
     vv_list_del(&l->node);
     vv_loop_timer_stop(l->worker->loop, &l->rest);
     forget_compiled(l);

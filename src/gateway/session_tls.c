@@ -83,8 +83,8 @@ bool vv_session_tls_handshake(struct vv_session *s)
     if (err == VV_EAGAIN) {
         return false;
     }
-    if (err != VV_OK) {
-        vv_session_close(s);
+    if (err != VV_OK || vv_str_eq(vv_tls_alpn(s->tls), VV_STR(VV_TLS_ALPN_CHALLENGE))) {
+        vv_session_close(s); /* a challenge has nothing to say after the handshake, RFC 8737 */
         return false;
     }
     s->state = VV_SESSION_HEAD;

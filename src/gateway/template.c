@@ -11,7 +11,7 @@
 #define KEY_ABSENT "\x1e"
 #define TEMPLATE_BYTES_MAX (1024 * 1024) /* bodies of `respond` are templates */
 
-/* name in the text, id; HEADER, QUERY and COOKIE take a .NAME */
+/* name in the text, id; HEADER, QUERY, COOKIE and TLS take a .NAME */
 #define VARIABLES(X)                                                                               \
     X("host", HOST)                                                                                \
     X("uri", URI)                                                                                  \
@@ -27,6 +27,7 @@
     X("plan", PLAN)                                                                                \
     X("header", HEADER)                                                                            \
     X("cookie", COOKIE)                                                                            \
+    X("tls", TLS)                                                                                  \
     X("body", BODY)
 
 enum part_kind {
@@ -50,6 +51,7 @@ static const struct variable {
 struct part {
     enum part_kind kind;
     struct vv_str text; /* the literal, or the name after the dot, or the parameter's */
+    enum vv_template_tls tls;
 };
 
 struct vv_template {
@@ -93,7 +95,8 @@ static enum vv_err wrong(const struct parser *p, size_t at, const char *text)
 static void add_part(struct parser *p, enum part_kind kind, size_t from, size_t until)
 {
     if (kind != PART_TEXT || until > from) {
-        p->t->part[p->t->count++] = (struct part){kind, {p->t->text + from, until - from}};
+        p->t->part[p->t->count++] =
+            (struct part){.kind = kind, .text = {p->t->text + from, until - from}};
     }
 }
 
@@ -103,6 +106,22 @@ static size_t end_of(const struct parser *p, size_t at, bool (*is_byte)(char c))
         at++;
     }
     return at;
+}
+
+static bool find_tls(struct vv_str name, enum vv_template_tls *ret)
+{
+    static const char *const names[] = {
+#define AS_NAME(id, text, doc) text,
+        VV_TEMPLATE_TLS(AS_NAME)
+#undef AS_NAME
+    };
+    for (size_t i = 0; i < VV_COUNT(names); i++) {
+        if (vv_str_eq(name, vv_str_from(names[i]))) {
+            *ret = (enum vv_template_tls)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* p->at is at a dollar. */
@@ -127,22 +146,32 @@ static enum vv_err parse_variable(struct parser *p)
         return wrong(p, dollar,
                      "no such variable; there are $host $uri $path $query $scheme $method "
                      "$client_ip $request_id $rest $route $user $plan $header.NAME $query.NAME "
-                     "$cookie.NAME");
+                     "$cookie.NAME $tls.NAME");
     }
     const bool has_name = p->text[end] == '.' && is_name_byte(p->text[end + 1]);
     const size_t until = has_name ? end_of(p, end + 1, is_name_byte) : end;
     enum part_kind kind = v->kind;
+    enum vv_template_tls tls = VV_TEMPLATE_TLS_VERSION;
     if (kind == PART_HEADER || kind == PART_COOKIE) {
         if (!has_name) {
             return wrong(p, dollar, "a name must follow: $header.NAME, $cookie.NAME");
+        }
+    } else if (kind == PART_TLS) {
+        if (!has_name || !find_tls((struct vv_str){p->text + end + 1, until - end - 1}, &tls)) {
+            return wrong(p, dollar,
+                         "after $tls. stands version, cipher, name, resumed, client, client_name, "
+                         "client_san, client_issuer, client_serial, client_fingerprint or "
+                         "client_end");
         }
     } else if (kind == PART_QUERY && has_name) {
         kind = PART_QUERY_VALUE;
     }
     add_part(p, PART_TEXT, p->literal, dollar);
-    const bool named = kind == PART_HEADER || kind == PART_COOKIE || kind == PART_QUERY_VALUE;
+    const bool named =
+        kind == PART_HEADER || kind == PART_COOKIE || kind == PART_QUERY_VALUE || kind == PART_TLS;
     p->literal = p->at = named ? until : end; /* "$host.example": the dot is text */
     add_part(p, kind, named ? end + 1 : end, p->at);
+    p->t->part[p->t->count - 1].tls = tls;
     return VV_OK;
 }
 
@@ -283,6 +312,8 @@ static struct vv_str value_of(const struct part *p, const struct vv_template_var
         return header_value(v, p->text);
     case PART_COOKIE:
         return cookie_value(v, p->text);
+    case PART_TLS:
+        return v->tls != NULL ? v->tls(v->user, p->tls) : nothing;
     case PART_HOST:
         return v->host;
     case PART_URI:
@@ -396,10 +427,11 @@ static enum vv_err render_part(struct output *o, const struct part *p,
         put_bytes(o, p->text.p, p->text.n); /* the file's own words */
         return VV_OK;
     }
-    const enum guard guard =
-        p->kind == PART_QUERY_VALUE                                                ? GUARD_SEGMENT
-        : p->kind == PART_HEADER || p->kind == PART_COOKIE || p->kind == PART_USER ? GUARD_RAW
-                                                                                   : GUARD_NONE;
+    const enum guard guard = p->kind == PART_QUERY_VALUE ? GUARD_SEGMENT
+                             : p->kind == PART_HEADER || p->kind == PART_COOKIE ||
+                                     p->kind == PART_USER || p->kind == PART_TLS
+                                 ? GUARD_RAW
+                                 : GUARD_NONE;
     const bool framed = mode == VV_TEMPLATE_KEY;
     struct vv_str value = value_of(p, vars);
     if (p->kind == PART_BODY) {

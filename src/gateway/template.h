@@ -2,8 +2,8 @@
  *
  * Model:     literal text, `$name` variables, `{param}` of the route's path pattern, `$$` a dollar.
  *            Variables: $host $uri (path and query) $path $query $scheme $method $client_ip
- *            $request_id $rest $route $user $plan (of the caller), $header.NAME, $query.NAME, $cookie.NAME, and $body in the
- *            key of a cache. A name ends where its letters end; braces that do not hold exactly a
+ *            $request_id $rest $route $user $plan (of the caller), $header.NAME, $query.NAME, $cookie.NAME,
+ *            $tls.NAME (VV_TEMPLATE_TLS; empty without TLS), and $body in the key of a cache. A name ends where its letters end; braces that do not hold exactly a
  *            name are text. A value that the request does not have is empty.
  *            No value can break out of where it is put: no control byte of a value ever gets into
  *            the output, and what that means is the mode's business.
@@ -18,6 +18,26 @@
 #define VV_GATEWAY_TEMPLATE_H
 #include "base/arena.h"
 #include "gateway/routes.h"
+
+/* $tls.NAME: of the connection; client_*: of the certificate the client showed, which was verified. */
+#define VV_TEMPLATE_TLS(X)                                                                         \
+    X(VERSION, "version", "TLSv1.3")                                                               \
+    X(CIPHER, "cipher", "TLS_AES_128_GCM_SHA256")                                                  \
+    X(NAME, "name", "what the client asked for")                                                   \
+    X(RESUMED, "resumed", "yes or no")                                                             \
+    X(CLIENT, "client", "subject, RFC 2253")                                                       \
+    X(CLIENT_NAME, "client_name", "common name")                                                   \
+    X(CLIENT_SAN, "client_san", "other names: DNS:a.example,URI:spiffe://b")                       \
+    X(CLIENT_ISSUER, "client_issuer", "subject of who signed it")                                  \
+    X(CLIENT_SERIAL, "client_serial", "hexadecimal")                                               \
+    X(CLIENT_FINGERPRINT, "client_fingerprint", "SHA-256, hexadecimal")                            \
+    X(CLIENT_END, "client_end", "when it ends, RFC 3339")
+enum vv_template_tls {
+#define VV_X(id, name, doc) VV_TEMPLATE_TLS_##id,
+    VV_TEMPLATE_TLS(VV_X)
+#undef VV_X
+        VV_TEMPLATE_TLS_COUNT
+};
 
 struct vv_template;
 struct vv_template_error {
@@ -37,7 +57,8 @@ struct vv_template_vars { /* slices may be empty */
     struct vv_str host, path, query, scheme, method, client_ip, request_id, rest, route;
     struct vv_str caller, plan;         /* $user, $plan: p NULL where nobody is known */
     const struct vv_route_match *match; /* for {param}; NULL: none */
-    struct vv_str (*header)(void *user, struct vv_str name); /* p NULL: absent; may be NULL */
+    struct vv_str (*header)(void *user, struct vv_str name);     /* p NULL: absent; may be NULL */
+    struct vv_str (*tls)(void *user, enum vv_template_tls what); /* the same */
     void *user;
 };
 

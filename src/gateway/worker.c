@@ -2,6 +2,7 @@
 #include "gateway/actions/files_ahead.h"
 #include "gateway/homes.h"
 #include "gateway/session.h"
+#include "gateway/tls_count.h"
 #include "gateway/upstream.h"
 #include "os/clock.h"
 #include <stdlib.h>
@@ -66,6 +67,9 @@ static void on_second(struct vv_loop *loop, struct vv_timer *t)
     __atomic_store_n(&w->turns, stats->turns, __ATOMIC_RELAXED);
     __atomic_store_n(&w->busy_ns, stats->busy_ns, __ATOMIC_RELAXED);
     count_files(w);
+    VV_LIST_EACH (it, &w->listeners) {
+        vv_tls_count(VV_LIST_ENTRY(it, struct vv_listener, node));
+    }
     if (w->log != NULL) {
         vv_access_flush(w->log, now);
     }
