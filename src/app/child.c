@@ -59,7 +59,8 @@ static void become_worker(struct supervisor *s, int ctl, uint64_t generation)
                                     .restarts = s->restarts,
                                     .generation = generation,
                                     .started_wall_ns = s->started_wall_ns,
-                                    .upgrade_failed = s->upgrade.failed};
+                                    .upgrade_failed = s->upgrade.failed,
+                                    .keys = s->keys};
     const int code = vv_worker_main(&start);
     (void)fflush(NULL);
     _exit(code);

@@ -30,7 +30,8 @@
     X(GIVE, "supervisor: sockets of one listener; text is its line")                               \
     X(GIVEN, "supervisor: that was all")                                                           \
     X(REFUSED, "supervisor: a listener could not be bound; text says which and why")               \
-    X(UPGRADE_FAILED, "supervisor: the upgrade did not happen; text says why")
+    X(UPGRADE_FAILED, "supervisor: the upgrade did not happen; text says why")                     \
+    X(KEYS, "worker: keys of session tickets for the workers after it; a secret")
 
 enum vv_control {
 #define VV_X(name, doc) VV_CONTROL_##name,

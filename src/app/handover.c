@@ -30,6 +30,9 @@ void vv_handover_write(const struct vv_handover *h, struct vv_sb *out)
     if (h->exe_fd >= 0) {
         vv_sb_addf(out, "exe%c%d\n", us, h->exe_fd);
     }
+    if (h->keys_fd > 0) {
+        vv_sb_addf(out, "keys%c%d\n", us, h->keys_fd);
+    }
     if (h->failed[0] != '\0') {
         vv_sb_addf(out, "failed%c%s\n", us, h->failed);
     }
@@ -111,6 +114,13 @@ static enum vv_err read_line(struct vv_handover *h, struct vv_str line)
         h->exe_fd = (int)fd;
         return VV_OK;
     }
+    if (vv_str_eq(field[0], VV_STR("keys"))) {
+        if (count != 2 || !number(field[1], INT32_MAX, &fd)) {
+            return VV_ESYNTAX;
+        }
+        h->keys_fd = (int)fd;
+        return VV_OK;
+    }
     if (vv_str_eq(field[0], VV_STR("failed")) && count == 2) {
         const size_t n = field[1].n < sizeof h->failed ? field[1].n : sizeof h->failed - 1;
         memcpy(h->failed, field[1].p, n);
@@ -163,4 +173,7 @@ void vv_handover_cloexec(const struct vv_handover *h, bool on)
         set_cloexec(h->worker[i].ctl, on);
     }
     set_cloexec(h->exe_fd, on);
+    if (h->keys_fd > 0) {
+        set_cloexec(h->keys_fd, on);
+    }
 }

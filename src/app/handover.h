@@ -30,6 +30,7 @@ struct vv_handover {
     size_t workers;
     uint64_t generation, restarts, started_wall_ns;
     int exe_fd;       /* the binary of the writer, to go back to; -1: none */
+    int keys_fd;      /* memory with the keys of session tickets; 0: none */
     char failed[512]; /* not empty: the newer image gave up, and why */
 };
 

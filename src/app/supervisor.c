@@ -272,6 +272,11 @@ static void on_message(struct supervisor *s, struct child *c, const struct vv_co
     case VV_CONTROL_ALIVE:
         (void)vv_proc_notify(m->text);
         break;
+    case VV_CONTROL_KEYS:
+        if (m->text_bytes < sizeof s->keys) {
+            memcpy(s->keys, m->text, m->text_bytes + 1);
+        }
+        break;
     case VV_CONTROL_RELOADING: {
         char text[64];
         (void)snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%llu",

@@ -13,6 +13,7 @@
 #define START_NS (30 * VV_SEC)     /* a worker that is not ready by then is given up */
 #define CHECK_NS (30 * VV_SEC)     /* the new binary's check of the file */
 #define KILL_GRACE_NS (5 * VV_SEC) /* after the drain time a worker is killed */
+#define KEYS_BYTES 16384           /* more than a worker ever tells */
 #define FRESH_NS (15 * VV_SEC)     /* without a sign of life for longer it is not alive */
 
 #define CHILD_STATES(X)                                                                            \
@@ -50,6 +51,7 @@ struct supervisor {
     uint64_t generation, restarts, started_wall_ns;
     uint64_t watchdog_ns, watchdog_at_ns; /* 0: not asked for */
     bool was_ready, adopted, stopping, reload_due;
+    char keys[KEYS_BYTES]; /* of session tickets, as the worker told them last; "": none */
     int exit_code;
     bool over;
     int signal_fd;

@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,12 +99,38 @@ static void pack(const struct supervisor *s, struct vv_handover *h)
     }
 }
 
+/* Memory that only we and the next image can name: keys belong on no disk and in no environment. */
+static int keys_memory(const struct supervisor *s)
+{
+    const size_t n = strlen(s->keys);
+    const int fd = n > 0 ? memfd_create("vivace-keys", MFD_CLOEXEC) : -1;
+    if (fd >= 0 && write(fd, s->keys, n) != (ssize_t)n) {
+        (void)close(fd);
+        return 0;
+    }
+    return fd >= 0 ? fd : 0;
+}
+
+static void keys_adopt(struct supervisor *s, int fd)
+{
+    if (fd <= 0) {
+        return;
+    }
+    const ssize_t n = pread(fd, s->keys, sizeof s->keys - 1, 0);
+    s->keys[n > 0 ? n : 0] = '\0';
+    (void)close(fd);
+}
+
 /* Returns only when exec(2) failed; then everything is as before. */
 static void exec_with(struct supervisor *s, struct vv_handover *h, int exe_fd, const char *path)
 {
     struct vv_sb text = VV_SB_INIT;
+    h->keys_fd = keys_memory(s);
     vv_handover_write(h, &text);
     if (text.failed || setenv(VV_HANDOVER_ENV, vv_sb_str(&text).p, 1) != 0) {
+        if (h->keys_fd > 0) {
+            (void)close(h->keys_fd);
+        }
         vv_sb_fini(&text);
         return;
     }
@@ -114,6 +142,9 @@ static void exec_with(struct supervisor *s, struct vv_handover *h, int exe_fd, c
         (void)execv(path, s->run->argv);
     }
     vv_handover_cloexec(h, true);
+    if (h->keys_fd > 0) {
+        (void)close(h->keys_fd);
+    }
     (void)unsetenv(VV_HANDOVER_ENV);
     vv_sb_fini(&text);
 }
@@ -179,6 +210,7 @@ enum vv_err upgrade_adopt(struct supervisor *s, const char *text, uint64_t now_n
         return err;
     }
     vv_handover_cloexec(&h, true);
+    keys_adopt(s, h.keys_fd);
     s->sockets = h.sockets;
     s->generation = h.generation;
     s->restarts = h.restarts;

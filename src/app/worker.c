@@ -3,12 +3,14 @@
 #include "app/worker.h"
 #include "app/version.h"
 #include "app/worker_int.h"
+#include "gateway/homes.h"
 #include "observe/log.h"
 #include "os/clock.h"
 #include "os/memory.h"
 #include "os/proc.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +117,26 @@ static void on_signal(struct vv_loop *loop VV_UNUSED, struct vv_io *io, uint32_t
     }
 }
 
+/* The workers after this one take up its clients' sessions. */
+static void tell_keys(struct worker *w)
+{
+    struct vv_certs *certs = vv_gateway_homes(w->gateway)->certs;
+    const uint64_t generation = vv_certs_keys_generation(certs);
+    struct vv_sb text = VV_SB_INIT;
+    if (generation == w->keys_generation) {
+        return;
+    }
+    vv_certs_keys_export(certs, &text);
+    if (!text.failed &&
+        vv_control_send(w->ctl.fd, VV_CONTROL_KEYS, 0, vv_sb_str(&text).p, NULL, 0) == VV_OK) {
+        w->keys_generation = generation;
+    }
+    if (text.p != NULL) {
+        OPENSSL_cleanse(text.p, text.n);
+    }
+    vv_sb_fini(&text);
+}
+
 static void say_alive(struct worker *w)
 {
     struct vv_history_sum sum = {0};
@@ -135,6 +157,7 @@ static void on_tick(struct vv_loop *loop, struct vv_timer *t)
     vv_history_tick(w->history, vv_loop_wall(loop));
     vv_gateway_tick(w->gateway, vv_loop_now(loop));
     guard_tick(w);
+    tell_keys(w);
     say_alive(w);
 }
 
@@ -255,6 +278,9 @@ static enum vv_err start_gateway(struct worker *w)
     err = vv_gateway_new(&options, w->start->settings, list, count, &w->gateway);
     forget_taken(w, list, count);
     free(list);
+    if (err == VV_OK) {
+        vv_certs_keys_import(vv_gateway_homes(w->gateway)->certs, vv_str_from(w->start->keys));
+    }
     return err;
 }
 
@@ -341,6 +367,7 @@ static void on_gateway_ready(void *user)
     if (err != VV_OK) {
         vv_error(WORKER, "the admin listener does not work: %s", vv_err_text(err));
     }
+    tell_keys(w);
     (void)vv_control_send(w->ctl.fd, VV_CONTROL_READY, 0, NULL, NULL, 0);
 }
 

@@ -19,6 +19,7 @@ struct vv_worker_start {
     pid_t supervisor;
     uint64_t restarts, generation, started_wall_ns;
     const char *upgrade_failed; /* empty: nothing failed */
+    const char *keys;           /* of session tickets, from the worker before; empty: none */
 };
 /* Returns the exit code. */
 int vv_worker_main(struct vv_worker_start *start);

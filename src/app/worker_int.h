@@ -66,6 +66,7 @@ struct worker {
     uint64_t last_reload_wall_ns;
     bool last_reload_ok;
     char upgrade_failed[512];
+    uint64_t keys_generation; /* of the ticket keys that the supervisor has */
     bool draining, ending_now;
     bool replaced; /* drains because a successor serves already */
     int exit_code;

@@ -30,6 +30,7 @@ VV_TEST(what_is_written_is_read_again)
     struct vv_handover h = sample(fd), got = {0};
     struct vv_sb text = VV_SB_INIT;
     h.exe_fd = 99;
+    h.keys_fd = 98;
     strcpy(h.failed, "no luck");
     vv_handover_write(&h, &text);
     VV_CHECK_INT(vv_handover_read(text.p, &got), VV_OK);
@@ -37,6 +38,7 @@ VV_TEST(what_is_written_is_read_again)
     VV_CHECK_INT(got.restarts, 2);
     VV_CHECK_INT(got.started_wall_ns, 123456789);
     VV_CHECK_INT(got.exe_fd, 99);
+    VV_CHECK_INT(got.keys_fd, 98);
     VV_CHECK_STR(got.failed, "no luck");
     VV_CHECK_INT(got.workers, 1);
     VV_CHECK_INT(got.worker[0].pid, 4711);
