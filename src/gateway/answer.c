@@ -67,11 +67,9 @@ void vv_answer_put_connection(struct vv_writer *w, const struct vv_exchange *x)
     }
 }
 
-static const struct vv_edits no_edits;
-
 static const struct vv_edits *answer_edits(const struct vv_exchange *x)
 {
-    return x->route != NULL ? &x->route->answer_edits : &no_edits;
+    return x->route != NULL ? &x->route->answer_edits : &x->rt->answer_edits;
 }
 
 static void put_length(struct vv_writer *w, const struct vv_exchange *x, uint64_t length)

@@ -57,6 +57,21 @@ static bool https_port(const struct vv_exchange *x, uint16_t *ret)
     return !any;
 }
 
+/* A name or an address, not what else RFC 3986 lets stand for a host: it goes into an address that browsers
+ * follow and caches keep. */
+static bool plain_host(struct vv_str host)
+{
+    for (size_t i = 0; i < host.n; i++) {
+        const char c = host.p[i];
+        const bool fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+                          c == '.' || c == '_' || c == ':';
+        if (!fine) {
+            return false;
+        }
+    }
+    return host.n > 0;
+}
+
 /* True: answered. */
 static bool to_https(struct vv_exchange *x)
 {
@@ -67,7 +82,7 @@ static bool to_https(struct vv_exchange *x)
     if (l == NULL || l->redirect == NULL || x->https || vv_str_starts(x->path, VV_STR(CHALLENGE))) {
         return false;
     }
-    if (x->host.n == 0) {
+    if (!plain_host(x->host)) {
         vv_answer_error(x, VV_REASON_BAD_REQUEST);
         return true;
     }
