@@ -81,7 +81,7 @@ static void say_abort(const struct vv_fault_line *l)
 }
 
 static enum vv_err take_false(struct vv_upstreams *us, struct vv_server *server,
-                              const struct vv_service_settings *conf, struct vv_fault_line *l,
+                              const struct vv_service *service, struct vv_fault_line *l,
                               const struct vv_uconn_owner *owner, void *user, struct vv_uconn **ret)
 {
     int fd[2];
@@ -93,18 +93,18 @@ static enum vv_err take_false(struct vv_upstreams *us, struct vv_server *server,
         say_abort(l);
     }
     (void)shutdown(l->peer, SHUT_WR);
-    return vv_upstream_take_fd(us, server, conf, fd[0], owner, user, ret);
+    return vv_upstream_take_fd(us, server, service, fd[0], owner, user, ret);
 }
 
 enum vv_err vv_fault_take(struct vv_exchange *x, struct vv_server *server,
-                          const struct vv_service_settings *conf, bool fresh,
+                          const struct vv_service *service, bool fresh,
                           const struct vv_uconn_owner *owner, void *user, struct vv_uconn **ret)
 {
     struct vv_upstreams *us = x->w->upstreams;
     struct vv_faults *faults = x->w->homes != NULL ? x->w->homes->faults : NULL;
     struct vv_fault_plan plan;
     if (faults == NULL || !vv_faults_any(faults) || !vv_faults_decide(faults, x, &plan)) {
-        return vv_upstream_take(us, server, conf, fresh, owner, user, ret);
+        return vv_upstream_take(us, server, service, fresh, owner, user, ret);
     }
     struct vv_fault_line *l = line_new(x->w, &plan);
     if (l == NULL) {
@@ -112,8 +112,9 @@ enum vv_err vv_fault_take(struct vv_exchange *x, struct vv_server *server,
     }
     x->guard_word = "fault";
     const bool is_false = plan.end != VV_FAULT_KIND_COUNT;
-    const enum vv_err err = is_false ? take_false(us, server, conf, l, owner, user, ret)
-                                     : vv_upstream_take(us, server, conf, fresh, owner, user, ret);
+    const enum vv_err err = is_false
+                                ? take_false(us, server, service, l, owner, user, ret)
+                                : vv_upstream_take(us, server, service, fresh, owner, user, ret);
     if (err != VV_OK) {
         vv_close_fd(&l->peer);
         free(l);
@@ -151,6 +152,9 @@ bool vv_fault_connected(struct vv_uconn *u, enum vv_err *err)
 static size_t head_bytes(const struct vv_uconn *u)
 {
     char peek[4096];
+    if (u->tls != NULL) {
+        return sizeof peek; /* what lies in the socket cannot be read: a guess is near enough */
+    }
     const ssize_t n = recv(u->io.fd, peek, sizeof peek, MSG_PEEK);
     if (n <= 0) {
         return SIZE_MAX; /* reading will say why */

@@ -16,7 +16,7 @@
 
 /* vv_upstream_take() for one attempt of x, through the faults that are ordered: for actions. */
 VV_MUST_CHECK enum vv_err vv_fault_take(struct vv_exchange *x, struct vv_server *server,
-                                        const struct vv_service_settings *conf, bool fresh,
+                                        const struct vv_service *service, bool fresh,
                                         const struct vv_uconn_owner *owner, void *user,
                                         struct vv_uconn **ret);
 

@@ -302,45 +302,6 @@ static void check_match_names(struct check *c, const struct vv_conf_list *matche
 
 /* ---- services ------------------------------------------------------------------------------ */
 
-/* "host:port", "http://host[:port][/]", "unix:/path". The name is resolved later, by the gateway. */
-static const char *bad_server(const char *url)
-{
-    struct vv_str s = vv_str_from(url);
-    if (vv_str_starts(s, VV_STR("unix:"))) {
-        return s.n > 5 ? NULL : "write unix:/path/of/socket";
-    }
-    if (vv_str_starts(s, VV_STR("https://"))) {
-        return "TLS to servers is not there yet: write http://host:port";
-    }
-    const bool scheme = vv_str_starts(s, VV_STR("http://"));
-    if (scheme) {
-        s = (struct vv_str){s.p + 7, s.n - 7};
-        if (s.n > 0 && s.p[s.n - 1] == '/') {
-            s.n--;
-        }
-    }
-    const char *const hint = "write host:port, http://host:port or unix:/path";
-    size_t colon = s.n;
-    while (colon > 0 && s.p[colon - 1] != ':' && s.p[colon - 1] != ']') {
-        colon--;
-    }
-    const bool has_port = colon > 0 && s.p[colon - 1] == ':';
-    const struct vv_str host = has_port ? (struct vv_str){s.p, colon - 1} : s;
-    uint64_t port = 80;
-    if (has_port && (vv_str_to_u64((struct vv_str){s.p + colon, s.n - colon}, &port) != VV_OK ||
-                     port == 0 || port > 65535)) {
-        return "the port is a number from 1 to 65535";
-    }
-    for (size_t i = 0; i < host.n; i++) {
-        const bool v6 = host.p[0] == '[' && (host.p[i] == ':' || host.p[i] == '[' ||
-                                             (host.p[i] == ']' && i + 1 == host.n));
-        if (!v6 && !is_word_char(host.p[i]) && host.p[i] != '.' && host.p[i] != '-') {
-            return hint;
-        }
-    }
-    return host.n > 0 && (has_port || scheme) ? NULL : hint;
-}
-
 static void check_servers(struct check *c, const struct vv_service_settings *s)
 {
     if (s->servers != NULL && s->servers->count == 0) {
@@ -356,7 +317,7 @@ static void check_servers(struct check *c, const struct vv_service_settings *s)
         if (server->url == NULL) {
             continue;
         }
-        const char *hint = bad_server(server->url);
+        const char *hint = vv_settings_bad_server(server->url);
         const struct vv_server_settings *twin = vv_names_get(&seen, vv_str_from(server->url));
         if (hint != NULL) {
             vv_conf_report(c->doc, &(struct vv_conf_report){.field = &server->url, .hint = hint},
@@ -412,6 +373,7 @@ static void check_service(struct check *c, const struct vv_service_settings *s)
 {
     check_servers(c, s);
     check_checks(c, s);
+    vv_settings_check_upstream(c->doc, s);
     check_template(c, &s->hash_key, s->hash_key, NULL);
     check_template(c, &s->host, s->host, NULL);
     if (s->balance.balancer == VV_BALANCER_HASH && s->hash_key == NULL) {

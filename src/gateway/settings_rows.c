@@ -151,7 +151,8 @@ static const struct vv_conf_section listen_section = {
 #define FIELD(f) VV_CONF_FIELD(struct vv_server_settings, f)
 static const struct vv_conf_row server_rows[] = {
     {FIELD(url), .key = "url", .type = VV_CONF_TEXT, .required = true, .reload = true,
-     .sample = "127.0.0.1:3001", .doc = "\"host:port\", \"http://host:port\" or \"unix:/path\".",
+     .sample = "127.0.0.1:3001",
+     .doc = "\"host:port\", \"http://host:port\", \"https://host:port\" (TLS) or \"unix:/path\".",
      .example = "127.0.0.1:3001"},
     {FIELD(weight), .key = "weight", .type = VV_CONF_COUNT, .def = "1", .min = "1", .max = "1000",
      .reload = true, .doc = "Its share of the requests, relative to the others."},

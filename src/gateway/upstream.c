@@ -2,6 +2,8 @@
  * old at the other end of the list, where it is dropped. */
 #include "gateway/upstream.h"
 #include "gateway/fault_points.h"
+#include "gateway/upstream_tls.h"
+#include "observe/log.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -15,8 +17,15 @@ struct vv_upstream_pool {
     size_t idle_count, active_count;
     size_t keep; /* idle connections kept */
     uint64_t keep_ns;
+    bool secure;                /* its URL begins with https:// */
+    struct vv_service_tls *tls; /* counted: how it was spoken to last */
+    uint32_t tls_generation;
+    uint64_t complained_ns; /* when a failure of TLS was last written to the log; 0: never */
+    enum vv_tls_failure complaint;
     struct vv_upstream_stat stat;
 };
+
+#define COMPLAIN_NS (10 * VV_SEC) /* between two lines about the same failure */
 
 #define SLOTS 256 /* pools by server pointer; chains are short */
 struct slot {
@@ -80,6 +89,7 @@ static struct vv_upstream_pool *pool_of(struct vv_upstreams *us, struct vv_serve
     p->server = server;
     vv_list_init(&p->idle);
     vv_list_push_front(chain, &p->node);
+    p->secure = vv_url_is_secure(server->name);
     series_of(us->w, p);
     return p;
 }
@@ -87,6 +97,7 @@ static struct vv_upstream_pool *pool_of(struct vv_upstreams *us, struct vv_serve
 static void pool_free(struct vv_upstream_pool *p)
 {
     vv_list_del(&p->node);
+    vv_service_tls_unref(p->tls);
     vv_server_unref(p->server);
     free(p);
 }
@@ -105,6 +116,11 @@ static void destroy(struct vv_uconn *u)
     vv_fault_end(u);
     vv_loop_timer_stop(w->loop, &u->timer);
     vv_loop_del(w->loop, &u->io, true);
+    if (u->tls != NULL) {
+        (void)vv_tls_close(u->tls); /* as far as the socket takes it: nobody waits */
+        vv_tls_free(u->tls);
+        u->tls = NULL;
+    }
     close(u->io.fd);
     u->io.fd = -1;
     vv_list_del(&u->node);
@@ -149,6 +165,14 @@ static void pool_second(struct vv_upstream_pool *p, uint64_t now_ns)
         }
         drop_idle(oldest);
     }
+    /* Those that were not needed for a while give back what they need for bytes on their way. */
+    VV_LIST_EACH (it, &p->idle) {
+        struct vv_uconn *u = VV_LIST_ENTRY(it, struct vv_uconn, node);
+        if (u->tls != NULL && !u->thin && now_ns - u->idle_since_ns >= VV_SEC) {
+            u->thin = true;
+            vv_tls_idle(u->tls);
+        }
+    }
     /* Only this pool still knows the server: it has left the service. */
     const bool orphan = atomic_load_explicit(&p->server->refs, memory_order_acquire) == 1;
     if (orphan && p->active_count == 0 && p->idle_count == 0) {
@@ -165,13 +189,78 @@ void vv_upstreams_second(struct vv_upstreams *us, uint64_t now_ns)
     }
 }
 
+/* ---- TLS ---- */
+
+static void count_tls(struct vv_uconn *u, enum vv_metric metric, const char *word)
+{
+    const struct vv_server *server = u->pool->server;
+    const struct vv_str values[] = {vv_str_from(vv_service_state_name(server->service)),
+                                    vv_str_from(server->name), vv_str_from(word)};
+    vv_metric_add(u->w->shard, vv_metrics_series(u->w->metrics, metric, values, VV_COUNT(values)),
+                  1);
+}
+
+static void tls_failed(struct vv_uconn *u)
+{
+    struct vv_upstream_pool *p = u->pool;
+    const enum vv_tls_failure why = vv_tls_failure(u->tls);
+    const uint64_t now = vv_worker_now(u->w);
+    count_tls(u, VV_METRIC_UPSTREAM_TLS_FAILURES, vv_tls_failure_name(why));
+    if (p->complained_ns == 0 || why != p->complaint || now - p->complained_ns >= COMPLAIN_NS) {
+        char text[VV_TLS_ERROR_TEXT];
+        p->complained_ns = now;
+        p->complaint = why;
+        vv_warn("upstream", "TLS failed service=%s server=%s reason=%s error=\"%s\"",
+                vv_service_state_name(p->server->service), p->server->name,
+                vv_tls_failure_name(why), vv_tls_error(u->tls, text));
+    }
+}
+
+/* VV_EAGAIN: it goes on with the next event. */
+static enum vv_err shake_hands(struct vv_uconn *u)
+{
+    if (u->rdhup) {
+        vv_tls_read_to_end(u->tls);
+    }
+    const enum vv_err err = vv_tls_handshake(u->tls);
+    if (err == VV_OK) {
+        count_tls(u, VV_METRIC_UPSTREAM_TLS, vv_tls_resumed(u->tls) ? "resumed" : "full");
+        u->readable = true; /* what came behind the handshake is inside already */
+    } else if (err != VV_EAGAIN) {
+        tls_failed(u);
+    }
+    return err;
+}
+
+/* An idle connection was sent something: tickets and new keys are none of our business, all else is. */
+static bool is_silent(struct vv_uconn *u)
+{
+    char byte;
+    size_t n;
+    u->thin = false;
+    return u->tls != NULL && vv_tls_read(u->tls, &byte, 1, &n) == VV_EAGAIN;
+}
+
 /* ---- events ---- */
 
 static void connect_done(struct vv_uconn *u)
 {
-    enum vv_err err = vv_sock_error(u->io.fd);
-    if (u->fault != NULL && !vv_fault_connected(u, &err)) {
-        return;
+    enum vv_err err = VV_OK;
+    if (u->tls == NULL) {
+        err = vv_sock_error(u->io.fd);
+        if (u->fault != NULL && !vv_fault_connected(u, &err)) {
+            return;
+        }
+        if (err == VV_OK && u->secure) {
+            err = vv_service_tls_connect(u->pool->tls, u->pool->server, VV_SERVICE_TLS_REQUESTS,
+                                         u->io.fd, &u->tls);
+        }
+    }
+    if (err == VV_OK && u->tls != NULL) {
+        err = shake_hands(u);
+        if (err == VV_EAGAIN) {
+            return;
+        }
     }
     u->connecting = false;
     u->owner->connected(u, err);
@@ -182,7 +271,8 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
     (void)loop;
     struct vv_uconn *u = VV_CONTAINER(io, struct vv_uconn, io);
     if (u->owner == NULL) {
-        if (events & (VV_IO_READ | VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) {
+        const uint32_t ends = VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR;
+        if ((events & ends) || ((events & VV_IO_READ) && !is_silent(u))) {
             drop_idle(u); /* closed, or said something nobody asked for */
         }
         return;
@@ -194,12 +284,16 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
         u->readable = !u->eof;
     }
     if (u->connecting) {
-        if (!(events & (VV_IO_WRITE | VV_IO_HUP | VV_IO_ERROR))) {
+        const uint32_t shaking = u->tls != NULL ? VV_IO_READ | VV_IO_RDHUP : 0;
+        if (!(events & (VV_IO_WRITE | VV_IO_HUP | VV_IO_ERROR | shaking))) {
             return;
         }
         connect_done(u); /* a server may speak first: its bytes came with this very event */
     } else if ((events & VV_IO_WRITE) && u->blocked) {
         u->owner->writable(u);
+    } else if ((events & VV_IO_WRITE) && u->tls != NULL && vv_tls_unsent(u->tls) > 0) {
+        const enum vv_err err = vv_tls_flush(u->tls);    /* something of its own, not the owner's */
+        u->readable |= err != VV_OK && err != VV_EAGAIN; /* reading says what is wrong */
     }
     if (u->owner != NULL && u->readable && !u->connecting) {
         u->owner->readable(u);
@@ -275,6 +369,7 @@ static enum vv_err open_on(struct vv_upstreams *us, struct vv_upstream_pool *p, 
     u->io.fn = on_io;
     u->w = us->w;
     u->pool = p;
+    u->tls_generation = p->tls_generation;
     u->connecting = true;
     u->again.fn = on_again;
     vv_list_init(&u->again.node);
@@ -300,13 +395,30 @@ static enum vv_err open_new(struct vv_upstreams *us, struct vv_upstream_pool *p,
         err = open_on(us, p, fd, ret);
     }
     if (err == VV_OK) {
+        (*ret)->secure = p->secure;
         vv_metric_add(us->w->shard, p->stat.connects, 1);
     }
     return err;
 }
 
+/* What the service of the caller's runtime says now. */
+static void follow(struct vv_upstream_pool *p, const struct vv_service *service)
+{
+    p->keep = service->conf->keepalive;
+    p->keep_ns = service->conf->keepalive_ns;
+    if (!p->secure || p->tls == service->tls) {
+        return;
+    }
+    vv_service_tls_unref(p->tls);
+    p->tls = vv_service_tls_ref(service->tls);
+    p->tls_generation++;
+    VV_LIST_EACH (it, &p->idle) {
+        drop_idle(VV_LIST_ENTRY(it, struct vv_uconn, node));
+    }
+}
+
 enum vv_err vv_upstream_take_fd(struct vv_upstreams *us, struct vv_server *server,
-                                const struct vv_service_settings *conf, int fd,
+                                const struct vv_service *service, int fd,
                                 const struct vv_uconn_owner *owner, void *user,
                                 struct vv_uconn **ret)
 {
@@ -315,8 +427,7 @@ enum vv_err vv_upstream_take_fd(struct vv_upstreams *us, struct vv_server *serve
         close(fd);
         return VV_ENOMEM;
     }
-    p->keep = conf->keepalive;
-    p->keep_ns = conf->keepalive_ns;
+    follow(p, service);
     const enum vv_err err = open_on(us, p, fd, ret);
     if (err == VV_OK) {
         lend(*ret, owner, user);
@@ -325,15 +436,18 @@ enum vv_err vv_upstream_take_fd(struct vv_upstreams *us, struct vv_server *serve
 }
 
 enum vv_err vv_upstream_take(struct vv_upstreams *us, struct vv_server *server,
-                             const struct vv_service_settings *conf, bool fresh,
+                             const struct vv_service *service, bool fresh,
                              const struct vv_uconn_owner *owner, void *user, struct vv_uconn **ret)
 {
     struct vv_upstream_pool *p = pool_of(us, server);
     if (p == NULL) {
         return VV_ENOMEM;
     }
-    p->keep = conf->keepalive;
-    p->keep_ns = conf->keepalive_ns;
+    const uint64_t connections = service->conf->connections;
+    follow(p, service);
+    if (p->secure && p->tls == NULL) {
+        return VV_ECONFIG; /* added by the API where the file speaks of no TLS */
+    }
     struct vv_uconn *u = NULL;
     if (!fresh && !vv_list_empty(&p->idle)) {
         u = VV_LIST_ENTRY(p->idle.next, struct vv_uconn, node);
@@ -343,7 +457,7 @@ enum vv_err vv_upstream_take(struct vv_upstreams *us, struct vv_server *server,
         vv_metric_add(us->w->shard, p->stat.reuses, 1);
         u->reused = true;
     } else {
-        if (conf->connections != 0 && p->active_count + p->idle_count >= conf->connections) {
+        if (connections != 0 && p->active_count + p->idle_count >= connections) {
             return VV_ELIMIT;
         }
         const enum vv_err err = open_new(us, p, &u);
@@ -367,9 +481,9 @@ void vv_upstream_give_back(struct vv_uconn *u)
     struct vv_upstream_pool *p = u->pool;
     vv_fault_end(u);
     const bool clean = vv_out_empty(&u->out) && (u->in == NULL || vv_buf_len(u->in) == 0) &&
-                       !u->eof && !u->rdhup && !u->readable;
-    const bool wanted =
-        p->idle_count < p->keep && atomic_load_explicit(&p->server->refs, memory_order_relaxed) > 1;
+                       !u->eof && !u->rdhup && (!u->readable || is_silent(u));
+    const bool wanted = p->idle_count < p->keep && u->tls_generation == p->tls_generation &&
+                        atomic_load_explicit(&p->server->refs, memory_order_relaxed) > 1;
     taken_back(u);
     if (!clean || !wanted) {
         destroy(u);
@@ -377,6 +491,7 @@ void vv_upstream_give_back(struct vv_uconn *u)
     }
     vv_buf_put(&u->w->bufs, u->in);
     u->in = NULL;
+    u->readable = u->thin = false;
     u->owner = NULL;
     u->user = NULL;
     u->wait_until_ns = 0;
@@ -390,6 +505,45 @@ void vv_upstream_discard(struct vv_uconn *u)
 {
     taken_back(u);
     destroy(u);
+}
+
+/* The end without a word of farewell is ERESET: whoever has no other way to know that an answer is whole must
+ * not take it for one (RFC 8446 section 6.1). */
+static enum vv_err read_tls(struct vv_uconn *u, size_t room, size_t *ret_bytes)
+{
+    if (u->rdhup) {
+        vv_tls_read_to_end(u->tls);
+    }
+    const enum vv_err err = vv_tls_read(u->tls, u->in->data + u->in->end, room, ret_bytes);
+    u->readable = err == VV_OK && (*ret_bytes == room || u->rdhup || vv_tls_has_more(u->tls));
+    if (err == VV_OK || err == VV_EAGAIN) {
+        return err;
+    }
+    u->eof = true;
+    const enum vv_tls_failure why = vv_tls_failure(u->tls);
+    if (err != VV_ECLOSED && why != VV_TLS_FAIL_CLOSED && why != VV_TLS_FAIL_IO) {
+        tls_failed(u); /* in TLS 1.3 a server refuses our certificate after the handshake */
+    }
+    return err == VV_ECLOSED ? VV_ECLOSED : VV_ERESET;
+}
+
+static enum vv_err read_plain(struct vv_uconn *u, size_t room, size_t *ret_bytes)
+{
+    ssize_t n;
+    do {
+        n = vv_sock_recv(u->io.fd, u->in->data + u->in->end, room);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        *ret_bytes = (size_t)n;
+        u->readable = (size_t)n == room || u->rdhup; /* see session.c: a short read emptied it */
+        return VV_OK;
+    }
+    u->readable = false;
+    if (n < 0 && errno == EAGAIN) {
+        return VV_EAGAIN;
+    }
+    u->eof = true;
+    return n == 0 ? VV_ECLOSED : VV_ERESET;
 }
 
 enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
@@ -410,29 +564,31 @@ enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
             return VV_ENOMEM;
         }
     }
-    for (;;) {
-        const size_t room = (size_t)vv_min_u64(vv_buf_room(u->in), room_max);
-        VV_ASSERT(room > 0);
-        const ssize_t n = vv_sock_recv(u->io.fd, u->in->data + u->in->end, room);
-        if (n > 0) {
-            u->in->end += (uint32_t)n;
-            u->readable =
-                (size_t)n == room || u->rdhup; /* see session.c: a short read emptied it */
-            if (u->fault != NULL) {
-                vv_fault_after_read(u, (size_t)n);
-            }
-            return VV_OK;
+    const size_t room = (size_t)vv_min_u64(vv_buf_room(u->in), room_max);
+    size_t n = 0;
+    VV_ASSERT(room > 0);
+    const enum vv_err err = u->tls != NULL ? read_tls(u, room, &n) : read_plain(u, room, &n);
+    if (err == VV_OK) {
+        u->in->end += (uint32_t)n;
+        if (u->fault != NULL) {
+            vv_fault_after_read(u, n);
         }
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        u->readable = false;
-        if (n < 0 && errno == EAGAIN) {
-            return VV_EAGAIN;
-        }
-        u->eof = true;
-        return n == 0 ? VV_ECLOSED : VV_ERESET;
     }
+    return err;
+}
+
+enum vv_err vv_uconn_flush(struct vv_uconn *u)
+{
+    return vv_out_flush(&u->out, &u->w->bufs, u->io.fd, u->tls, vv_worker_now(u->w));
+}
+
+enum vv_err vv_uconn_half_close(struct vv_uconn *u)
+{
+    const enum vv_err err = u->tls != NULL ? vv_tls_close(u->tls) : VV_OK;
+    if (err != VV_EAGAIN) {
+        (void)shutdown(u->io.fd, SHUT_WR);
+    }
+    return err;
 }
 
 struct vv_upstream_stat *vv_uconn_stat(struct vv_uconn *u)

@@ -5,7 +5,6 @@
  * fits a block costs four system calls: recv, send, recv, send. A tunnel is the same with raw bytes. */
 #include "gateway/actions/proxy_int.h"
 #include "gateway/fault_points.h"
-#include <sys/socket.h>
 
 #define READS_PER_TURN 16
 #define INTERIMS_MAX 64 /* 1xx answers to one request; more say nothing */
@@ -21,7 +20,7 @@ void vv_attempt_wait(struct vv_attempt *a, uint64_t ns)
 static void request_left(struct vv_attempt *a)
 {
     if (a->tunnel) {
-        shutdown(a->u->io.fd, SHUT_WR); /* the client half-closed: so do we */
+        a->u->blocked = vv_uconn_half_close(a->u) == VV_EAGAIN; /* as the client did */
         return;
     }
     if (!a->head_done) {
@@ -49,7 +48,7 @@ static bool flush_request(struct vv_attempt *a)
 {
     const uint64_t before = a->u->out.sent;
     const bool was_blocked = a->u->blocked;
-    const enum vv_err err = vv_out_flush(&a->u->out, &a->x->w->bufs, a->u->io.fd, NULL, 0);
+    const enum vv_err err = vv_uconn_flush(a->u);
     a->sent_any |= a->u->out.sent > before;
     a->u->blocked = err == VV_EAGAIN;
     if (err == VV_EAGAIN) {
@@ -462,8 +461,15 @@ static void server_ended(struct vv_attempt *a, enum vv_err err)
         vv_answer_error(x, VV_REASON_NO_MEMORY);
         return;
     }
-    vv_attempt_failed(a, err == VV_ERESET ? VV_REASON_SERVER_RESET : VV_REASON_SERVER_CLOSED,
-                      VV_OUTCOME_BROKEN, "server_closed");
+    const enum vv_tls_failure tls =
+        a->u->tls != NULL ? vv_tls_failure(a->u->tls) : VV_TLS_FAIL_NONE;
+    enum vv_reason reason = err == VV_ERESET ? VV_REASON_SERVER_RESET : VV_REASON_SERVER_CLOSED;
+    if (tls == VV_TLS_FAIL_CLOSED) { /* an end without farewell, not a reset */
+        reason = VV_REASON_SERVER_CLOSED;
+    } else if (tls == VV_TLS_FAIL_ALERT && !a->got_any) { /* it does not like our certificate */
+        reason = VV_REASON_CONNECT_TLS;
+    }
+    vv_attempt_failed(a, reason, VV_OUTCOME_BROKEN, "server_closed");
 }
 
 /* An empty block of the right size for what is still to come. */
@@ -562,7 +568,9 @@ static void on_connected(struct vv_uconn *u, enum vv_err err)
 {
     struct vv_attempt *a = u->user;
     if (err != VV_OK) {
-        vv_attempt_failed(a, VV_REASON_CONNECT_FAILED, VV_OUTCOME_CONNECT, "connect_failed");
+        const bool tls = u->tls != NULL;
+        vv_attempt_failed(a, tls ? VV_REASON_CONNECT_TLS : VV_REASON_CONNECT_FAILED,
+                          VV_OUTCOME_CONNECT, tls ? "tls" : "connect_failed");
         return;
     }
     vv_uconn_wait(u, 0);

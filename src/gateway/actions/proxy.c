@@ -528,7 +528,7 @@ static enum vv_err connect_to(struct vv_ask *k, struct vv_attempt *a, enum vv_re
     x->server_name = vv_arena_str(&x->arena, vv_str_from(a->server->name));
     a->asked_ns = k->pick.now_ns;
     const enum vv_err err =
-        vv_fault_take(x, a->server, x->service->conf, k->fresh, &vv_attempt_events, a, &a->u);
+        vv_fault_take(x, a->server, x->service, k->fresh, &vv_attempt_events, a, &a->u);
     if (err != VV_OK) {
         *reterr_reason = reason_of(err);
         avoid_server(a);

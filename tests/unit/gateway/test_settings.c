@@ -215,7 +215,7 @@ VV_TEST(addresses_are_checked)
 VV_TEST(servers_are_checked)
 {
     static const char *const bad[] = {
-        "h",       "h:0",   "h:70000",    "h:x",   "http://", "https://h",
+        "h",       "h:0",   "h:70000",    "h:x",   "http://", "https://",
         "ftp://h", "unix:", "http://h/a", "a b:1", ":80"};
     static const char *const good[] = {"h:1",     "http://h", "http://h:1/",
                                        "unix:/s", "[::1]:80", "a-b.example_1:8000"};
