@@ -249,13 +249,20 @@ bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str bloc
 {
     vv_answer_begin(x, status, length);
     struct vv_session *s = x->session;
-    const size_t bytes = ANSWER_ROOM + block.n + x->id.n + vv_recall_fields_bytes(x);
+    const struct vv_edits *edits = &x->route->answer_edits;
+    const struct vv_str fixed = edits->fixed[x->https];
+    const size_t bytes = ANSWER_ROOM + block.n + x->id.n + vv_recall_fields_bytes(x) + fixed.n;
     struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
     const char *start = w.at;
     if (start == NULL) {
         return no_room(x);
     }
-    vv_put(&w, block);
+    if (edits->count == 0) {
+        vv_put(&w, block);
+    } else {
+        vv_edits_put_block(&w, edits, block);
+        vv_put(&w, fixed);
+    }
     if (stored_varies(x, block)) {
         vv_put(&w, VV_STR("Vary: Accept-Encoding\r\n"));
     }

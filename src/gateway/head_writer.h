@@ -49,4 +49,8 @@ bool vv_edits_have(const struct vv_edits *edits, struct vv_str name);
 VV_MUST_CHECK enum vv_err vv_edits_render(struct vv_exchange *x, const struct vv_edits *edits,
                                           struct vv_str **ret_values, size_t *ret_bytes);
 void vv_edits_put(struct vv_writer *w, const struct vv_edits *edits, const struct vv_str *values);
+/* When the runtime is built: `fixed`, if these edits allow it. */
+VV_MUST_CHECK enum vv_err vv_edits_fix(struct vv_edits *edits);
+/* A stored block (stored.h) without the fields that edits name. No more bytes than the block has. */
+void vv_edits_put_block(struct vv_writer *w, const struct vv_edits *edits, struct vv_str block);
 #endif

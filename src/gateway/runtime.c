@@ -6,6 +6,7 @@
 #include "gateway/cors.h"
 #include "gateway/csp.h"
 #include "gateway/exchange.h"
+#include "gateway/head_writer.h"
 #include "gateway/homes.h"
 #include "gateway/plans.h"
 #include "gateway/upstream_tls.h"
@@ -67,6 +68,8 @@ static enum vv_err compile_edits(const struct vv_conf_list *list, struct vv_edit
 
 static void edits_free(struct vv_edits *edits)
 {
+    free((char *)(uintptr_t)edits->fixed[0].p);
+    free((char *)(uintptr_t)edits->fixed[1].p);
     for (size_t i = 0; i < edits->count; i++) {
         vv_template_free(edits->edit[i].value);
     }
@@ -343,6 +346,9 @@ static enum vv_err build_routes(struct vv_runtime *rt, const struct vv_homes *ho
         }
         if (err == VV_OK) {
             err = compile_edits(r->conf->browser_headers, &r->answer_edits, reterr_text);
+        }
+        if (err == VV_OK) {
+            err = vv_edits_fix(&r->answer_edits);
         }
         if (err == VV_OK) {
             err = compile_edits(r->conf->request_headers, &r->request_edits, reterr_text);

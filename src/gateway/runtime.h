@@ -39,6 +39,10 @@ struct vv_edit { /* one header edit, compiled */
 struct vv_edits {
     size_t count;
     struct vv_edit *edit;
+    uint64_t lengths; /* bit n: a name of n bytes (modulo 64) is among them */
+    /* All of them as text with line ends, without HTTPS and with it, when no request changes it and nobody
+     * else looks at these fields (head_writer.h); p NULL: not so. */
+    struct vv_str fixed[2];
 };
 
 struct vv_service {

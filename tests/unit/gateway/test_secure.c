@@ -1,6 +1,7 @@
 /* tests/unit/gateway/test_secure.c - headers for browsers, origins, reports, and the way to HTTPS. */
 #include "gateway/cors.h"
 #include "gateway/csp.h"
+#include "gateway/head_writer.h"
 #include "rig.h"
 #include "settings_test.h"
 
@@ -393,5 +394,34 @@ VV_TEST(challenges_and_what_came_over_https_are_served)
     VV_CHECK(strstr(rig_read(&r, origin, NULL), "GET / ") != NULL);
     close(client);
     close(origin);
+    rig_down(&r);
+}
+
+/* ---- hits ------------------------------------------------------------------------------------ */
+
+VV_TEST(a_stored_block_loses_what_edits_name_and_nothing_else)
+{
+    static const char text[] =
+        "HTTP/1.1 200 OK\r\nserver: Old/1\r\nContent-Type: a/b; x=\"Server:\"\r\n"
+        "X-Frame-Options: ALLOWALL\r\nDate: now\r\nServer: again\r\n";
+    struct rig r;
+    char out[sizeof text];
+    struct vv_writer w = {out};
+    rig_up(&r, "listen: 127.0.0.1:1\nadmin: none\nroutes:\n"
+               "  - {path: /a, to: \"http://127.0.0.1:%u\", secure: {hsts: {max_age: 1d}}}\n"
+               "  - {path: /b, respond: hi, secure: strict, headers: {X-Id: $request_id}}\n"
+               "  - {path: /c, respond: hi, cors: \"https://a.example\"}\n"
+               "  - {path: /d, respond: hi, headers: {Vary: Cookie}}\n");
+    const struct vv_edits *edits = &r.rt->route[0].answer_edits;
+    vv_edits_put_block(&w, edits, VV_STR(text));
+    *w.at = '\0';
+    VV_CHECK_STR(out, "HTTP/1.1 200 OK\r\nContent-Type: a/b; x=\"Server:\"\r\nDate: now\r\n");
+    VV_CHECK(strstr(edits->fixed[0].p, "Strict-Transport-Security") == NULL);
+    VV_CHECK(strstr(edits->fixed[1].p,
+                    "Strict-Transport-Security: max-age=86400; includeSubDomains\r\n") != NULL);
+    VV_CHECK(strstr(edits->fixed[0].p, "\r\nX-Frame-Options: DENY\r\n") != NULL);
+    for (size_t i = 1; i < 4; i++) { /* each request has its own, or the cache looks at it */
+        VV_CHECK(r.rt->route[i].answer_edits.fixed[0].p == NULL);
+    }
     rig_down(&r);
 }
