@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.parse
 
 import pytest
 
@@ -519,6 +520,11 @@ def test_a_secure_server_can_be_added_where_tls_is_spoken(tls_proxy, gateway, or
     gw.api("/services/app/servers", "POST", {"url": more.url})
     with gw.client() as c:
         wait_for("it answers", lambda: c.ask("/").body == b"more")
+        one = "/services/app/servers/" + urllib.parse.quote(more.url, safe="")
+        gw.api(one, "PATCH", {"drain": True})
+        assert {c.ask("/").body for _ in range(4)} == {b"ok"}
+        gw.api(one, "DELETE")
+        assert more.name not in json.dumps(gw.api("/services"))
     plain = gateway({"services": {"app": {"servers": [origin().url]}},
                      "routes": [{"path": "/", "to": "app"}]})
     said = plain.admin("/api/v1/services/app/servers", "POST", body={"url": more.url})
@@ -585,3 +591,4 @@ def test_nginx_over_tls(gateway, nginx, ca, tmp_path):
             assert c.ask("/small").body == b"small"
         assert c.ask("/seen").body.split()[3] == first[3]  # one connection for all
         assert c.ask("/nothing").status == 404
+        assert c.ask("/small", "POST", body=b"z" * (3 * MIB)).status == 413  # before it has read all
