@@ -128,11 +128,14 @@ static void process_json(struct vv_admin *a, struct vv_json *j)
     vv_json_kcstr(j, "socket", p->socket);
     const struct vv_settings *s = vv_gateway_settings(a->o.gateway);
     const struct vv_guard_summary guards = vv_gateway_guard_summary(a->o.gateway);
+    struct vv_clients_stats clients;
+    vv_clients_look(vv_gateway_homes(a->o.gateway)->clients, vv_loop_now(a->o.loop), &clients);
     vv_json_kcstr(j, "admin", s->admin);
     vv_json_kbool(j, "draining", vv_gateway_draining(a->o.gateway));
     vv_json_ku64(j, "faults_active", vv_faults_active(vv_gateway_homes(a->o.gateway)->faults));
     vv_json_ku64(j, "breakers_open", guards.breakers_open);
     vv_json_kdouble(j, "shed", guards.shed);
+    vv_json_ku64(j, "clients_banned", clients.banned);
     vv_json_ku64(j, "workers", counts.workers);
     vv_json_ku64(j, "connections", counts.connections);
     vv_json_ku64(j, "in_flight", counts.in_flight);

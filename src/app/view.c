@@ -224,14 +224,19 @@ static void caches_table(const struct view *v, size_t rows, struct vv_sb *out)
 static const char *guard_words(const struct view *v, char *buf, size_t buf_bytes)
 {
     const double open = json_num(v->o, "breakers_open"), shed = json_num(v->o, "shed");
+    const double banned = json_num(v->o, "clients_banned");
     int n = 0;
     buf[0] = '\0';
     if (open > 0.0) {
         n = snprintf(buf, buf_bytes, "  %.0f breaker%s not closed", open, open > 1.0 ? "s" : "");
     }
     if (shed > 0.0) {
-        (void)snprintf(buf + n, buf_bytes - (size_t)n, "  OVERLOAD, %.1f of 4 classes refused",
-                       shed);
+        n +=
+            snprintf(buf + n, buf_bytes - (size_t)n, "  OVERLOAD, %.1f of 4 classes refused", shed);
+    }
+    if (banned > 0.0) {
+        (void)snprintf(buf + n, buf_bytes - (size_t)n, "  %.0f address%s banned", banned,
+                       banned > 1.0 ? "es" : "");
     }
     return buf;
 }
@@ -239,7 +244,7 @@ static const char *guard_words(const struct view *v, char *buf, size_t buf_bytes
 static void heading(const struct view *v, struct vv_sb *out)
 {
     const json_t *t = json_object_get(v->o, "traffic");
-    char rate[16], bytes[16], guards[96];
+    char rate[16], bytes[16], guards[160];
     const double up = json_num(v->o, "uptime_seconds");
     const double seconds = json_num(t, "seconds") > 0.0 ? json_num(t, "seconds") : 1.0;
     vv_sb_addf(out, "Vivace %s  up %dd %02d:%02d:%02d  process %d  worker %d  restarts %d%s%s",

@@ -28,10 +28,11 @@ _Static_assert(sizeof(struct vv_client) == VV_CACHE_LINE, "an entry is a cache l
 
 struct vv_clients {
     struct vv_client *entry; /* buckets of WAYS, on a cache line */
-    void *memory;
-    uint64_t mask; /* buckets - 1 */
+    void *block;             /* what `entry` lies in */
+    uint64_t mask;           /* buckets - 1 */
     uint64_t seed;
     _Atomic uint64_t used, evicted, untracked, bans;
+    _Atomic unsigned memory;
     pthread_mutex_t stripe[STRIPES];
     pthread_mutex_t names_lock;
     char **name; /* of place i + 1 */
@@ -66,7 +67,7 @@ enum vv_err vv_clients_new(uint64_t room, uint64_t seed, struct vv_clients **ret
         return VV_ENOMEM;
     }
     const uintptr_t at = ((uintptr_t)memory + VV_CACHE_LINE - 1) & ~(uintptr_t)(VV_CACHE_LINE - 1);
-    c->memory = memory;
+    c->block = memory;
     c->entry = (struct vv_client *)at;
     c->mask = buckets - 1;
     c->seed = seed;
@@ -91,7 +92,7 @@ void vv_clients_free(struct vv_clients *c)
         free(c->name[i]);
     }
     free(c->name);
-    free(c->memory);
+    free(c->block);
     free(c);
 }
 
@@ -327,6 +328,16 @@ bool vv_client_malformed(struct vv_clients *c, struct vv_client *client,
         atomic_fetch_add_explicit(&c->bans, 1, memory_order_relaxed);
     }
     return banned;
+}
+
+enum vv_memory_state vv_clients_memory(const struct vv_clients *c)
+{
+    return (enum vv_memory_state)atomic_load_explicit(&c->memory, memory_order_relaxed);
+}
+
+void vv_clients_set_memory(struct vv_clients *c, enum vv_memory_state state)
+{
+    atomic_store_explicit(&c->memory, (unsigned)state, memory_order_relaxed);
 }
 
 /* ---- for people ---- */

@@ -63,6 +63,15 @@ void vv_client_resumed(struct vv_clients *c, struct vv_client *client,
 bool vv_client_malformed(struct vv_clients *c, struct vv_client *client,
                          const struct vv_clients_settings *conf, uint64_t now_ns);
 
+/* What the gateway's watch of memory (shed_watch.c) tells the doors. Any thread. */
+enum vv_memory_state {
+    VV_MEMORY_FINE,
+    VV_MEMORY_SHORT, /* over `overload.memory`: connections that only wait are closed */
+    VV_MEMORY_OUT    /* and no request passes any more */
+};
+enum vv_memory_state vv_clients_memory(const struct vv_clients *c);
+void vv_clients_set_memory(struct vv_clients *c, enum vv_memory_state state);
+
 struct vv_clients_stats {
     uint64_t room, used, evicted; /* evicted: still said something */
     uint64_t untracked;

@@ -1,6 +1,7 @@
 /* src/gateway/homes.c - the homes of named state, all at once. */
 #include "gateway/homes.h"
 #include "os/clock.h"
+#define CLIENTS_ROOM (1u << 18) /* 16 MiB when all of it is used */
 
 static struct vv_cache_clock clock_now(void)
 {
@@ -23,12 +24,14 @@ enum vv_err vv_homes_init(struct vv_homes *h, struct vv_metrics *metrics, unsign
     if (err == VV_OK) {
         err = vv_faults_new(metrics, &h->faults);
     }
+        err = vv_clients_new(CLIENTS_ROOM, vv_entropy_u64(), &h->clients);
     return err == VV_OK ? vv_certs_new(metrics, &h->certs) : err;
 }
 
 void vv_homes_fini(struct vv_homes *h)
 {
     vv_certs_free(h->certs);
+    vv_clients_free(h->clients);
     vv_faults_free(h->faults);
     vv_access_free(h->access);
     vv_canaries_free(h->canaries);

@@ -9,6 +9,7 @@
 #include "gateway/caches.h"
 #include "gateway/canary.h"
 #include "gateway/certs.h"
+#include "gateway/clients.h"
 #include "gateway/faults.h"
 #include "gateway/guards.h"
 
@@ -19,6 +20,7 @@ struct vv_homes {
     struct vv_access *access;
     struct vv_faults *faults;
     struct vv_certs *certs;
+    struct vv_clients *clients;
 };
 
 /* On failure what was made is there: vv_homes_fini(). */

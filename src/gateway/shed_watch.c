@@ -58,6 +58,16 @@ static uint64_t memory_max(struct vv_shed_watch *s, const struct vv_overload_set
     return s->usable_bytes / VV_PPM * conf->memory_ppm;
 }
 
+static void tell_doors(struct vv_gateway *g, const struct vv_shed_sample *sample, unsigned word)
+{
+    const bool over =
+        sample->memory_max_bytes != 0 && sample->memory_bytes > sample->memory_max_bytes;
+    const bool closed = vv_shed_refuses(word, 0, UINT64_MAX);
+    vv_clients_set_memory(g->homes.clients, !over    ? VV_MEMORY_FINE
+                                            : closed ? VV_MEMORY_OUT
+                                                     : VV_MEMORY_SHORT);
+}
+
 void vv_shed_watch_tick(struct vv_gateway *g, uint64_t now_ns)
 {
     struct vv_shed_watch *s = g->shed;
@@ -80,6 +90,7 @@ void vv_shed_watch_tick(struct vv_gateway *g, uint64_t now_ns)
                                           .late_max_ns = conf->delay_ns};
     vv_shed_tick(&s->shed, now_ns, &sample);
     vv_guards_shed(g->homes.guards, vv_shed_word(&s->shed));
+    tell_doors(g, &sample, vv_shed_word(&s->shed));
 }
 
 uint64_t vv_shed_watch_late_ns(const struct vv_gateway *g)
