@@ -1,6 +1,7 @@
 /* src/gateway/homes.c - the homes of named state, all at once. */
 #include "gateway/homes.h"
 #include "os/clock.h"
+
 #define CLIENTS_ROOM (1u << 18) /* 16 MiB when all of it is used */
 
 static struct vv_cache_clock clock_now(void)
@@ -24,7 +25,9 @@ enum vv_err vv_homes_init(struct vv_homes *h, struct vv_metrics *metrics, unsign
     if (err == VV_OK) {
         err = vv_faults_new(metrics, &h->faults);
     }
+    if (err == VV_OK) {
         err = vv_clients_new(CLIENTS_ROOM, vv_entropy_u64(), &h->clients);
+    }
     return err == VV_OK ? vv_certs_new(metrics, &h->certs) : err;
 }
 
