@@ -310,6 +310,10 @@ static void say_rendered(struct explanation *e, const char *key, const struct vv
     }
 }
 
+static const char *const edit_whens[] = {[VV_EDIT_HTTPS] = "over HTTPS",
+                                         [VV_EDIT_ORIGIN] = "for an origin that may",
+                                         [VV_EDIT_BESIDE] = "beside others"};
+
 static void say_edits(struct explanation *e, const char *key, const struct vv_edits *edits)
 {
     vv_json_key(e->j, key);
@@ -321,6 +325,9 @@ static void say_edits(struct explanation *e, const char *key, const struct vv_ed
             say_rendered(e, "value", edits->edit[i].value, VV_TEMPLATE_FIELD);
         } else {
             vv_json_kcstr(e->j, "value", NULL);
+        }
+        if (edits->edit[i].when != VV_EDIT_ALWAYS) {
+            vv_json_kcstr(e->j, "when", edit_whens[edits->edit[i].when]);
         }
         vv_json_obj_end(e->j);
     }
