@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOOK_NS VV_SEC
+#define LOOK_NS VV_SEC        /* a new certificate is in force within two looks */
 #define LOCAL_NS VV_HOUR      /* how often the age of local certificates is looked at */
 #define WARN_NS VV_DAY        /* between two lines about the same end */
 #define SOON_NS (14 * VV_DAY) /* before the end of a certificate that nobody renews for us */
@@ -50,6 +50,7 @@ void vv_certs_free(struct vv_certs *c)
         free(s->name);
         free(s);
     }
+    vv_certs_acme_free(c);
     for (size_t i = 0; i < c->lives; i++) {
         vv_tls_tickets_unref(c->life[i].keys);
     }
@@ -82,8 +83,11 @@ static struct vv_certs_seat *seat_of(struct vv_certs *c, const char *listener)
         free(s);
         return NULL;
     }
-    s->next = atomic_load(&c->seats);
-    atomic_store_explicit(&c->seats, s, memory_order_release);
+    _Atomic(struct vv_certs_seat *) *last = &c->seats;
+    while (atomic_load(last) != NULL) {
+        last = &atomic_load(last)->next;
+    }
+    atomic_store_explicit(last, s, memory_order_release);
     return s;
 }
 
@@ -95,22 +99,27 @@ struct vv_tls_slot *vv_certs_slot(const struct vv_certs *c, const char *listener
 
 /* ---- the local authority ------------------------------------------------------------------- */
 
-bool vv_certs_local_dir(const struct vv_settings *s, const struct vv_tls_settings *t, char *path,
-                        size_t bytes)
+bool vv_certs_state_dir(const struct vv_settings *s, const char *name, char *path, size_t bytes)
 {
     const char *state = getenv("STATE_DIRECTORY"); /* systemd; the first of a list */
     const char *file = vv_conf_path(vv_settings_doc(s));
     int n;
-    if (t->dir != NULL) {
-        n = snprintf(path, bytes, "%s", t->dir);
-    } else if (state != NULL && state[0] == '/') {
-        n = snprintf(path, bytes, "%.*s/tls", (int)strcspn(state, ":"), state);
+    if (state != NULL && state[0] == '/') {
+        n = snprintf(path, bytes, "%.*s/%s", (int)strcspn(state, ":"), state, name);
     } else {
         const char *slash = file != NULL ? strrchr(file, '/') : NULL;
-        n = slash != NULL ? snprintf(path, bytes, "%.*s/.vivace/tls", (int)(slash - file), file)
-                          : snprintf(path, bytes, ".vivace/tls");
+        n = slash != NULL
+                ? snprintf(path, bytes, "%.*s/.vivace/%s", (int)(slash - file), file, name)
+                : snprintf(path, bytes, ".vivace/%s", name);
     }
     return n > 0 && (size_t)n < bytes;
+}
+
+bool vv_certs_local_dir(const struct vv_settings *s, const struct vv_tls_settings *t, char *path,
+                        size_t bytes)
+{
+    return t->dir != NULL ? snprintf(path, bytes, "%s", t->dir) < (int)bytes
+                          : vv_certs_state_dir(s, "tls", path, bytes);
 }
 
 /* With its parents; what we make is for the owner only. */
@@ -315,6 +324,11 @@ enum vv_err vv_certs_prepare(struct vv_certs *c, const struct vv_settings *s, ch
     struct vv_sb why = VV_SB_INIT;
     enum vv_err err = VV_OK;
     forget_prepared(c);
+    err = vv_certs_acme_conf(c, s, &why);
+    if (err != VV_OK) {
+        (void)snprintf(reterr_text, VV_CERTS_WHY, "acme: %.200s",
+                       why.n > 0 ? why.p : vv_err_text(err));
+    }
     for (size_t i = 0; s->listen != NULL && i < s->listen->count && err == VV_OK; i++) {
         const struct vv_listen_settings *l = s->listen->item[i];
         if (!l->tls.enabled) {
@@ -339,7 +353,11 @@ enum vv_err vv_certs_prepare(struct vv_certs *c, const struct vv_settings *s, ch
 
 void vv_certs_settle(struct vv_certs *c, const struct vv_settings *s, bool kept)
 {
-    (void)s;
+    struct vv_sb why = VV_SB_INIT;
+    if (!kept && vv_certs_acme_conf(c, s, &why) != VV_OK) {
+        vv_warn("acme", "%s", vv_sb_str(&why).p);
+    }
+    vv_sb_fini(&why);
     for (struct vv_certs_seat *seat = atomic_load(&c->seats); seat != NULL; seat = seat->next) {
         if (kept) {
             vv_certs_set_free(seat->set);
@@ -436,21 +454,11 @@ void vv_certs_tick(struct vv_certs *c, uint64_t now_ns)
         c->keys_generation += vv_tls_tickets_rotate(c->life[i].keys, wall_ns);
     }
     renew_local(c, wall_ns);
+    vv_certs_acme_tick(c);
     for (struct vv_certs_seat *seat = atomic_load(&c->seats); seat != NULL; seat = seat->next) {
         if (seat->set != NULL) {
             look(c, seat);
             warn_ends(seat->set, wall_ns);
         }
     }
-}
-
-/* ---- challenges ---------------------------------------------------------------------------- */
-
-struct vv_str vv_certs_challenge(const struct vv_certs *c, struct vv_str token,
-                                 struct vv_arena *arena)
-{
-    (void)c;
-    (void)token;
-    (void)arena;
-    return (struct vv_str){NULL, 0};
 }

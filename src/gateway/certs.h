@@ -28,6 +28,9 @@ VV_MUST_CHECK enum vv_err vv_certs_prepare(struct vv_certs *c, const struct vv_s
 /* Ends a start or reload: the prepared contexts are in force (kept) or forgotten. */
 void vv_certs_settle(struct vv_certs *c, const struct vv_settings *s, bool kept);
 void vv_certs_tick(struct vv_certs *c, uint64_t now_ns); /* 10 Hz: files, ticket keys */
+/* Where what we make ourselves is kept, by default: NAME in $STATE_DIRECTORY, else in .vivace beside the file.
+ * False: the path is too long. */
+bool vv_certs_state_dir(const struct vv_settings *s, const char *name, char *path, size_t bytes);
 /* Where `local` keeps its files by these settings; false: the path is too long. */
 bool vv_certs_local_dir(const struct vv_settings *s, const struct vv_tls_settings *t, char *path,
                         size_t bytes);
@@ -38,7 +41,12 @@ void vv_certs_keys_export(struct vv_certs *c, struct vv_sb *out);
 /* Before the first handshake. What cannot be used is left out. */
 void vv_certs_keys_import(struct vv_certs *c, struct vv_str text);
 
-/* Members of an open object: "listeners", each with its certificates. */
+/* Of an authority: orders a new certificate, or has the present one revoked. VV_ENOENT: not wanted from one;
+ * VV_EAGAIN: not finished with the last wish. */
+VV_MUST_CHECK enum vv_err vv_certs_renew(struct vv_certs *c, const char *name);
+VV_MUST_CHECK enum vv_err vv_certs_revoke(struct vv_certs *c, const char *name);
+
+/* Members of an open object: "listeners", each with its certificates, and "acme". */
 void vv_certs_json(const struct vv_certs *c, struct vv_json *j);
 /* NULL: no TLS on the listener of this name. */
 struct vv_tls_slot *vv_certs_slot(const struct vv_certs *c, const char *listener);

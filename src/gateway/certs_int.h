@@ -18,6 +18,8 @@
 enum vv_certs_file { FILE_CERT, FILE_KEY, FILE_OCSP, FILE_COUNT };
 enum vv_certs_source { VV_CERTS_FILES, VV_CERTS_LOCAL, VV_CERTS_ACME };
 
+struct vv_acme;
+
 struct vv_certs_stamp { /* of a file: another one, another content */
     struct timespec changed;
     off_t bytes; /* -1: not there */
@@ -57,7 +59,7 @@ struct vv_certs_set {
 };
 
 struct vv_certs_seat {
-    struct vv_certs_seat *next; /* seats only come in front */
+    _Atomic(struct vv_certs_seat *) next; /* seats only come behind the last one */
     char *name;
     struct vv_tls_slot *slot;
     _Atomic bool on;                 /* the listener has TLS */
@@ -76,6 +78,7 @@ struct vv_certs {
     _Atomic(struct vv_certs_seat *) seats;
     struct vv_certs_life life[VV_CERTS_LIVES];
     size_t lives;
+    _Atomic(struct vv_acme *) acme; /* NULL: nobody wanted it yet */
     uint64_t keys_generation;
     uint64_t look_ns;       /* the next look at files */
     uint64_t local_wall_ns; /* the next look at how old local certificates are */
@@ -93,6 +96,15 @@ void vv_certs_set_free(struct vv_certs_set *s); /* NULL is fine */
 /* Looks at the files. VV_OK: s->context is a new one; VV_EAGAIN: nothing is new. Other errors: what was read
  * last stays. *why, also on VV_OK: what cannot be used, said once for each mistake. */
 VV_MUST_CHECK enum vv_err vv_certs_set_look(struct vv_certs_set *s, struct vv_sb *why);
+
+/* certs_acme.c */
+VV_MUST_CHECK enum vv_err vv_certs_acme_conf(struct vv_certs *c, const struct vv_settings *s,
+                                             struct vv_sb *why);
+void vv_certs_acme_file(struct vv_certs *c, struct vv_certs_set *s, struct vv_certs_item *i);
+struct vv_tls_cert *vv_certs_acme_challenge(void *acme, struct vv_str name);
+void vv_certs_acme_tick(struct vv_certs *c);
+void vv_certs_acme_json(const struct vv_certs *c, struct vv_json *j);
+void vv_certs_acme_free(struct vv_certs *c);
 
 /* certs_view.c */
 void vv_certs_collect(struct vv_collect *collect, void *certs);

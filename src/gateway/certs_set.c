@@ -136,6 +136,7 @@ static enum vv_err make_context(struct vv_certs_set *s, struct vv_sb *why)
 {
     static const char *const protocols[] = {"h2", "http/1.1"};
     struct vv_tls_context *made = NULL;
+    struct vv_acme *acme = atomic_load(&s->home->acme);
     enum vv_err err = placeholder(s, why);
     struct vv_tls_cert **cert = calloc(s->count + 1, sizeof *cert);
     size_t n = 0;
@@ -162,7 +163,10 @@ static enum vv_err make_context(struct vv_certs_set *s, struct vv_sb *why)
                                             .hello_bytes_max = s->hello_bytes,
                                             .strict_names = s->strict_names,
                                             .ktls = s->ktls,
-                                            .offload = true};
+                                            .offload = true,
+                                            .challenge =
+                                                acme != NULL ? vv_certs_acme_challenge : NULL,
+                                            .challenge_user = acme};
     s->ca_stamp = stamp_of(s->ca_file);
     err = vv_tls_server_new(&conf, why, &made);
     free(cert);
@@ -247,6 +251,7 @@ static bool take(struct vv_certs_set *s, const struct vv_listen_settings *l, con
     s->http2 = l->http2 != 0;
     for (size_t i = 0; s->source == VV_CERTS_ACME && i < s->count; i++) {
         s->item[i].name = s->name[i];
+        vv_certs_acme_file(s->home, s, &s->item[i]);
     }
     return s->source == VV_CERTS_LOCAL   ? take_local(s, dir)
            : s->source == VV_CERTS_FILES ? take_files(s, t->all)

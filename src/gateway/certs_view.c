@@ -144,4 +144,5 @@ void vv_certs_json(const struct vv_certs *c, struct vv_json *j)
         }
     }
     vv_json_arr_end(j);
+    vv_certs_acme_json(c, j);
 }

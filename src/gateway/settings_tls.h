@@ -48,9 +48,20 @@ struct vv_tls_settings {           /* tls: auto, tls: {cert: a.pem, key: a.key} 
                                      * else those of the listener, else hosts of its routes */
 };
 
-struct vv_acme_settings {
+struct vv_acme_eab_settings { /* eab: {key: kid-1, mac: zWNDZM6eQGHWpSRTPal5eIUYFTu7EajV} */
     uint64_t enabled;
-    const char *directory; /* URL of the authority's directory */
+    const char *key, *mac; /* an account elsewhere: its id, its secret in base64url */
+};
+struct vv_acme_settings { /* acme: admin@example.org; see settings_acme.h */
+    uint64_t enabled;
+    struct vv_conf_list *directory; /* const char *, URLs or words; NULL: Let's Encrypt */
+    const char *email;
+    const char *store;  /* a directory; NULL: derived */
+    const char *ca;     /* PEM; NULL: the system's */
+    uint64_t challenge; /* enum vv_acme_challenge of acme/acme.h */
+    uint64_t agree;     /* bool, default true */
+    uint64_t retry_ns;
+    struct vv_acme_eab_settings eab;
 };
 
 struct vv_service_tls_settings { /* how servers with https:// URLs are spoken to */

@@ -1,4 +1,4 @@
-/* src/gateway/settings_tls_rows.c - the rows of `tls` and `acme`. */
+/* src/gateway/settings_tls_rows.c - the rows of `tls` of a listener. */
 #include "gateway/settings_int.h"
 
 #define ROWS(r) .rows = (r), .row_count = VV_COUNT(r)
@@ -136,17 +136,3 @@ const struct vv_conf_section vv_settings_tls_section = {.name = "tls",
                                                         ROWS(tls_rows),
                                                         SHORTS(tls_shorts),
                                                         .doc = "TLS towards clients."};
-
-#define FIELD(f) VV_CONF_FIELD(struct vv_acme_settings, f)
-static const struct vv_conf_row acme_rows[] = {
-    {FIELD(enabled), .type = VV_CONF_PRESENT},
-    {FIELD(directory), .key = "directory", .type = VV_CONF_TEXT, .reload = true,
-     .doc = "URL of the authority's directory.", .example = "https://127.0.0.1:14000/dir"},
-};
-#undef FIELD
-_Static_assert(VV_COUNT(acme_rows) * 8 == sizeof(struct vv_acme_settings), "every field has a row");
-const struct vv_conf_section vv_settings_acme_section = {
-    .name = "acme",
-    .size = sizeof(struct vv_acme_settings),
-    ROWS(acme_rows),
-    .doc = "How certificates are ordered for `tls: auto`."};
