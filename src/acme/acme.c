@@ -421,6 +421,13 @@ void vv_acme_tick(struct vv_acme *a, vv_acme_event_fn *fn, void *user)
 
 /* ---- asking and looking -------------------------------------------------------------------- */
 
+void vv_acme_path(const char *store, const char *name, char path[VV_ACME_PATH_MAX])
+{
+    char lower[VV_ACME_NAME_MAX];
+    lower_name(lower, name);
+    vv_acme_store_path(store, lower, path);
+}
+
 bool vv_acme_file(struct vv_acme *a, const char *name, char path[VV_ACME_PATH_MAX])
 {
     char lower[VV_ACME_NAME_MAX];

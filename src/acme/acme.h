@@ -27,7 +27,6 @@
 #define VV_ACME_LETSENCRYPT "https://acme-v02.api.letsencrypt.org/directory"
 #define VV_ACME_NAME_MAX 254 /* a name with its NUL */
 #define VV_ACME_PATH_MAX 768
-#define VV_ACME_ALPN "acme-tls/1" /* RFC 8737 section 6.2 */
 
 enum vv_acme_challenge {
     VV_ACME_ANY, /* over HTTP first, after a failure the other one */
@@ -53,6 +52,10 @@ struct vv_acme_conf {
  * "example.*: ..."). For the check of a configuration. */
 const char *vv_acme_name_problem(const char *name, enum vv_acme_challenge challenge);
 
+/* Where the certificate of a name lies in a store, in lower case; for who looks before the store is in
+ * force. The file need not be there. */
+void vv_acme_path(const char *store, const char *name, char path[VV_ACME_PATH_MAX]);
+
 struct vv_acme;
 VV_MUST_CHECK enum vv_err vv_acme_new(struct vv_metrics *metrics, struct vv_acme **ret);
 void vv_acme_free(struct vv_acme *a); /* breaks off what is under way; NULL is fine */
@@ -77,7 +80,7 @@ void vv_acme_tick(struct vv_acme *a, vv_acme_event_fn *fn, void *user);
  * this process costs a look into memory. Others are looked for in the store at most 50 times a second,
  * and only if the token has the form of one. */
 struct vv_str vv_acme_challenge(struct vv_acme *a, struct vv_str token, struct vv_arena *arena);
-/* The certificate to show to who asks for `name` with VV_ACME_ALPN, counted for the caller; NULL: none. Rules
+/* The certificate to show to who asks for `name` with VV_TLS_ALPN_CHALLENGE, counted for the caller; NULL: none. Rules
  * as above. Call it when vv_acme_busy(), which costs nothing. */
 struct vv_tls_cert *vv_acme_challenge_cert(struct vv_acme *a, struct vv_str name);
 bool vv_acme_busy(const struct vv_acme *a); /* are names wanted at all? */
