@@ -331,7 +331,7 @@ enum vv_err vv_tls_read(struct vv_tls *t, void *to, size_t room, size_t *ret_byt
 {
     size_t n = 0, got = 0;
     int result = 1;
-    if (t->over != VV_OK) {
+    if (t->over != VV_OK && !t->deaf) {
         return t->over;
     }
     VV_ASSERT(t->done && room > 0);
@@ -343,6 +343,9 @@ enum vv_err vv_tls_read(struct vv_tls *t, void *to, size_t room, size_t *ret_byt
         n += result == 1 ? got : 0;
     } while (result == 1 && n < room && (!t->drained || SSL_has_pending(t->ssl)));
     enum vv_err err = result == 1 ? VV_OK : judge(t, result);
+    if (t->deaf && err == VV_EAGAIN) {
+        err = t->over; /* nothing more will come */
+    }
     t->more = err == VV_OK ? t->to_end || SSL_has_pending(t->ssl) == 1 : err != VV_EAGAIN;
     if (n > 0) { /* deliver what came before an end; the next call says why */
         *ret_bytes = n;

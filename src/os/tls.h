@@ -24,7 +24,8 @@
  * Errors:    VV_EAGAIN: see vv_tls_waits(). VV_ECLOSED: the other side said that it is done (close_notify).
  *            VV_ERESET: it is gone without having said so: the last bytes may be missing.
  *            VV_ESYNTAX, VV_EACCES (certificates), VV_EIO, VV_ELIMIT, VV_ENOMEM: over; only
- *            vv_tls_free() is left. vv_tls_failure() and vv_tls_error() say why.
+ *            vv_tls_free() is left, and after a write that failed, reading what came before.
+ *            vv_tls_failure() and vv_tls_error() say why.
  */
 #ifndef VV_OS_TLS_H
 #define VV_OS_TLS_H

@@ -102,6 +102,7 @@ struct vv_tls {
     bool ktls, said_done;      /* close_notify was sent */
     bool challenge;            /* an authority looks whether a name is ours */
     bool more;                 /* reading again needs no event */
+    bool deaf; /* over, because the other side takes nothing: what it said before can be read */
     enum vv_err worked_err;
     struct vv_arena *peer_memory; /* of `peer`; NULL: nobody asked yet */
     struct vv_tls_peer *peer;

@@ -101,6 +101,7 @@ static bool send_all(struct vv_tls *t, const void *last, size_t last_n)
     }
     if (sent < 0 && errno != EAGAIN) {
         const enum vv_err err = errno == EPIPE ? VV_ERESET : vv_err_from_errno(errno);
+        t->deaf = t->done;
         return fail(t, err, errno, VV_TLS_FAIL_IO);
     }
     sent = sent < 0 ? 0 : sent;

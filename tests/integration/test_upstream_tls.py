@@ -592,3 +592,20 @@ def test_nginx_over_tls(gateway, nginx, ca, tmp_path):
         assert c.ask("/seen").body.split()[3] == first[3]  # one connection for all
         assert c.ask("/nothing").status == 404
         assert c.ask("/small", "POST", body=b"z" * (3 * MIB)).status == 413  # before it has read all
+
+
+def test_an_answer_given_before_the_connection_broke_is_passed_on(tls_proxy):
+    def refuse(conn):
+        conn.read_head()
+        conn.send(ok(b"too much", "413 Content Too Large", {"Connection": "close"}))
+        conn.close()  # with bytes unread: the other side is reset
+
+    gw, _ = tls_proxy(handler=refuse)
+    for _ in range(10):
+        with gw.client() as c:
+            c.send(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % (4 * MIB))
+            try:
+                c.send(b"z" * 4 * MIB)
+            except OSError:
+                pass
+            assert c.answer().status == 413

@@ -292,6 +292,27 @@ VV_TEST(a_reader_that_is_gone_ends_the_writer)
     vv_tls_context_unref(c);
 }
 
+VV_TEST(what_was_said_before_the_end_can_be_read_after_a_write_failed)
+{
+    struct vv_tls_context *s = kit_server_a((struct vv_tls_server_conf){0});
+    struct vv_tls_context *c = kit_client((struct vv_tls_client_conf){0});
+    struct kit k;
+    char buf[16];
+    size_t n = 0;
+    const struct iovec no = {(void *)(uintptr_t) "no", 2}, more = {(void *)(uintptr_t) "more", 4};
+    kit_meet(&k, s, c, "a.test");
+    VV_CHECK_INT(vv_tls_write(k.s, &no, 1, 0, VV_SEC, &n), VV_OK);
+    shutdown(k.fd[0], SHUT_RD);
+    VV_CHECK_INT(vv_tls_write(k.c, &more, 1, 0, VV_SEC, &n), VV_ERESET);
+    VV_CHECK_INT(vv_tls_read(k.c, buf, sizeof(buf), &n), VV_OK);
+    VV_CHECK_SLICE(((struct vv_str){buf, n}), "no");
+    VV_CHECK_INT(vv_tls_read(k.c, buf, sizeof(buf), &n), VV_ERESET);
+    VV_CHECK_INT(vv_tls_write(k.c, &more, 1, 0, VV_SEC, &n), VV_ERESET);
+    kit_stop(&k);
+    vv_tls_context_unref(s);
+    vv_tls_context_unref(c);
+}
+
 VV_TEST(a_broken_record_ends_the_connection)
 {
     struct vv_tls_context *s = kit_server_a((struct vv_tls_server_conf){0});
