@@ -1,7 +1,8 @@
 # tests/integration/test_secure.py - headers for browsers, CORS, the way to HTTPS and reports, of the real
 # binary: on answers of every kind, cached ones and errors too.
+import http.client
 import json
-import os
+import ssl
 import threading
 
 import pytest
@@ -234,3 +235,39 @@ def test_a_flood_of_reports_is_dropped_unread(gateway):
     assert read + m.sum("vivace_csp_reports_total", directive="other", disposition="dropped") == 600
     assert read % 100 == 0 or read < 600
     assert gw.log().count("violated page=") <= 5 * (read // 100 + 2)
+
+
+def over_tls(gw, target):
+    """Status and headers of a GET over HTTP/1.1 and TLS."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    c = http.client.HTTPSConnection("127.0.0.1", gw.ports["secure"], context=context, timeout=20)
+    c.request("GET", target, headers={"Host": "shop.example.org"})
+    answer = c.getresponse()
+    answer.read()
+    c.close()
+    return answer
+
+
+def tls_gateway(gateway, **secure):
+    return gateway({"listen": {"web": {"redirect": "https"}, "secure": {"tls": "local", **secure}}, "defaults": {"secure": "strict"},
+                    "routes": [{"path": "/a", "respond": {"status": 200, "body": "hi"}}]})
+
+
+def test_https_is_where_the_redirect_says(gateway):
+    gw = tls_gateway(gateway)
+    moved = gw.ask("/a?b", host="shop.example.org")
+    assert moved.status == 301
+    assert moved.get("Location") == f"https://shop.example.org:{gw.ports['secure']}/a?b"
+    assert moved.has("X-Frame-Options") and not moved.has("Strict-Transport-Security")
+    for target, status in [("/a", 200), ("/none", 404)]:
+        answer = over_tls(gw, target)
+        assert answer.status == status
+        assert answer.getheader("Strict-Transport-Security") == STRICT["Strict-Transport-Security"]
+
+
+def test_hosts_that_nobody_serves_over_https_are_led_nowhere(gateway):
+    gw = tls_gateway(gateway, names=["shop.example.org"])
+    assert gw.ask("/a", host="shop.example.org").status == 301
+    assert gw.ask("/a", host="evil.net").status == 421
