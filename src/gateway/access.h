@@ -1,6 +1,6 @@
 /* src/gateway/access.h - who asks: keys, Bearer tokens, Basic, JWT; and whether they may ask this.
  *
- * Model:     a route that says `access:` wants one of its ways; without or with a wrong one 401 with
+ * Model:     a route that says `access:` wants one of its ways (credentials in fields go before a certificate); without or with a wrong one 401 with
  *            WWW-Authenticate, with a plan that is not among the route's 403. Whoever is known gets
  *            x->caller, which limits, templates, logs and the service (X-Authenticated-User,
  *            X-Authenticated-Plan; what a client says there is removed) see. Keys are compared as SHA-256 in
@@ -20,7 +20,8 @@ enum vv_access_by {
     VV_BY_KEY = 2,
     VV_BY_BASIC = 4,
     VV_BY_JWT = 8,
-    VV_BY_OPTIONAL = 16
+    VV_BY_OPTIONAL = 16,
+    VV_BY_CERTIFICATE = 32 /* of the client's TLS connection, which was verified */
 };
 
 struct vv_plan { /* in the runtime */

@@ -5,6 +5,7 @@
 #include "gateway/head_writer.h"
 #include "gateway/homes.h"
 #include "gateway/session.h"
+#include "gateway/tls_vars.h"
 
 #define REALM "realm=\"vivace\""
 #define USER_FIELD "X-Authenticated-User"
@@ -384,6 +385,54 @@ bool vv_access_has_credential(const struct vv_exchange *x)
     return false;
 }
 
+/* ---- certificates -------------------------------------------------------------------------- */
+
+static bool has_name(const struct vv_tls_peer *p, struct vv_str name)
+{
+    bool has = p->common_name.n > 0 && vv_str_eq_nocase(p->common_name, name);
+    for (size_t i = 0; i < p->san_count && !has; i++) {
+        has = vv_str_eq_nocase(p->sans[i].name, name);
+    }
+    return has;
+}
+
+static bool is_whose(const struct vv_tls_peer *p, const struct vv_certificate_settings *c)
+{
+    return c->fingerprint != NULL ? strcmp(c->fingerprint, p->fingerprint) == 0
+                                  : has_name(p, vv_str_from(c->name));
+}
+
+static struct vv_str name_of(const struct vv_tls_peer *p)
+{
+    return p->common_name.n > 0 ? p->common_name
+           : p->san_count > 0   ? p->sans[0].name
+                                : vv_str_from(p->fingerprint);
+}
+
+/* The handshake has verified it; what is left is whose it is. */
+static enum judged judge_certificate(struct look *l)
+{
+    const struct vv_tls_peer *p = vv_tls_client(l->x);
+    const struct vv_conf_list *list = l->x->rt->settings->access.certificates;
+    const struct vv_certificate_settings *found = NULL;
+    if (p == NULL) {
+        return ABSENT;
+    }
+    for (size_t i = 0; list != NULL && i < list->count && found == NULL; i++) {
+        found = is_whose(p, list->item[i]) ? list->item[i] : NULL;
+    }
+    if (found == NULL && list != NULL) {
+        return wrong(l, "the certificate is not known");
+    }
+    struct vv_caller *c = new_caller(l, VV_BY_CERTIFICATE, found != NULL ? found->plan : NULL);
+    if (c != NULL) {
+        const struct vv_str name = found != NULL ? vv_str_from(found->name) : name_of(p);
+        c->name = vv_arena_str(&l->x->arena, name);
+        c->id = vv_arena_fmt(&l->x->arena, "cert:" VV_STR_FMT, VV_STR_ARG(name));
+    }
+    return called(l, c);
+}
+
 static enum judged judge_authorization(struct look *l, struct vv_str value)
 {
     const uint64_t ways = l->x->route->conf->access.methods;
@@ -428,7 +477,10 @@ static enum judged judge(struct look *l)
     if (first != NULL && (ways & in_authorization) != 0) {
         return key == NULL ? judge_authorization(l, first->value) : TWICE;
     }
-    return key != NULL ? judge_key(l, VV_BY_KEY, key->value) : ABSENT;
+    if (key != NULL) {
+        return judge_key(l, VV_BY_KEY, key->value);
+    }
+    return (ways & VV_BY_CERTIFICATE) != 0 ? judge_certificate(l) : ABSENT;
 }
 
 /* ---- require ------------------------------------------------------------------------------- */

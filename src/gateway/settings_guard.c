@@ -116,12 +116,32 @@ static void derive_limits(struct vv_conf_doc *doc, const struct vv_conf_list *li
 
 /* ---- access -------------------------------------------------------------------------------- */
 
+/* "4F:9C:..." as other programs print it becomes what we compare with. */
+static void derive_fingerprint(struct vv_conf_doc *doc, struct vv_certificate_settings *c)
+{
+    char *copy = (char *)(uintptr_t)vv_conf_dup(doc, vv_str_from(c->fingerprint));
+    size_t n = 0;
+    for (const char *p = copy; *p != '\0'; p++) {
+        if (*p != ':') {
+            copy[n++] = vv_char_lower(*p);
+        }
+    }
+    copy[n] = '\0';
+    c->fingerprint = copy;
+}
+
 static void derive_access(struct vv_conf_doc *doc, struct vv_access_settings *a)
 {
     const char **const file[] = {&a->keys, &a->basic, &a->jwt.jwks};
     for (size_t i = 0; i < VV_COUNT(file); i++) {
         if (*file[i] != NULL && strstr(*file[i], "://") == NULL) {
             *file[i] = vv_conf_resolve(doc, file[i], *file[i]);
+        }
+    }
+    for (size_t i = 0; i < vv_list_count(a->certificates); i++) {
+        struct vv_certificate_settings *c = a->certificates->item[i];
+        if (c->fingerprint != NULL) {
+            derive_fingerprint(doc, c);
         }
     }
     for (size_t i = 0; i < vv_list_count(a->plans); i++) {
@@ -138,6 +158,7 @@ static const struct {
             {"key", VV_BY_KEY},
             {"basic", VV_BY_BASIC},
             {"jwt", VV_BY_JWT},
+            {"certificate", VV_BY_CERTIFICATE},
             {"optional", VV_BY_OPTIONAL}};
 
 uint64_t vv_settings_access_way(const char *word)

@@ -49,6 +49,13 @@ struct vv_jwt_settings {
     const char *default_plan;        /* NULL: no plan */
 };
 
+/* certificates: {partner.example: premium, ops: {fingerprint: 4f9c..., plan: internal}} */
+struct vv_certificate_settings {
+    const char *name;        /* the caller's; without a fingerprint a name of the certificate */
+    const char *fingerprint; /* SHA-256, derived: lower case without colons; NULL: by name */
+    const char *plan;        /* NULL: none */
+};
+
 struct vv_access_settings { /* access: at the root */
     const char *keys;       /* file of key hashes; NULL: no keys */
     const char *basic;  /* file of users: "name:hash", as `vivace key user` writes it; NULL: none */
@@ -56,7 +63,8 @@ struct vv_access_settings { /* access: at the root */
     const char *unknown; /* plan of callers with a key that is not in the file; NULL: 401 */
     const char
         *anonymous; /* plan of callers without any key, where the route lets them; NULL: none */
-    struct vv_conf_list *plans; /* struct vv_plan_settings */
+    struct vv_conf_list *plans;        /* struct vv_plan_settings */
+    struct vv_conf_list *certificates; /* struct vv_certificate_settings; NULL: any that holds */
     struct vv_jwt_settings jwt;
 };
 

@@ -242,6 +242,19 @@ static void check_access(const struct vv_guard_check *c)
     vv_guard_check_plan(c, &a->unknown, a->unknown);
     vv_guard_check_plan(c, &a->anonymous, a->anonymous);
     vv_guard_check_plan(c, &a->jwt.default_plan, a->jwt.default_plan);
+    for (size_t i = 0; i < vv_list_count(a->certificates); i++) {
+        const struct vv_certificate_settings *k = a->certificates->item[i];
+        vv_guard_check_plan(c, &k->plan, k->plan);
+        if (k->fingerprint != NULL &&
+            (strlen(k->fingerprint) != 64 || strspn(k->fingerprint, "0123456789abcdef") != 64)) {
+            vv_conf_report(c->doc,
+                           &(struct vv_conf_report){
+                               .field = &k->fingerprint,
+                               .hint = "64 hexadecimal digits: openssl x509 -in client.pem -noout "
+                                       "-sha256 -fingerprint"},
+                           "\"%s\" is no fingerprint", k->fingerprint);
+        }
+    }
     vv_guard_check_words(c, a->jwt.algorithms, algorithms, VV_COUNT(algorithms),
                          "signature that is accepted: RS256, ES256 or EdDSA");
     if (a->jwt.enabled && vv_list_count(a->jwt.algorithms) == 0) {
@@ -262,9 +275,22 @@ static void check_access(const struct vv_guard_check *c)
     }
 }
 
-/* A way to say who one is needs a place where that can be looked up. */
-static const char *missing_source(const struct vv_access_settings *a, uint64_t way)
+static bool some_listener_asks(const struct vv_guard_check *c)
 {
+    const struct vv_conf_list *listen = c->root->s.listen;
+    for (size_t i = 0; i < vv_list_count(listen); i++) {
+        const struct vv_listen_settings *l = listen->item[i];
+        if (l->tls.enabled && l->tls.mutual.enabled) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A way to say who one is needs a place where that can be looked up. */
+static const char *missing_source(const struct vv_guard_check *c, uint64_t way)
+{
+    const struct vv_access_settings *a = &c->root->s.access;
     const bool keys = a->keys != NULL || a->unknown != NULL;
     switch (way) {
     case VV_BY_BEARER:
@@ -275,6 +301,8 @@ static const char *missing_source(const struct vv_access_settings *a, uint64_t w
         return a->basic != NULL ? NULL : "access.basic";
     case VV_BY_JWT:
         return a->jwt.enabled ? NULL : "access.jwt";
+    case VV_BY_CERTIFICATE:
+        return some_listener_asks(c) ? NULL : "tls.mutual on a listener";
     default:
         return NULL;
     }
@@ -282,12 +310,12 @@ static const char *missing_source(const struct vv_access_settings *a, uint64_t w
 
 static void check_route_access(const struct vv_guard_check *c, const struct vv_route_settings *r)
 {
-    static const char *const known[] = {"bearer", "key", "basic", "jwt", "optional"};
+    static const char *const known[] = {"bearer", "key", "basic", "jwt", "certificate", "optional"};
     const struct vv_conf_list *by = r->access.by;
     vv_guard_check_words(c, by, known, VV_COUNT(known),
-                         "way to say who one is: bearer, key, basic, jwt, optional");
+                         "way to say who one is: bearer, key, basic, jwt, certificate, optional");
     for (size_t i = 0; i < vv_list_count(by); i++) {
-        const char *need = missing_source(&c->root->s.access, vv_settings_access_way(by->item[i]));
+        const char *need = missing_source(c, vv_settings_access_way(by->item[i]));
         const bool given = vv_conf_given(c->doc, &by->item[i]);
         if (need != NULL) {
             vv_conf_report(
@@ -299,10 +327,21 @@ static void check_route_access(const struct vv_guard_check *c, const struct vv_r
         }
     }
     if ((r->access.methods & ~(uint64_t)VV_BY_OPTIONAL) == 0) {
-        vv_conf_report(c->doc,
-                       &(struct vv_conf_report){.field = &r->access.by,
-                                                .hint = "add bearer, key, basic or jwt"},
-                       "route \"%s\" has no way to say who one is", r->name);
+        vv_conf_report(
+            c->doc,
+            &(struct vv_conf_report){.field = &r->access.by,
+                                     .hint = "add bearer, key, basic, jwt or certificate"},
+            "route \"%s\" has no way to say who one is", r->name);
+    }
+    /* Caches and coalescing tell callers apart by fields; a certificate is in none. */
+    if ((r->access.methods & VV_BY_CERTIFICATE) != 0 && (r->cache != NULL || r->coalesces)) {
+        vv_conf_report(
+            c->doc,
+            &(struct vv_conf_report){
+                .field = &r->access,
+                .whole = true,
+                .hint = "say cache: false and coalesce: false on this route, or use keys"},
+            "route \"%s\" knows callers by certificate and shares answers", r->name);
     }
     for (size_t i = 0; i < vv_list_count(r->access.plans); i++) {
         vv_guard_check_plan(c, &r->access.plans->item[i], r->access.plans->item[i]);

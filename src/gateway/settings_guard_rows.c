@@ -132,6 +132,27 @@ static const struct vv_conf_section jwt_section = {.name = "jwt",
                                                    SHORTS(jwt_shorts),
                                                    .doc = "Signed tokens: whose are believed."};
 
+#define FIELD(f) VV_CONF_FIELD(struct vv_certificate_settings, f)
+static const struct vv_conf_row certificate_rows[] = {
+    {FIELD(name), .type = VV_CONF_NAME},
+    {FIELD(fingerprint), .key = "fingerprint", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "SHA-256 of the certificate, 64 hexadecimal digits. Default: the caller's name must be "
+            "its common name or one of its other names.",
+     .example = "4f9c0a55d1b07ef4b3e9a1d0f5a4c1f3a8d4b7e2c6f90a1b2c3d4e5f60718293"},
+    {FIELD(plan), .key = "plan", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "Plan of this caller. Default: none.", .example = "premium"},
+};
+#undef FIELD
+_Static_assert(VV_COUNT(certificate_rows) * 8 == sizeof(struct vv_certificate_settings),
+               "every field has a row");
+static const struct vv_conf_short certificate_shorts[] = {{VV_CONF_FORM_SCALAR, "plan"}};
+static const struct vv_conf_section certificate_section = {
+    .name = "certificate",
+    .size = sizeof(struct vv_certificate_settings),
+    ROWS(certificate_rows),
+    SHORTS(certificate_shorts),
+    .doc = "A caller who is known by the certificate of its TLS connection."};
+
 #define FIELD(f) VV_CONF_FIELD(struct vv_access_settings, f)
 static const struct vv_conf_row access_rows[] = {
     {FIELD(keys), .key = "keys", .type = VV_CONF_TEXT, .reload = true,
@@ -150,6 +171,11 @@ static const struct vv_conf_row access_rows[] = {
     {FIELD(plans), .key = "plans", .type = VV_CONF_MAP, .section = &plan_section, .reload = true,
      .doc = "Plans by name.",
      .example = "{standard: {rate: 10000/h, burst: 500, concurrent: 100}}"},
+    {FIELD(certificates), .key = "certificates", .type = VV_CONF_MAP,
+     .section = &certificate_section, .reload = true,
+     .doc = "Callers with certificates (listen.X.tls.mutual) by name, with their plans. Others "
+            "are not known. Default: every certificate that holds, without a plan.",
+     .example = "{partner.example: premium}"},
     {FIELD(jwt), .key = "jwt", .type = VV_CONF_SECTION, .section = &jwt_section, .optional = true,
      .reload = true, .doc = "Signed tokens (RFC 7519) as callers' names. Default: none.",
      .example = "jwks.json"},
@@ -170,7 +196,8 @@ static const struct vv_conf_row route_access_rows[] = {
     {FIELD(enabled), .type = VV_CONF_PRESENT},
     {FIELD(by), .key = "by", .type = VV_CONF_TEXTS, .def = "bearer", .reload = true,
      .doc = "How a caller may say who it is: bearer (a key or a signed token), key (in its "
-            "header), basic, jwt; with optional also not at all. Others get 401.",
+            "header), basic, jwt, certificate (of the TLS connection); with optional also not at "
+            "all. Others get 401.",
      .example = "[bearer, basic]"},
     {FIELD(methods), .type = VV_CONF_DERIVED},
     {FIELD(plans), .key = "plans", .type = VV_CONF_TEXTS, .reload = true,
