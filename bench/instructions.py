@@ -64,27 +64,31 @@ def control(pid, *options):
 
 
 def functions(path):
-    """{function: instructions of its own} of one file of callgrind."""
-    names, out, now, called = {}, collections.Counter(), {"ob": "", "fn": ""}, False
+    """({function: instructions of its own}, {function: with what it calls}) of one file of callgrind.
+    What calls itself counts more than once in the second."""
+    names, now, own, whole, called = {}, {}, collections.Counter(), collections.Counter(), False
     with open(path) as f:
         for line in f:
             named = re.match(r"(c?)(fn|ob)=\((\d+)\)(?: (.*))?$", line)
             if named:
                 caller, kind, number, text = named.groups()
                 if text:
-                    names[kind, number] = text
-                if not caller:
-                    now[kind] = names[kind, number]
+                    names[kind, number] = os.path.basename(text) if kind == "ob" else text
+                now[caller + kind] = names[kind, number]
+                if caller + kind == "ob":
+                    now.pop("cob", None)
             elif line.startswith("calls="):
                 called = True  # the next line is what the callee took
             elif re.match(r"[-+*\d]\S* \d+$", line):
-                if not called:
-                    out["%s (%s)" % (now["fn"], os.path.basename(now["ob"]))] += int(line.split()[1])
+                if called:
+                    whole[now["cfn"], now.pop("cob", now.get("ob"))] += int(line.split()[1])
+                else:
+                    own[now["fn"], now.get("ob")] += int(line.split()[1])
                 called = False
-    return out
+    return own, whole
 
 
-def measure(server, count, top):
+def measure(server, count, top, inclusive):
     """(instructions per request, lines of the functions that take most)."""
     load(server, max(64, count // 5))
     pids = tree(server.proc.pid)
@@ -94,13 +98,14 @@ def measure(server, count, top):
     for pid in pids:
         control(pid, "-d")
     time.sleep(0.3)
-    found = collections.Counter()
+    own, whole = collections.Counter(), collections.Counter()
     for pid in pids:
         path = os.path.join(server.run, "out.%d.1" % pid)
         if os.path.exists(path):  # helpers may have ended
-            found.update(functions(path))
-    return (sum(found.values()) / count,
-            ["%10.1f  %s" % (ir / count, name) for name, ir in found.most_common(top)])
+            for total, part in zip((own, whole), functions(path)):
+                total.update(part)
+    return (sum(own.values()) / count, ["%10.1f  %s (%s)" % (ir / count, *name) for name, ir
+                                        in (whole if inclusive else own).most_common(top)])
 
 
 def main():
@@ -110,6 +115,7 @@ def main():
     ap.add_argument("--scenarios", default="hit1k")
     ap.add_argument("--requests", type=int, default=2000)
     ap.add_argument("--top", type=int, default=0, metavar="N")
+    ap.add_argument("--inclusive", action="store_true", help="with what they call")
     ap.add_argument("--peers", default=os.path.join(HERE, "peers.toml"))
     args = ap.parse_args()
     args.add, args.workers = None, 1
@@ -132,7 +138,8 @@ def main():
                 try:
                     with Server(bench, name, scenario) as server:
                         server.check()
-                        each, lines = measure(server, args.requests, args.top)
+                        each, lines = measure(server, args.requests, args.top,
+                                              args.inclusive)
                     print("%-18s %-10s %10.1f instructions/request" % (name, scenario, each), flush=True)
                     print("".join(line + "\n" for line in lines), end="", flush=True)
                 except (Failed, OSError, subprocess.SubprocessError) as e:
