@@ -2,7 +2,9 @@
  * code that it runs when a server really fails. */
 #include "gateway/fault_points.h"
 #include "gateway/faults.h"
+#include "gateway/forward.h"
 #include "gateway/homes.h"
+#include "gateway/upstream_h2.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -96,6 +98,17 @@ static enum vv_err take_false(struct vv_upstreams *us, struct vv_server *server,
     return vv_upstream_take_fd(us, server, service, fd[0], owner, user, ret);
 }
 
+/* A switch of protocols needs a connection of its own. */
+static enum vv_err take_real(struct vv_exchange *x, struct vv_server *server,
+                             const struct vv_service *service, bool fresh,
+                             const struct vv_uconn_owner *owner, void *user, struct vv_uconn **ret)
+{
+    struct vv_upstreams *us = x->w->upstreams;
+    return service->conf->http2 != 0 && !vv_forward_upgrades(x)
+               ? vv_ustream_take(us, server, service, fresh, owner, user, ret)
+               : vv_upstream_take(us, server, service, fresh, owner, user, ret);
+}
+
 enum vv_err vv_fault_take(struct vv_exchange *x, struct vv_server *server,
                           const struct vv_service *service, bool fresh,
                           const struct vv_uconn_owner *owner, void *user, struct vv_uconn **ret)
@@ -104,7 +117,7 @@ enum vv_err vv_fault_take(struct vv_exchange *x, struct vv_server *server,
     struct vv_faults *faults = x->w->homes != NULL ? x->w->homes->faults : NULL;
     struct vv_fault_plan plan;
     if (faults == NULL || !vv_faults_any(faults) || !vv_faults_decide(faults, x, &plan)) {
-        return vv_upstream_take(us, server, service, fresh, owner, user, ret);
+        return take_real(x, server, service, fresh, owner, user, ret);
     }
     struct vv_fault_line *l = line_new(x->w, &plan);
     if (l == NULL) {
@@ -112,9 +125,8 @@ enum vv_err vv_fault_take(struct vv_exchange *x, struct vv_server *server,
     }
     x->guard_word = "fault";
     const bool is_false = plan.end != VV_FAULT_KIND_COUNT;
-    const enum vv_err err = is_false
-                                ? take_false(us, server, service, l, owner, user, ret)
-                                : vv_upstream_take(us, server, service, fresh, owner, user, ret);
+    const enum vv_err err = is_false ? take_false(us, server, service, l, owner, user, ret)
+                                     : take_real(x, server, service, fresh, owner, user, ret);
     if (err != VV_OK) {
         vv_close_fd(&l->peer);
         free(l);
@@ -152,6 +164,9 @@ bool vv_fault_connected(struct vv_uconn *u, enum vv_err *err)
 static size_t head_bytes(const struct vv_uconn *u)
 {
     char peek[4096];
+    if (u->stream != NULL) {
+        return vv_ustream_head_left(u) > 0 ? vv_ustream_head_left(u) : SIZE_MAX;
+    }
     if (u->tls != NULL) {
         return sizeof peek; /* what lies in the socket cannot be read: a guess is near enough */
     }
@@ -188,7 +203,7 @@ enum vv_err vv_fault_before_read(struct vv_uconn *u, size_t *room_max)
     if (l->cut || l->plan.end == VV_FAULT_RESET) {
         u->eof = true;
         u->readable = false;
-        return l->cut ? VV_ECLOSED : VV_ERESET;
+        return l->cut && u->stream == NULL ? VV_ECLOSED : VV_ERESET;
     }
     if (l->plan.bytes_per_s != 0) {
         *room_max = l->head_over ? paced(l) : head_bytes(u);

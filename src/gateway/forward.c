@@ -81,6 +81,14 @@ static void put_upgrade(struct vv_writer *o, const struct vv_exchange *x)
     }
 }
 
+/* Trailers reach the client over HTTP/2 only (and servers of gRPC refuse who does not say so). */
+static void put_te(struct vv_writer *o, const struct vv_exchange *x)
+{
+    if (x->service->conf->http2 != 0 && x->req.te_trailers) {
+        vv_put(o, VV_STR("TE: trailers\r\n"));
+    }
+}
+
 static void put_forwarded(struct vv_writer *o, const struct vv_exchange *x)
 {
     const struct vv_str peer = {x->session->client_ip, x->session->client_ip_bytes};
@@ -218,6 +226,7 @@ enum vv_err vv_forward_head(struct vv_exchange *x, struct vv_str *ret)
     }
     put_framing(&o, x);
     put_upgrade(&o, x);
+    put_te(&o, x);
     if (!edited(x, VV_STR("Via"))) {
         vv_put(&o, VV_STR("Via: 1.1 vivace\r\n"));
     }

@@ -2,8 +2,10 @@
  * old at the other end of the list, where it is dropped. */
 #include "gateway/upstream.h"
 #include "gateway/fault_points.h"
+#include "gateway/upstream_h2.h"
 #include "gateway/upstream_tls.h"
 #include "observe/log.h"
+#include "wire/http2.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -22,6 +24,7 @@ struct vv_upstream_pool {
     uint32_t tls_generation;
     uint64_t complained_ns; /* when a failure of TLS was last written to the log; 0: never */
     enum vv_tls_failure complaint;
+    struct vv_uh2_home h2; /* connections that are shared */
     struct vv_upstream_stat stat;
 };
 
@@ -34,6 +37,8 @@ struct slot {
 
 struct vv_upstreams {
     struct vv_worker *w;
+    struct vv_h2_pool *h2_pool; /* NULL: no server was asked over HTTP/2 yet */
+    struct vv_h2_counts h2_counts;
     struct slot slot[SLOTS];
 };
 
@@ -49,6 +54,8 @@ enum vv_err vv_upstreams_new(struct vv_worker *w, struct vv_upstreams **ret)
         return VV_ENOMEM;
     }
     us->w = w;
+    us->h2_pool = NULL;
+    memset(&us->h2_counts, 0, sizeof us->h2_counts);
     for (size_t i = 0; i < SLOTS; i++) {
         vv_list_init(&us->slot[i].pools);
     }
@@ -88,6 +95,7 @@ static struct vv_upstream_pool *pool_of(struct vv_upstreams *us, struct vv_serve
     vv_server_ref(server);
     p->server = server;
     vv_list_init(&p->idle);
+    vv_uh2_home_init(&p->h2, us->w, us, p);
     vv_list_push_front(chain, &p->node);
     p->secure = vv_url_is_secure(server->name);
     series_of(us->w, p);
@@ -150,9 +158,11 @@ void vv_upstreams_free(struct vv_upstreams *us)
             VV_LIST_EACH (c, &p->idle) {
                 drop_idle(VV_LIST_ENTRY(c, struct vv_uconn, node));
             }
+            vv_uh2_home_fini(&p->h2);
             pool_free(p);
         }
     }
+    vv_h2_pool_free(us->h2_pool);
     free(us);
 }
 
@@ -175,7 +185,8 @@ static void pool_second(struct vv_upstream_pool *p, uint64_t now_ns)
     }
     /* Only this pool still knows the server: it has left the service. */
     const bool orphan = atomic_load_explicit(&p->server->refs, memory_order_acquire) == 1;
-    if (orphan && p->active_count == 0 && p->idle_count == 0) {
+    vv_uh2_home_second(&p->h2, now_ns, orphan);
+    if (orphan && p->active_count == 0 && p->idle_count == 0 && p->h2.streams == 0) {
         pool_free(p);
     }
 }
@@ -302,7 +313,7 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
 
 void vv_uconn_again(struct vv_uconn *u)
 {
-    if (u->connecting) {
+    if (u->connecting && u->stream == NULL) {
         connect_done(u);
     }
     if (u->owner != NULL && u->readable && !u->connecting) {
@@ -355,6 +366,20 @@ static void lend(struct vv_uconn *u, const struct vv_uconn_owner *owner, void *u
     vv_metric_add(u->w->shard, u->pool->stat.active, 1);
 }
 
+void vv_uconn_init(struct vv_uconn *u, struct vv_worker *w, struct vv_upstream_pool *pool)
+{
+    memset(u, 0, offsetof(struct vv_uconn, out));
+    u->io.fd = -1;
+    u->w = w;
+    u->pool = pool;
+    u->tls_generation = pool->tls_generation;
+    u->again.fn = on_again;
+    vv_list_init(&u->again.node);
+    vv_list_init(&u->node);
+    vv_timer_init(&u->timer, on_timer);
+    vv_out_init(&u->out);
+}
+
 /* A connection over fd, which is closed when there cannot be one. */
 static enum vv_err open_on(struct vv_upstreams *us, struct vv_upstream_pool *p, int fd,
                            struct vv_uconn **ret)
@@ -364,18 +389,10 @@ static enum vv_err open_on(struct vv_upstreams *us, struct vv_upstream_pool *p, 
         close(fd);
         return VV_ENOMEM;
     }
-    memset(u, 0, offsetof(struct vv_uconn, out));
+    vv_uconn_init(u, us->w, p);
     u->io.fd = fd;
     u->io.fn = on_io;
-    u->w = us->w;
-    u->pool = p;
-    u->tls_generation = p->tls_generation;
     u->connecting = true;
-    u->again.fn = on_again;
-    vv_list_init(&u->again.node);
-    vv_list_init(&u->node);
-    vv_timer_init(&u->timer, on_timer);
-    vv_out_init(&u->out);
     const enum vv_err err = vv_loop_add(us->w->loop, &u->io);
     if (err != VV_OK) {
         close(u->io.fd);
@@ -435,6 +452,27 @@ enum vv_err vv_upstream_take_fd(struct vv_upstreams *us, struct vv_server *serve
     return err;
 }
 
+struct vv_uh2_home *vv_upstream_home(struct vv_upstreams *us, struct vv_server *server,
+                                     const struct vv_service *service)
+{
+    struct vv_upstream_pool *p = pool_of(us, server);
+    if (p == NULL) {
+        return NULL;
+    }
+    follow(p, service);
+    p->h2.keep_ns = service->conf->keepalive != 0 ? service->conf->keepalive_ns : 0;
+    p->h2.tls_generation = p->tls_generation;
+    return &p->h2;
+}
+
+struct vv_h2_pool *vv_upstreams_h2_pool(struct vv_upstreams *us)
+{
+    if (us->h2_pool == NULL) {
+        us->h2_pool = vv_h2_pool_new(&us->h2_counts);
+    }
+    return us->h2_pool;
+}
+
 enum vv_err vv_upstream_take(struct vv_upstreams *us, struct vv_server *server,
                              const struct vv_service *service, bool fresh,
                              const struct vv_uconn_owner *owner, void *user, struct vv_uconn **ret)
@@ -480,6 +518,10 @@ void vv_upstream_give_back(struct vv_uconn *u)
 {
     struct vv_upstream_pool *p = u->pool;
     vv_fault_end(u);
+    if (u->stream != NULL) {
+        vv_ustream_let_go(u);
+        return;
+    }
     const bool clean = vv_out_empty(&u->out) && (u->in == NULL || vv_buf_len(u->in) == 0) &&
                        !u->eof && !u->rdhup && (!u->readable || is_silent(u));
     const bool wanted = p->idle_count < p->keep && u->tls_generation == p->tls_generation &&
@@ -503,6 +545,11 @@ void vv_upstream_give_back(struct vv_uconn *u)
 
 void vv_upstream_discard(struct vv_uconn *u)
 {
+    if (u->stream != NULL) {
+        vv_fault_end(u);
+        vv_ustream_let_go(u);
+        return;
+    }
     taken_back(u);
     destroy(u);
 }
@@ -555,6 +602,14 @@ enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
             return err;
         }
     }
+    if (u->stream != NULL) {
+        size_t got = 0;
+        const enum vv_err err = vv_ustream_read(u, room_max, &got);
+        if (u->fault != NULL && err == VV_OK) {
+            vv_fault_after_read(u, got);
+        }
+        return err;
+    }
     if (!u->readable) {
         return u->eof ? VV_ECLOSED : VV_EAGAIN;
     }
@@ -579,6 +634,9 @@ enum vv_err vv_uconn_read(struct vv_uconn *u, size_t block_bytes)
 
 enum vv_err vv_uconn_flush(struct vv_uconn *u)
 {
+    if (u->stream != NULL) {
+        return vv_ustream_flush(u);
+    }
     return vv_out_flush(&u->out, &u->w->bufs, u->io.fd, u->tls, vv_worker_now(u->w));
 }
 

@@ -4,6 +4,8 @@
  *            pool) or owned by one exchange's proxy action, which gets its events. Idle connections
  *            that speak or close are dropped; those idle too long are dropped once a second, oldest
  *            first. A pool goes away when its server has left the service and nothing uses it.
+ *            A stream of a shared HTTP/2 connection (upstream_h2.h) is lent as a connection, too: it has
+ *            no descriptor and is not kept, everything else about it is the same.
  *            A connection to a secure server (upstream_tls.h) is connecting until the handshake is over,
  *            and what is read and flushed here is what is inside. When a reload changes how a service
  *            speaks TLS, connections made before are not used for new requests.
@@ -15,7 +17,10 @@
 #include "gateway/worker.h"
 
 struct vv_fault_line;
+struct vv_uh2_home;
+struct vv_h2_pool;
 struct vv_upstream_pool;
+struct vv_ustream;
 struct vv_uconn;
 struct vv_uconn_owner { /* events of a connection that is in use */
     /* A failure with u->tls there is one of TLS: vv_tls_failure(). */
@@ -44,6 +49,7 @@ struct vv_uconn {
     struct vv_list node;
     struct vv_corpse corpse;
     struct vv_fault_line *fault; /* fault_points.h; NULL: nothing is wrong on purpose */
+    struct vv_ustream *stream;   /* upstream_h2.h: it is one; NULL: a connection of its own */
     struct vv_out out;
 };
 
@@ -74,6 +80,13 @@ VV_MUST_CHECK enum vv_err vv_uconn_half_close(struct vv_uconn *u);
 /* Tells the owner again what the socket said before: it was held back. */
 void vv_uconn_again(struct vv_uconn *u);
 void vv_uconn_wait(struct vv_uconn *u, uint64_t at_ns); /* 0: no time limit */
+
+/* For upstream_h2.c. The server's place for shared connections; NULL: no memory. */
+struct vv_uh2_home *vv_upstream_home(struct vv_upstreams *us, struct vv_server *server,
+                                     const struct vv_service *service);
+struct vv_h2_pool *vv_upstreams_h2_pool(struct vv_upstreams *us); /* NULL: no memory */
+/* Makes u a connection of this pool, without a descriptor. */
+void vv_uconn_init(struct vv_uconn *u, struct vv_worker *w, struct vv_upstream_pool *pool);
 
 /* Metric series of the server on this worker. */
 struct vv_upstream_stat {

@@ -45,7 +45,7 @@ static void lost(struct vv_uh2 *c, enum vv_err err)
     struct vv_uconn *u = c->u;
     const bool tls_failed = c->h2 == NULL && !c->h1 && u->tls != NULL;
     c->u = NULL;
-    c->lost = err;
+    c->lost = err = err == VV_ECLOSED ? VV_EIO : err; /* VV_ECLOSED would be the end of an answer */
     vv_list_del(&c->node);
     vv_loop_defer_stop(&c->turn);
     if (c->h1) {

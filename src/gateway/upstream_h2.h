@@ -5,8 +5,8 @@
  *            is a struct vv_uconn like any other: it is connecting, readable, blocked, it times out and is
  *            given back. Only a request is not written to it but asked (vv_ustream_ask), and heads come
  *            out of it as HTTP/1 text, so that everything above reads one language. After the head come
- *            bytes of the body as they are; VV_ECLOSED says that the server has ended it, VV_ERESET that it
- *            was cut.
+ *            bytes of the body as they are; VV_ECLOSED says that the server has ended it, anything else that
+ *            it was cut: VV_ERESET, VV_EIO (the connection was closed), VV_ESYNTAX (against the protocol).
  * TLS:       the server chooses (ALPN). Without "h2" its streams fail as *refused*, and for a while it is
  *            asked over HTTP/1.1. Without TLS it must know by itself (prior knowledge).
  * Flow:      a server may send so much of an answer as its stream's window has, and gets the window back

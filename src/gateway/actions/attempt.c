@@ -5,6 +5,7 @@
  * fits a block costs four system calls: recv, send, recv, send. A tunnel is the same with raw bytes. */
 #include "gateway/actions/proxy_int.h"
 #include "gateway/fault_points.h"
+#include "gateway/upstream_h2.h"
 
 #define READS_PER_TURN 16
 #define INTERIMS_MAX 64 /* 1xx answers to one request; more say nothing */
@@ -23,9 +24,18 @@ static void request_left(struct vv_attempt *a)
         a->u->blocked = vv_uconn_half_close(a->u) == VV_EAGAIN; /* as the client did */
         return;
     }
+    if (a->u->stream != NULL) {
+        vv_ustream_finish(a->u, a->x->request_trailer, a->x->request_trailer_count);
+    }
     if (!a->head_done) {
         vv_attempt_wait(a, vv_attempt_timeouts(a)->first_byte_ns);
     }
+}
+
+/* Does the body need chunks around it? */
+static bool is_chunked(const struct vv_attempt *a)
+{
+    return a->x->req.framing == VV_H1_BODY_CHUNKED && !a->tunnel && a->u->stream == NULL;
 }
 
 /* Puts one run of body into the batch, framed. */
@@ -33,7 +43,7 @@ static bool add_body(struct vv_attempt *a, struct vv_str data)
 {
     struct vv_out *o = &a->u->out;
     struct vv_bufs *bufs = &a->x->w->bufs;
-    if (a->x->req.framing != VV_H1_BODY_CHUNKED || a->tunnel) {
+    if (!is_chunked(a)) {
         return vv_out_borrow(o, data);
     }
     char *to = vv_out_reserve(o, bufs, 24);
@@ -89,8 +99,7 @@ bool vv_attempt_pump_request(struct vv_attempt *a)
             return false;
         }
         if (err == VV_OK && s->body.done) {
-            if (x->req.framing == VV_H1_BODY_CHUNKED && !a->tunnel &&
-                !vv_out_copy(&a->u->out, &x->w->bufs, VV_STR("0\r\n\r\n"))) {
+            if (is_chunked(a) && !vv_out_copy(&a->u->out, &x->w->bufs, VV_STR("0\r\n\r\n"))) {
                 vv_attempt_failed(a, VV_REASON_NO_MEMORY, VV_OUTCOME_ABANDONED, "memory");
                 return false;
             }
@@ -113,10 +122,22 @@ bool vv_attempt_pump_request(struct vv_attempt *a)
     return true;
 }
 
+static bool put_head(struct vv_attempt *a)
+{
+    const struct vv_h1_head *req = &a->x->req;
+    if (a->u->stream == NULL) {
+        return vv_out_borrow(&a->u->out, a->ask->head);
+    }
+    a->sent_any = true;
+    return vv_ustream_ask(a->u, a->ask->head,
+                          req->framing == VV_H1_BODY_NONE || (req->framing == VV_H1_BODY_LENGTH &&
+                                                              req->content_length == 0)) == VV_OK;
+}
+
 void vv_attempt_send(struct vv_attempt *a)
 {
     a->asked_ns = vv_worker_now(a->x->w);
-    if (!vv_out_borrow(&a->u->out, a->ask->head)) {
+    if (!put_head(a)) {
         vv_attempt_failed(a, VV_REASON_INTERNAL, VV_OUTCOME_ABANDONED, "memory");
         return;
     }
@@ -134,6 +155,11 @@ static void answer_complete(struct vv_attempt *a)
     if (a->fetching) {
         vv_fetch_done(x);
         vv_exchange_end(x, VV_REASON_NONE); /* cancel() below lets go of the connection */
+        return;
+    }
+    if (a->u->stream != NULL &&
+        vv_ustream_trailer(a->u, &x->arena, &x->trailer, &x->trailer_count) != VV_OK) {
+        vv_exchange_end(x, VV_REASON_NO_MEMORY);
         return;
     }
     vv_answer_done(x);
@@ -255,6 +281,9 @@ static bool take_head(struct vv_attempt *a)
     struct vv_h1_head *h = &x->w->answer;
     a->head_done = true;
     a->framing = h->framing;
+    if (a->u->stream != NULL && h->framing == VV_H1_BODY_LENGTH) {
+        a->framing = VV_H1_BODY_CLOSE; /* trailers may follow; the codec watches over the length */
+    }
     a->answer_left = h->content_length;
     a->keep = h->keep_alive;
     if (h->framing == VV_H1_BODY_CHUNKED) {
@@ -370,6 +399,7 @@ static enum vv_err take_body(struct vv_attempt *a, struct vv_str *ret)
     case VV_H1_BODY_TUNNEL:
         ret->n = here.n;
         b->start += (uint32_t)here.n;
+        a->answer_done = a->u->stream != NULL && vv_ustream_ended(a->u);
         break;
     }
     vv_fault_body(a->u, ret, &a->answer_done);
@@ -449,9 +479,24 @@ bool vv_attempt_pass_body(struct vv_attempt *a)
     }
 }
 
+/* A stream that the server has done nothing with may be asked again elsewhere, whatever the method; once
+ * at the same server, which was closing or full. */
+static void heed_refusal(struct vv_attempt *a)
+{
+    if (a->u->stream != NULL && vv_ustream_refused(a->u)) {
+        a->sent_any = false;
+        a->u->reused = !a->ask->fresh;
+    }
+}
+
 static void server_ended(struct vv_attempt *a, enum vv_err err)
 {
     struct vv_exchange *x = a->x;
+    heed_refusal(a);
+    if (err == VV_ESYNTAX) {
+        vv_attempt_failed(a, VV_REASON_SERVER_GARBLED, VV_OUTCOME_BROKEN, "garbled");
+        return;
+    }
     if (a->head_done && a->framing == VV_H1_BODY_CLOSE && (err == VV_ECLOSED || a->tunnel)) {
         a->keep = false;
         answer_complete(a);
@@ -568,7 +613,7 @@ static void on_connected(struct vv_uconn *u, enum vv_err err)
 {
     struct vv_attempt *a = u->user;
     if (err != VV_OK) {
-        const bool tls = u->tls != NULL;
+        const bool tls = u->tls != NULL || (u->stream != NULL && vv_ustream_tls_failed(u));
         vv_attempt_failed(a, tls ? VV_REASON_CONNECT_TLS : VV_REASON_CONNECT_FAILED,
                           VV_OUTCOME_CONNECT, tls ? "tls" : "connect_failed");
         return;
