@@ -263,8 +263,9 @@ static void connect_done(struct vv_uconn *u)
             return;
         }
         if (err == VV_OK && u->secure) {
-            err = vv_service_tls_connect(u->pool->tls, u->pool->server, VV_SERVICE_TLS_REQUESTS,
-                                         u->io.fd, &u->tls);
+            const enum vv_service_tls_use use =
+                u->shared ? VV_SERVICE_TLS_REQUESTS : VV_SERVICE_TLS_PROBE;
+            err = vv_service_tls_connect(u->pool->tls, u->pool->server, use, u->io.fd, &u->tls);
         }
     }
     if (err == VV_OK && u->tls != NULL) {

@@ -42,6 +42,7 @@ struct vv_uconn {
     bool thin;                          /* idle, and without buffers of TLS */
     uint32_t tls_generation;            /* of the pool, when it was opened */
     bool connecting, readable, rdhup, eof, reused, blocked;
+    bool shared; /* it carries streams: over TLS, HTTP/2 is offered */
     uint64_t requests;
     uint64_t idle_since_ns, wait_until_ns;
     struct vv_timer timer;

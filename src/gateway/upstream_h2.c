@@ -350,6 +350,9 @@ static enum vv_err open_new(struct vv_uh2_home *home, struct vv_server *server,
     vv_list_init(&c->turn.node);
     c->turn.fn = on_turn;
     enum vv_err err = vv_upstream_take(home->us, server, service, true, &carrier, c, &c->u);
+    if (err == VV_OK) {
+        c->u->shared = true;
+    }
     if (err == VV_OK && !c->u->connecting) {
         err = begin(c);
         if (err != VV_OK) {

@@ -25,7 +25,8 @@ VV_MUST_CHECK enum vv_err vv_service_tls_take(const struct vv_service_settings *
 struct vv_service_tls *vv_service_tls_ref(struct vv_service_tls *t); /* NULL is fine */
 void vv_service_tls_unref(struct vv_service_tls *t);                 /* NULL is fine */
 
-/* What is going to be said over a connection: probes speak HTTP/1.1 to every server. */
+/* What is going to be said over a connection: HTTP/2 if it can be had, or HTTP/1.1 in any case (probes, and
+ * requests to switch protocols). */
 enum vv_service_tls_use { VV_SERVICE_TLS_REQUESTS, VV_SERVICE_TLS_PROBE };
 /* vv_tls_connect() to the server over fd. VV_EINVAL: its certificate cannot be asked for (no such name). */
 VV_MUST_CHECK enum vv_err vv_service_tls_connect(const struct vv_service_tls *t,

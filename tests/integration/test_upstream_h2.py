@@ -1,5 +1,6 @@
 # tests/integration/test_upstream_h2.py - servers that are asked over HTTP/2: one connection for many.
 import hashlib
+import ssl
 import threading
 import time
 
@@ -9,6 +10,8 @@ from h2.settings import SettingCodes
 
 from h2_origin import H2Origin
 from harness import MIB, PATIENCE, memory_kib, request, wait_for
+from test_chaos_faults import CHAOS, order
+from test_upstream_tls import Authority, TlsOrigin
 
 
 @pytest.fixture
@@ -482,3 +485,165 @@ def test_a_reload_and_a_stop_let_go_of_connections(shared):
     gw.stop()
     wait_for("closed", lambda: all(c.over for c in origin.connections))
     assert not origin.errors
+
+
+def test_a_hedge_wins_and_the_slow_stream_is_reset(shared):
+    """The delay of a hedge is known a second after its first hundred answers."""
+    slow = [None]
+
+    def handler(s):
+        if s.conn.origin is slow[0] and s.path == "/race":
+            s.read()
+            s.events.get(timeout=PATIENCE)
+        s.answer(200, body=b"quick")
+
+    gw, origins = shared(
+        handler,
+        origins=2,
+        service={"hedge": {"min": "20ms", "max": "50ms"}, "retries": {"budget": "100%", "floor": 50}},
+    )
+    with gw.client() as c:
+        for _ in range(120):
+            c.ask("/")
+        time.sleep(1.1)
+        c.ask("/")
+        slow[0] = origins[0]
+        for _ in range(4):
+            assert c.ask("/race").body == b"quick"
+    lost = [s for s in origins[0].requests if s.path == "/race"]
+    assert lost
+    wait_for("the losers were reset", lambda: all(s.reset_code is not None for s in lost))
+    assert len(origins[0].connections) == 1
+
+
+# --------------------------------------------------------------------------------------------- faults
+
+
+@pytest.fixture
+def faulty(shared):
+    def make(handler, **config):
+        entry = {"retries": 0, "max_fails": 0, "outlier": {"consecutive": 0, "success_rate": False}}
+        return shared(handler, route=dict({"name": "app"}, **config), service=entry, chaos=CHAOS)
+
+    return make
+
+
+def test_ordered_faults_strike_streams_one_by_one(faulty):
+    gw, origin = faulty(lambda s: s.answer(200, body=b"b" * 50000))
+    assert gw.ask("/").status == 200
+    for fault, status in (("abort", 502), ("drop", 502), ("reset", 502)):
+        more = {"status": 502} if fault == "abort" else {}
+        order(gw, fault=fault, **{"for": "1s"}, **more)
+        assert gw.ask("/").status == status, fault
+        wait_for("the fault is over", lambda: gw.metric("vivace_faults_active") == 0)
+    began = time.monotonic()
+    order(gw, fault="delay", delay="300ms", **{"for": "1s"})
+    assert len(gw.ask("/").body) == 50000
+    assert time.monotonic() - began >= 0.3
+    assert len(origin.connections) == 1
+    gw.books_balance()
+
+
+def test_a_truncated_stream_does_not_look_whole(faulty):
+    gw, origin = faulty(lambda s: s.answer(200, body=b"b" * 50000))
+    order(gw, fault="truncate")
+    with gw.client() as c:
+        c.send(request("/"))
+        rest = c.rest()
+    assert b" 200 " in rest and not rest.endswith(b"0\r\n\r\n")
+    wait_for("its stream has ended", lambda: origin.requests)
+
+
+# ------------------------------------------------------------------------------------------------ TLS
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory):
+    return Authority(str(tmp_path_factory.mktemp("ca")), "root")
+
+
+@pytest.fixture(scope="module")
+def local(ca):
+    return ca.cert("local", "IP:127.0.0.1")
+
+
+def context(cert, *protocols):
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    c.load_cert_chain(*cert)
+    c.set_alpn_protocols(list(protocols))
+    return c
+
+
+def behind(gateway, server, ca):
+    return gateway(
+        {
+            "workers": 1,
+            "services": {"app": {"servers": [server.url], "http2": True, "tls": {"ca": ca.pem}}},
+            "routes": [{"path": "/", "to": "app"}],
+        }
+    )
+
+
+def test_over_tls_the_server_chooses_http2(gateway, stack, ca, local):
+    origin = H2Origin(lambda s: s.answer(200, body=s.body()), tls=context(local, "h2", "http/1.1"))
+    stack.append(origin)
+    gw = behind(gateway, origin, ca)
+    body = b"t" * 500000
+    for _ in range(3):
+        assert gw.ask("/", method="POST", body=body).body == body
+    assert len(origin.connections) == 1
+    assert origin.requests[0].get(":scheme") == "https"
+    assert gw.metrics().sum("vivace_upstream_tls_handshakes_total") == 1
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_server_that_knows_no_http2_is_asked_over_http1(gateway, stack, ca, local, says):
+    def handler(conn):
+        while True:
+            asked = conn.read_request()
+            conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(asked.body), asked.body))
+
+    origin = TlsOrigin(local, handler)
+    if says:
+        origin.context.set_alpn_protocols(["http/1.1"])
+    stack.append(origin)
+    gw = behind(gateway, origin, ca)
+    for i in range(5):
+        answer = gw.ask("/", method="POST", body=b"p%d" % i)
+        assert (answer.status, answer.body) == (200, b"p%d" % i)
+    assert len(origin.seen) <= 2, "the choice is remembered"
+
+
+def test_a_switch_of_protocols_has_a_connection_of_its_own(gateway, stack, ca, local):
+    def handler(conn):
+        conn.read_request()
+        conn.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        conn.send(conn.take(5))
+
+    origin = TlsOrigin(local, handler)
+    origin.context.set_alpn_protocols(["h2", "http/1.1"])
+    stack.append(origin)
+    gw = behind(gateway, origin, ca)
+    with gw.client() as c:
+        c.send(request("/", headers=[("Connection", "upgrade"), ("Upgrade", "echo")]))
+        assert c.head().startswith(b"HTTP/1.1 101")
+        c.send(b"hello")
+        assert c.take(5) == b"hello"
+
+
+def test_a_server_that_does_not_prove_itself_is_not_asked(gateway, stack, ca, tmp_path):
+    other = Authority(str(tmp_path), "other")
+    origin = H2Origin(tls=context(other.cert("local", "IP:127.0.0.1"), "h2"))
+    stack.append(origin)
+    answer = behind(gateway, origin, ca).ask("/")
+    assert answer.status == 502 and b"connect_tls" in answer.body
+    assert not origin.requests
+
+
+def test_a_stream_that_wants_http1_is_asked_that_way(gateway, stack, ca, local):
+    origin = H2Origin(lambda s: s.reset(ErrorCodes.HTTP_1_1_REQUIRED), tls=context(local, "h2", "http/1.1"))
+    stack.append(origin)
+    gw = behind(gateway, origin, ca)
+    gw.ask("/", method="POST", body=b"x")
+    wait_for("it was asked over HTTP/1.1", lambda: len(origin.connections) == 2)
+    assert len(origin.requests) == 1
