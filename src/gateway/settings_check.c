@@ -4,6 +4,7 @@
  * that may have other errors: fields can be NULL here, and warnings that would only follow from an
  * error are left out. */
 #include "gateway/route_pattern.h"
+#include "gateway/settings_acme.h"
 #include "gateway/settings_int.h"
 #include "gateway/template.h"
 #include "os/sock.h"
@@ -668,6 +669,7 @@ void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root)
     vv_settings_check_guards(doc, root);
     vv_settings_check_secure(doc, root);
     vv_settings_check_tls(doc, root);
+    vv_settings_check_acme(doc, &root->s);
     if (!vv_conf_has_errors(doc)) { /* with errors these would often be wrong */
         check_reach(&c);
         check_unused(&c);
