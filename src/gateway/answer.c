@@ -42,11 +42,16 @@ static void choose_framing(struct vv_exchange *x, int status, uint64_t length)
     } else if (length != VV_LENGTH_UNKNOWN) {
         x->framing = VV_ANSWER_LENGTH;
         x->answer_left = length;
+    } else if (s->conn != NULL) {
+        x->framing = VV_ANSWER_STREAM;
     } else if (x->req.minor == 0 || x->sink != NULL) {
         x->framing = VV_ANSWER_CLOSE;
         x->close = true;
     } else {
         x->framing = VV_ANSWER_CHUNKED;
+    }
+    if (s->conn != NULL) {
+        return; /* a stream says nothing about its connection */
     }
     if (!s->body.done && (x->waiting_continue || !vv_session_can_discard(s))) {
         x->close = true;
@@ -58,6 +63,9 @@ static void choose_framing(struct vv_exchange *x, int status, uint64_t length)
 
 void vv_answer_put_connection(struct vv_writer *w, const struct vv_exchange *x)
 {
+    if (x->session->conn != NULL) {
+        return;
+    }
     if (x->status == 101) {
         vv_put(w, VV_STR("Connection: upgrade\r\n"));
     } else if (x->close) {
@@ -452,12 +460,31 @@ void vv_answer_file(struct vv_exchange *x, int fd, off_t at, uint64_t bytes)
     x->bytes_out += bytes;
 }
 
+/* The end of a chunked body, with trailers for a client that takes them (RFC 9110 6.5.1). */
+static struct vv_str last_chunk(struct vv_exchange *x)
+{
+    static const struct vv_str bare = {"0\r\n\r\n", 5};
+    const struct vv_h1_field *te =
+        x->trailer_count > 0 ? vv_h1_find_name(&x->req, VV_STR("TE")) : NULL;
+    if (te == NULL || !vv_h1_list_has(te->value, VV_STR("trailers"))) {
+        return bare;
+    }
+    struct vv_str text = VV_STR("");
+    for (size_t i = 0; i < x->trailer_count; i++) {
+        text =
+            vv_arena_fmt(&x->arena, VV_STR_FMT VV_STR_FMT ": " VV_STR_FMT "\r\n", VV_STR_ARG(text),
+                         VV_STR_ARG(x->trailer[i].name), VV_STR_ARG(x->trailer[i].value));
+    }
+    text = vv_arena_fmt(&x->arena, "0\r\n" VV_STR_FMT "\r\n", VV_STR_ARG(text));
+    return text.p != NULL ? text : bare;
+}
+
 void vv_answer_done(struct vv_exchange *x)
 {
     if (x->shape != NULL && !x->body_done && !vv_shape_finish(x)) {
         x->close = true; /* the stream is not complete, nor will the body look so */
     } else if (x->framing == VV_ANSWER_CHUNKED && !x->body_done) {
-        if (!vv_out_copy(&x->session->out, &x->w->bufs, VV_STR("0\r\n\r\n"))) {
+        if (!vv_out_copy(&x->session->out, &x->w->bufs, last_chunk(x))) {
             x->close =
                 true; /* no room for five bytes: the client sees a cut body, never a short one */
         }

@@ -104,7 +104,7 @@ void vv_out_init(struct vv_out *o)
     o->copied = o->held = NULL;
 }
 
-static void clear(struct vv_out *o, struct vv_bufs *bufs)
+void vv_out_clear(struct vv_out *o, struct vv_bufs *bufs)
 {
     o->count = o->at = 0;
     o->pending = 0;
@@ -123,7 +123,7 @@ static void clear(struct vv_out *o, struct vv_bufs *bufs)
 
 void vv_out_fini(struct vv_out *o, struct vv_bufs *bufs)
 {
-    clear(o, bufs);
+    vv_out_clear(o, bufs);
 }
 
 char *vv_out_reserve(struct vv_out *o, struct vv_bufs *bufs, size_t bytes)
@@ -329,7 +329,7 @@ enum vv_err vv_out_flush(struct vv_out *o, struct vv_bufs *bufs, int fd, struct 
         }
     }
     if (err == VV_OK) {
-        clear(o, bufs);
+        vv_out_clear(o, bufs);
     }
     return err;
 }

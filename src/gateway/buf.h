@@ -87,6 +87,8 @@ VV_MUST_CHECK bool vv_out_give(struct vv_out *o, struct vv_buf *b);
  * Otherwise the connection is gone. tls: NULL on a plain connection. */
 VV_MUST_CHECK enum vv_err vv_out_flush(struct vv_out *o, struct vv_bufs *bufs, int fd,
                                        struct vv_tls *tls, uint64_t now_ns);
+/* Empties it and returns its blocks: all has left in another way. */
+void vv_out_clear(struct vv_out *o, struct vv_bufs *bufs);
 /* Takes n bytes off the front that have left in another way. */
 void vv_out_advance(struct vv_out *o, size_t n);
 #endif

@@ -152,6 +152,7 @@ static void log_it(const struct vv_exchange *x, enum vv_reason reason, uint64_t 
         .status = x->status,
         .attempts = (int)x->attempts,
         .http_minor = x->req.minor,
+        .http2 = x->session->conn != NULL,
     };
     if (x->cache_word != NULL) {
         r.cache = vv_str_from(x->cache_word);

@@ -524,8 +524,10 @@ enum vv_err vv_fetch_begin(struct vv_worker *w, struct vv_str head, enum vv_fetc
 
 enum vv_err vv_fetch_behind(struct vv_exchange *x, enum vv_fetch_why why)
 {
-    const struct vv_session *s = x->session;
-    const struct vv_str head = {s->in->data + s->in->start, x->req.head_bytes};
+    struct vv_str head;
+    if (vv_session_head_text(x, &head) != VV_OK) {
+        return VV_ENOMEM;
+    }
     const bool is_head = x->req.method == VV_METHOD_HEAD;
     const size_t skip = is_head ? 1 : 0; /* "HEAD " becomes "GET " */
     char *text = vv_arena_alloc(&x->arena, head.n + x->body_kept.n + 1);

@@ -1,6 +1,7 @@
 /* src/gateway/listener.c - accepts in bursts, answers in the same turn, rests when descriptors run out. */
 #include "gateway/homes.h"
 #include "gateway/session.h"
+#include "gateway/session_h2.h"
 #include "gateway/tls_count.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -96,6 +97,7 @@ enum vv_err vv_listener_update(struct vv_listener *l, const struct vv_listen_set
     l->index = index;
     l->tls = l->worker->homes != NULL ? vv_certs_slot(l->worker->homes->certs, l->name) : NULL;
     l->sessions_max = conf->connections;
+    vv_session_h2_limits(l);
     return VV_OK;
 }
 

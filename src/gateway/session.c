@@ -3,9 +3,11 @@
 #include "gateway/session.h"
 #include "gateway/fetch.h"
 #include "gateway/identify.h"
+#include "gateway/session_h2.h"
 #include "gateway/session_int.h"
 #include "gateway/sink.h"
 #include "os/tls.h"
+#include "wire/http2.h"
 #include "wire/proxy_header.h"
 #include <errno.h>
 #include <linux/sockios.h>
@@ -47,7 +49,14 @@ void vv_session_close(struct vv_session *s)
     if (s->state == VV_SESSION_CLOSED) {
         return;
     }
+    if (s->conn != NULL) {
+        vv_session_h2_cut(s);
+        return;
+    }
     s->state = VV_SESSION_CLOSED;
+    if (s->h2 != NULL) {
+        vv_session_h2_end(s);
+    }
     if (s->x != NULL) {
         vv_exchange_end(s->x, VV_REASON_CLIENT_CLOSED);
     }
@@ -113,7 +122,7 @@ static uint64_t header_timeout(const struct vv_session *s)
     return s->listener->conf.header_timeout_ns;
 }
 
-static void count_timeout(struct vv_session *s, const char *wait)
+void vv_session_count_timeout(struct vv_session *s, const char *wait)
 {
     const struct vv_str label = vv_str_from(wait);
     vv_metric_add(s->w->shard, vv_metrics_series(s->w->metrics, VV_METRIC_TIMEOUTS, &label, 1), 1);
@@ -125,6 +134,9 @@ static void refuse(struct vv_session *s, enum vv_reason reason);
 static uint32_t unsent_bytes(const struct vv_session *s)
 {
     int n = 0;
+    if (s->conn != NULL) {
+        return 0;
+    }
     const size_t ours = s->tls != NULL ? vv_tls_unsent(s->tls) : 0;
     return (uint32_t)ours + (ioctl(s->io.fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0);
 }
@@ -134,7 +146,7 @@ static uint64_t send_limit(const struct vv_session *s)
     return s->x != NULL ? s->x->send_timeout_ns : SEND_NS;
 }
 
-static void expect_progress(struct vv_session *s)
+void vv_session_expect_progress(struct vv_session *s)
 {
     s->send_wait_ns = vv_worker_now(s->w) + send_limit(s);
     s->send_mark = s->out.sent;
@@ -142,21 +154,21 @@ static void expect_progress(struct vv_session *s)
     vv_session_arm(s);
 }
 
-static void exchange_timed_out(struct vv_session *s, uint64_t now_ns)
+void vv_session_deadline(struct vv_session *s, uint64_t now_ns)
 {
     struct vv_exchange *x = s->x;
     if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns && unsent_bytes(s) < s->send_unsent) {
         /* A slow client drains the kernel's buffer for minutes before that takes more from us. */
-        expect_progress(s);
+        vv_session_expect_progress(s);
     } else if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns) {
-        count_timeout(s, "send");
+        vv_session_count_timeout(s, "send");
         if (x != NULL) {
             vv_exchange_end(x, VV_REASON_CLIENT_SLOW_READ);
         } else {
             vv_session_close(s);
         }
     } else if (s->body_wait_ns != 0 && now_ns >= s->body_wait_ns) {
-        count_timeout(s, "body");
+        vv_session_count_timeout(s, "body");
         s->body_wait_ns = 0;
         if (x != NULL) {
             x->close = true; /* the rest of the body may never come */
@@ -165,7 +177,7 @@ static void exchange_timed_out(struct vv_session *s, uint64_t now_ns)
             vv_session_close(s);
         }
     } else if (x != NULL && x->deadline_ns != 0 && now_ns >= x->deadline_ns) {
-        count_timeout(s, "whole");
+        vv_session_count_timeout(s, "whole");
         vv_answer_error(x, VV_REASON_WHOLE_TIMEOUT);
     } else {
         vv_session_arm(s);
@@ -175,9 +187,13 @@ static void exchange_timed_out(struct vv_session *s, uint64_t now_ns)
 static void on_timer(struct vv_loop *loop, struct vv_timer *t)
 {
     struct vv_session *s = VV_CONTAINER(t, struct vv_session, timer);
+    if (s->h2 != NULL) {
+        vv_session_h2_timer(s);
+        return;
+    }
     switch ((enum vv_session_wait)s->wait) {
     case VV_WAIT_HEAD:
-        count_timeout(s, "header");
+        vv_session_count_timeout(s, "header");
         if (s->in != NULL && vv_buf_len(s->in) > 0 && s->state == VV_SESSION_HEAD) {
             refuse(s, VV_REASON_CLIENT_SLOW_HEAD);
         } else {
@@ -189,14 +205,14 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
         arm(s, VV_WAIT_KEEPALIVE, s->linger_until_ns);
         break;
     case VV_WAIT_KEEPALIVE:
-        count_timeout(s, "keepalive");
+        vv_session_count_timeout(s, "keepalive");
         vv_session_close(s);
         break;
     case VV_WAIT_LINGER:
         vv_session_close(s);
         break;
     case VV_WAIT_EXCHANGE:
-        exchange_timed_out(s, vv_loop_now(loop));
+        vv_session_deadline(s, vv_loop_now(loop));
         break;
     }
 }
@@ -294,6 +310,9 @@ enum vv_err vv_session_flush(struct vv_session *s)
         s->blocked = false;
         return vv_sink_flush(s);
     }
+    if (s->conn != NULL) {
+        return vv_session_h2_flush(s);
+    }
     if (s->detached) {
         vv_out_fini(&s->out, &s->w->bufs);
         vv_out_init(&s->out);
@@ -308,7 +327,7 @@ enum vv_err vv_session_flush(struct vv_session *s)
             vv_loop_defer(s->w->loop, &s->again);
         }
         if (send_limit(s) != 0 && (s->send_wait_ns == 0 || s->out.sent != s->send_mark)) {
-            expect_progress(s);
+            vv_session_expect_progress(s);
         }
         return VV_EAGAIN;
     }
@@ -438,7 +457,8 @@ static void discard(struct vv_session *s)
 
 bool vv_session_can_discard(const struct vv_session *s)
 {
-    return s->body.done || (s->body.framing == VV_H1_BODY_LENGTH && s->body.left <= DISCARD_MAX);
+    return s->body.done || s->conn != NULL ||
+           (s->body.framing == VV_H1_BODY_LENGTH && s->body.left <= DISCARD_MAX);
 }
 
 void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut)
@@ -446,6 +466,10 @@ void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut)
     s->x = NULL;
     s->body_wait_ns = 0;
     if (s->state == VV_SESSION_CLOSED) {
+        return;
+    }
+    if (s->conn != NULL) {
+        vv_session_h2_exchange_ended(s, cut);
         return;
     }
     if (cut || !vv_session_has_client(s) || (s->hup && vv_out_empty(&s->out))) {
@@ -468,7 +492,7 @@ void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut)
     }
 }
 
-static void own(struct vv_session *s, struct vv_exchange *x)
+void vv_session_own(struct vv_session *s, struct vv_exchange *x)
 {
     s->x = x;
     s->state = VV_SESSION_EXCHANGE;
@@ -487,14 +511,14 @@ static void refuse(struct vv_session *s, enum vv_reason reason)
     }
     vv_h1_head_init(&x->req);
     x->req.minor = 1;
-    own(s, x);
+    vv_session_own(s, x);
     s->body = (struct vv_request_body){.done = false, .framing = VV_H1_BODY_NONE};
     x->close = true;
     vv_identify_request(x);
     vv_answer_error(x, reason);
 }
 
-static void refuse_syntax(struct vv_exchange *x)
+void vv_session_refuse_syntax(struct vv_exchange *x)
 {
     vv_session_refused_for(x, x->req.error);
     x->close = true;
@@ -506,7 +530,7 @@ static void refuse_syntax(struct vv_exchange *x)
 static void begin(struct vv_session *s, struct vv_exchange *x)
 {
     struct vv_worker *w = s->w;
-    own(s, x);
+    vv_session_own(s, x);
     s->requests++;
     s->head_began_ns = 0;
     s->wait = VV_WAIT_EXCHANGE; /* the timer may still run for the head or the pause before it */
@@ -534,6 +558,17 @@ static bool next_request(struct vv_session *s)
             return false;
         }
     }
+    if (s->requests == 0 && s->tls == NULL && s->listener->conf.http2) {
+        const struct vv_str first = {s->in->data + s->in->start, vv_buf_len(s->in)};
+        const enum vv_err err = vv_h2_preface(first);
+        if (err == VV_OK) {
+            vv_session_h2_begin(s, first);
+            return false;
+        }
+        if (err == VV_EAGAIN) {
+            return s->readable || s->eof;
+        }
+    }
     struct vv_exchange *x = vv_exchange_new(w, s);
     if (x == NULL) {
         vv_session_close(s);
@@ -555,10 +590,10 @@ static bool next_request(struct vv_session *s)
     if (err == VV_OK) {
         begin(s, x);
     } else {
-        own(s, x);
+        vv_session_own(s, x);
         s->body = (struct vv_request_body){.framing = VV_H1_BODY_NONE};
         s->at = s->in->end;
-        refuse_syntax(x);
+        vv_session_refuse_syntax(x);
     }
     return true;
 }
@@ -666,6 +701,10 @@ void vv_session_run(struct vv_session *s)
     if (s->busy) {
         return;
     }
+    if (s->h2 != NULL) {
+        vv_session_h2_run(s);
+        return;
+    }
     s->busy = true;
     if (s->blocked && !unblock(s)) {
         return; /* closed: `busy` goes with it */
@@ -732,6 +771,10 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
     if (s->tls != NULL && !vv_session_tls_event(s, events)) {
         return;
     }
+    if (s->h2 != NULL) {
+        vv_session_h2_run(s);
+        return;
+    }
     if (s->hup && s->x != NULL) { /* both directions are gone: nobody waits for this answer */
         vv_session_close(s);
         return;
@@ -751,6 +794,10 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
 
 void vv_session_retire(struct vv_session *s)
 {
+    if (s->h2 != NULL) {
+        vv_session_h2_retire(s);
+        return;
+    }
     const bool idle = s->x == NULL && vv_out_empty(&s->out) && !s->blocked &&
                       s->state != VV_SESSION_LINGER && (s->in == NULL || vv_buf_len(s->in) == 0) &&
                       !s->readable;

@@ -18,6 +18,7 @@ enum vv_session_state {
     VV_SESSION_PROXY,
     VV_SESSION_TLS,
     VV_SESSION_HEAD,
+    VV_SESSION_H2, /* a connection of HTTP/2: see session_h2.h */
     VV_SESSION_EXCHANGE,
     VV_SESSION_DISCARD,
     VV_SESSION_LINGER,
@@ -39,6 +40,8 @@ struct vv_request_body { /* what is left of it, and how to read it */
     bool done;
 };
 
+struct vv_h2_stream;
+struct vv_session_h2;
 struct vv_tls;
 struct vv_tls_job;
 
@@ -47,6 +50,9 @@ struct vv_session {
     struct vv_worker *w;
     struct vv_listener *listener;
     struct vv_exchange *x;
+    struct vv_session_h2 *h2;    /* a connection of HTTP/2 */
+    struct vv_session *conn;     /* this is a stream of it */
+    struct vv_h2_stream *stream; /* NULL: closed */
     struct vv_tls *tls;          /* NULL: plain */
     struct vv_tls_job *tls_job;  /* a handshake is worked on by a pool thread: hands off */
     struct vv_buf *in;           /* the head stays in front while its exchange lives */
@@ -58,24 +64,28 @@ struct vv_session {
     bool busy;                      /* the request loop is running further up the stack */
     bool blocked;                   /* out did not leave completely: waiting for VV_IO_WRITE */
     bool registered;
-    bool trusted;     /* the peer is a trusted proxy */
-    bool secure;      /* the connection is encrypted */
-    bool close_after; /* no further request on this connection */
-    bool hard;        /* it must not look complete when it is closed */
-    bool detached;    /* no client: a fetch for the cache; output is dropped, nothing is recorded */
-    bool to_sink;     /* no client either: output goes to the exchange's sink (sink.h) */
-    bool sink_told;   /* of the final head */
-    uint8_t why;      /* detached: 1 + enum vv_fetch_why; 0: the rest of a client's fetch */
+    bool trusted;                                      /* the peer is a trusted proxy */
+    bool secure;                                       /* the connection is encrypted */
+    bool close_after;                                  /* no further request on this connection */
+    bool input_ended, output_ended, answered, was_cut; /* of a stream */
+    bool hard;      /* it must not look complete when it is closed */
+    bool detached;  /* no client: a fetch for the cache; output is dropped, nothing is recorded */
+    bool to_sink;   /* no client either: output goes to the exchange's sink (sink.h) */
+    bool sink_told; /* of the final head */
+    uint8_t why;    /* detached: 1 + enum vv_fetch_why; 0: the rest of a client's fetch */
     uint8_t client_ip_bytes;
     char client_ip[47];
-    size_t scan;      /* of the head that is being received */
-    size_t head_seen; /* bytes of it the parser has had */
+    size_t scan;              /* of the head that is being received */
+    size_t head_seen;         /* bytes of it the parser has had */
     uint64_t linger_until_ns; /* or until when an idle connection is kept */
-    uint64_t send_mark;   /* out.sent when the send deadline was set: progress moves it */
-    uint32_t send_unsent; /* what the kernel had not delivered by then */
+    uint64_t send_mark;       /* out.sent when the send deadline was set: progress moves it */
+    uint32_t send_unsent;     /* what the kernel had not delivered by then */
     uint64_t body_wait_ns, send_wait_ns; /* deadlines inside an exchange; 0: none */
     uint64_t requests;
     uint64_t head_began_ns;
+    struct vv_buf *more_tail; /* of a stream: `more` is a chain */
+    size_t handed, discarded; /* of a stream: bytes of body lent out, not wanted */
+    unsigned given;           /* of a stream: pieces of the batch that the codec has */
     struct vv_timer timer;
     struct vv_defer again; /* go on next turn: fairness */
     struct vv_list node;
@@ -102,6 +112,13 @@ void vv_session_retire(struct vv_session *s);
 enum vv_err vv_session_flush(struct vv_session *s);
 /* May the connection be kept although some of the request body was not read? */
 bool vv_session_can_discard(const struct vv_session *s);
+/* The connection's TLS, also of a stream; NULL: plain. */
+static inline struct vv_tls *vv_session_tls(const struct vv_session *s)
+{
+    return s->conn != NULL ? s->conn->tls : s->tls;
+}
+/* The head of its request as HTTP/1 text, in the arena. VV_ENOMEM. */
+VV_MUST_CHECK enum vv_err vv_session_head_text(struct vv_exchange *x, struct vv_str *ret);
 /* Sets the timer to the nearest of the exchange's deadlines. */
 void vv_session_arm(struct vv_session *s);
 #endif

@@ -1,5 +1,6 @@
 /* src/gateway/session_body.c - the request body of an HTTP/1 connection: pulled run by run out of what has
  * been read, behind its head or in a block of its own. */
+#include "gateway/session_h2.h"
 #include "gateway/session_int.h"
 
 /* Room for more body. What was handed out before is used up: the former bytes may go, except the
@@ -22,7 +23,7 @@ struct vv_buf *vv_session_room_for_body(struct vv_session *s)
     return s->more;
 }
 
-static enum vv_err body_failed(struct vv_exchange *x, enum vv_reason reason)
+enum vv_err vv_session_body_failed(struct vv_exchange *x, enum vv_reason reason)
 {
     if (reason == VV_REASON_CLIENT_CLOSED) {
         vv_exchange_end(x, reason);
@@ -90,6 +91,9 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
         x->body_kept_at = x->body_kept.n;
         return VV_OK;
     }
+    if (s->conn != NULL) {
+        return vv_session_h2_body(x, ret_data);
+    }
     for (;;) {
         if (s->body.done) {
             *ret_data = (struct vv_str){NULL, 0};
@@ -98,16 +102,17 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
         enum vv_err err = vv_session_body_take(s, ret_data);
         if (err == VV_ESYNTAX) {
             vv_session_refused_for(x, s->body.chunked.error);
-            return body_failed(x, VV_REASON_BAD_BODY);
+            return vv_session_body_failed(x, VV_REASON_BAD_BODY);
         }
         if (err == VV_OK) {
             x->waiting_continue = false; /* it sends without having been told to */
-            return s->body.bytes > x->body_bytes_max ? body_failed(x, VV_REASON_BODY_TOO_LARGE)
-                                                     : VV_OK;
+            return s->body.bytes > x->body_bytes_max
+                       ? vv_session_body_failed(x, VV_REASON_BODY_TOO_LARGE)
+                       : VV_OK;
         }
         struct vv_buf *b = vv_session_room_for_body(s);
         if (b == NULL) {
-            return body_failed(x, VV_REASON_NO_MEMORY);
+            return vv_session_body_failed(x, VV_REASON_NO_MEMORY);
         }
         err = vv_session_read(s, b);
         if (err == VV_EAGAIN) {
@@ -123,7 +128,7 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
         if (err == VV_ECLOSED && s->body.framing == VV_H1_BODY_TUNNEL) {
             s->body.done = true;
         } else if (err != VV_OK) {
-            return body_failed(x, VV_REASON_CLIENT_CLOSED);
+            return vv_session_body_failed(x, VV_REASON_CLIENT_CLOSED);
         }
     }
 }
@@ -134,6 +139,9 @@ bool vv_body_rewind(struct vv_exchange *x)
     if (x->body_kept.p != NULL) {
         x->body_kept_at = 0;
         return true;
+    }
+    if (s->conn != NULL) {
+        return s->body.bytes == 0;
     }
     if (s->more != NULL || s->body.framing == VV_H1_BODY_TUNNEL) {
         return false;

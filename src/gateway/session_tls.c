@@ -1,4 +1,5 @@
 /* src/gateway/session_tls.c - TLS between a session and its socket. */
+#include "gateway/session_h2.h"
 #include "gateway/session_int.h"
 #include "os/tls.h"
 #include <stdlib.h>
@@ -87,8 +88,12 @@ bool vv_session_tls_handshake(struct vv_session *s)
         vv_session_close(s); /* a challenge has nothing to say after the handshake, RFC 8737 */
         return false;
     }
-    s->state = VV_SESSION_HEAD;
     s->readable = true; /* the first request is often there; and reading sends what is held back */
+    if (vv_str_eq(vv_tls_alpn(s->tls), VV_STR("h2"))) {
+        vv_session_h2_begin(s, (struct vv_str){NULL, 0});
+        return false;
+    }
+    s->state = VV_SESSION_HEAD;
     return true;
 }
 

@@ -251,6 +251,7 @@ void vv_worker_free(struct vv_worker *w)
     }
     vv_upstreams_free(w->upstreams);
     bury_all(w->loop, &w->bury);
+    vv_h2_pool_free(w->h2_pool);
     if (w->files != NULL) {
         vv_files_ahead_stop(w->files); /* the pool went before */
         vv_files_cache_free(w->files);

@@ -20,6 +20,7 @@
 #include "wire/date.h"
 #include "wire/encoder.h"
 #include "wire/http1.h"
+#include "wire/http2.h"
 
 struct vv_gateway;
 struct vv_exchange;
@@ -52,9 +53,10 @@ struct
     uint64_t detached; /* of the sessions: without a client, not limited by its number */
     bool stopped;      /* accepts nothing more; gone with its last session */
     bool is_unix;
-    struct vv_tls_slot *tls; /* of the certificates' home; NULL: plain */
+    struct vv_h2_conf h2_conf;               /* of connections of HTTP/2 */
+    struct vv_tls_slot *tls;                 /* of the certificates' home; NULL: plain */
     struct vv_tls_stats tls_stats, tls_told; /* tls_told: what the metrics know (tls_count.h) */
-    struct vv_timer rest; /* pause after running out of descriptors */
+    struct vv_timer rest;                    /* pause after running out of descriptors */
     vv_series s_accepted, s_open, s_received, s_refused_limit, s_refused_files;
 };
 
@@ -89,6 +91,8 @@ struct vv_worker {
     struct vv_runtime_use *use;  /* the current runtime */
     struct vv_list listeners, sessions;
     struct vv_upstreams *upstreams;
+    struct vv_h2_pool *h2_pool;             /* NULL: no connection yet */
+    struct vv_h2_counts h2_counts, h2_told; /* h2_told: what the metrics know */
     struct vv_epoch *epoch;         /* of all caches; NULL: a worker that never looks into one */
     struct vv_epoch_reader *reader; /* online while the loop works, offline while it sleeps */
     struct vv_pool *pool;           /* shared blocking pool */

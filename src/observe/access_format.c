@@ -158,6 +158,14 @@ static char *put_time(char *p, uint64_t wall_ns, enum vv_access_format format,
     return put_bytes(p, clock->text, clock->n);
 }
 
+static char *put_version(char *p, const struct vv_access_record *r)
+{
+    if (r->http2) {
+        return PUT(p, "HTTP/2.0");
+    }
+    return r->http_minor == 0 ? PUT(p, "HTTP/1.0") : PUT(p, "HTTP/1.1");
+}
+
 static char *format_json(char *p, const struct vv_access_record *r, struct vv_access_clock *clock)
 {
     p = PUT(p, "{\"ts\":\"");
@@ -176,8 +184,8 @@ static char *format_json(char *p, const struct vv_access_record *r, struct vv_ac
     p = PAIR(p, "host", r->host, B_HOST);
     p = PAIR(p, "path", r->path, B_PATH);
     p = PAIR(p, "query", r->query, B_PATH);
-    p = PUT(p, ",\"proto\":\"HTTP/1.");
-    *p++ = r->http_minor == 0 ? '0' : '1';
+    p = PUT(p, ",\"proto\":\"");
+    p = put_version(p, r);
     *p++ = '"';
     p = PAIR(p, "route", r->route, B_WORD);
     p = PAIR(p, "service", r->service, B_WORD);
@@ -223,8 +231,8 @@ static char *format_combined(char *p, const struct vv_access_record *r,
             *p++ = '?';
             p = put_field(p, r->query, B_PATH, VV_ACCESS_COMBINED);
         }
-        p = PUT(p, " HTTP/1.");
-        *p++ = r->http_minor == 0 ? '0' : '1';
+        *p++ = ' ';
+        p = put_version(p, r);
     }
     p = vv_text_u64(PUT(p, "\" "), r->status > 0 ? (uint64_t)r->status : 499);
     *p++ = ' ';

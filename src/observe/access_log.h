@@ -26,6 +26,7 @@ struct vv_access_record {
     int status;          /* 0 when the client left before an answer */
     int attempts;
     uint8_t http_minor;
+    bool http2; /* then http_minor says nothing */
 };
 
 enum vv_access_format { VV_ACCESS_JSON, VV_ACCESS_COMBINED };

@@ -102,6 +102,7 @@ def pair():
     gw = harness.Gateway(
         {
             "workers": 1,
+            "listen": {"web": {"http2": False}},
             "services": {"app": {"servers": [recorder.origin.url], "max_fails": 0}},
             "routes": [{"path": "/", "to": "app"}],
             "defaults": {"timeouts": {"first_byte": "5s", "idle": "5s", "header": "5s", "body": "5s"}},
