@@ -252,3 +252,30 @@ VV_TEST(a_full_arena_fails_the_rendering)
     vv_template_free(t);
     vv_arena_fini(&tiny);
 }
+
+static struct vv_str tls(void *user, enum vv_template_tls what)
+{
+    (void)user;
+    return what == VV_TEMPLATE_TLS_VERSION       ? VV_STR("TLSv1.3")
+           : what == VV_TEMPLATE_TLS_CLIENT_NAME ? VV_STR("a/b")
+                                                 : (struct vv_str){NULL, 0};
+}
+
+VV_TEST(tls_is_told_by_name_and_empty_without_it)
+{
+    struct vv_template_vars v = vars(NULL);
+    struct vv_template_error error;
+    struct vv_template *t = NULL;
+    struct vv_str got;
+    VV_CHECK_INT(render("$tls.version $tls.client_name.", &v, VV_TEMPLATE_FIELD, &got), VV_OK);
+    VV_CHECK_SLICE(got, " .");
+    v.tls = tls;
+    VV_CHECK_INT(render("$tls.version $tls.client_name.", &v, VV_TEMPLATE_FIELD, &got), VV_OK);
+    VV_CHECK_SLICE(got, "TLSv1.3 a/b.");
+    VV_CHECK_INT(render("/$tls.client_name", &v, VV_TEMPLATE_URI, &got), VV_OK);
+    VV_CHECK_SLICE(got, "/a%2Fb"); /* a client chose it: one segment */
+    VV_CHECK_INT(vv_template_new("$tls", &t, &error), VV_ESYNTAX);
+    VV_CHECK_INT(vv_template_new("x$tls.colour", &t, &error), VV_ESYNTAX);
+    VV_CHECK_INT(error.at, 1);
+    assert_non_null(strstr(error.text, "client_name"));
+}

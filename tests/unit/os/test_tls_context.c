@@ -330,3 +330,83 @@ VV_TEST(threads_share_contexts_while_keys_rotate_and_contexts_are_swapped)
     vv_tls_context_unref(s[1]);
     vv_tls_tickets_unref(t);
 }
+
+static struct vv_tls_cert *proof; /* of a name */
+
+static struct vv_tls_cert *prove(void *user, struct vv_str name)
+{
+    (*(int *)user)++;
+    return vv_str_eq(name, VV_STR("proved.test")) ? vv_tls_cert_ref(proof) : NULL;
+}
+
+/* RFC 8737 section 3: who offers only acme-tls/1 sees the certificate of the challenge and is asked for
+ * none of its own; who offers it among others is a client like any other. */
+VV_TEST(an_authority_sees_the_certificate_of_the_challenge)
+{
+    const char *const http[] = {"http/1.1"}, *const only[] = {VV_TLS_ALPN_CHALLENGE},
+                      *const mixed[] = {"http/1.1", VV_TLS_ALPN_CHALLENGE};
+    int asked = 0;
+    struct kit k;
+    struct vv_tls_peer peer;
+    struct vv_arena arena;
+    proof = kit_cert(VV_TLS_KEY_EC, "proved.test");
+    struct vv_tls_context *s =
+        kit_server_a((struct vv_tls_server_conf){.alpn = http,
+                                                 .alpn_count = 1,
+                                                 .ask = VV_TLS_ASK_REQUIRED,
+                                                 .client_ca_file = kit_ca_file,
+                                                 .strict_names = true,
+                                                 .challenge = prove,
+                                                 .challenge_user = &asked});
+    struct vv_tls_context *c =
+        kit_client((struct vv_tls_client_conf){.alpn = only, .alpn_count = 1, .insecure = true});
+    kit_meet(&k, s, c, "proved.test");
+    VV_CHECK_SLICE(vv_tls_alpn(k.s), VV_TLS_ALPN_CHALLENGE);
+    vv_arena_init(&arena, NULL, 0, 4096, 0);
+    VV_CHECK_INT(vv_tls_peer(k.c, &arena, &peer), VV_OK);
+    VV_CHECK_SLICE(peer.sans[0].name, "proved.test");
+    VV_CHECK_INT(k.stats.done[VV_TLS_1_3][false], 1);
+    VV_CHECK_INT(asked, 1);
+    vv_arena_fini(&arena);
+    kit_stop(&k);
+    kit_start(&k, s, c, "other.test");
+    kit_shake(&k);
+    VV_CHECK_INT(vv_tls_failure(k.s), VV_TLS_FAIL_ALPN);
+    kit_stop(&k);
+    vv_tls_context_unref(c);
+    c = kit_client((struct vv_tls_client_conf){.alpn = mixed, .alpn_count = 2, .insecure = true});
+    kit_start(&k, s, c, "a.test");
+    kit_shake(&k);
+    VV_CHECK_INT(vv_tls_failure(k.s), VV_TLS_FAIL_CERT_MISSING);
+    VV_CHECK_INT(asked, 2); /* not for this one */
+    kit_stop(&k);
+    vv_tls_context_unref(c);
+    vv_tls_context_unref(s);
+    vv_tls_cert_unref(proof);
+}
+
+VV_TEST(who_is_there_is_read_once_and_kept)
+{
+    struct vv_tls_pem pem;
+    struct kit k;
+    kit_pem(VV_TLS_KEY_EC, "client.test", true, &pem);
+    struct vv_tls_cert *cert = kit_parse(&pem);
+    vv_tls_pem_fini(&pem);
+    struct vv_tls_context *s = kit_server_a(
+        (struct vv_tls_server_conf){.ask = VV_TLS_ASK_OPTIONAL, .client_ca_file = kit_ca_file});
+    struct vv_tls_context *c = kit_client((struct vv_tls_client_conf){.cert = cert});
+    kit_meet(&k, s, c, "a.test");
+    const struct vv_tls_peer *p = vv_tls_identity(k.s);
+    assert_non_null(p);
+    VV_CHECK_SLICE(p->sans[0].name, "client.test");
+    assert_ptr_equal(vv_tls_identity(k.s), p);
+    kit_stop(&k);
+    vv_tls_context_unref(c);
+    c = kit_client((struct vv_tls_client_conf){0});
+    kit_meet(&k, s, c, "a.test");
+    assert_null(vv_tls_identity(k.s));
+    kit_stop(&k);
+    vv_tls_context_unref(c);
+    vv_tls_context_unref(s);
+    vv_tls_cert_unref(cert);
+}
