@@ -9,6 +9,7 @@
 #include "gateway/explain_compose.h"
 #include "gateway/explain_guard.h"
 #include "gateway/gateway_int.h"
+#include "gateway/secure.h"
 #include "wire/uri.h"
 
 #include <stdio.h>
@@ -484,6 +485,35 @@ static void say_guards(struct explanation *e)
     vv_explain_guard(&q, e->j);
 }
 
+/* Does the listener send it to HTTPS before any route? */
+static bool say_https(struct explanation *e)
+{
+    const struct vv_https_question q = {.listener = e->listener_index,
+                                        .https = vv_str_eq(e->scheme, VV_STR("https")),
+                                        .method = e->head.method,
+                                        .host = e->host,
+                                        .path = e->path,
+                                        .target = e->head.path,
+                                        .query = e->head.query};
+    struct vv_str to = {NULL, 0};
+    int status = 0;
+    const enum vv_https_way way = e->listener != NULL
+                                      ? vv_https_way(e->rt->settings, &q, &e->arena, &to, &status)
+                                      : VV_HTTPS_STAY;
+    if (way == VV_HTTPS_STAY) {
+        return false;
+    }
+    if (way != VV_HTTPS_GO) {
+        say_reason(e, "refused",
+                   way == VV_HTTPS_NO_HOST ? VV_REASON_NO_HOST : VV_REASON_BAD_REQUEST);
+        return true;
+    }
+    vv_json_kcstr(e->j, "result", "redirected");
+    vv_json_ku64(e->j, "status", (uint64_t)status);
+    vv_json_kstr(e->j, "location", to);
+    return true;
+}
+
 static void go_through(struct explanation *e)
 {
     if (!parse(e) || !normalise(e)) {
@@ -494,7 +524,7 @@ static void go_through(struct explanation *e)
         say_reason(e, "refused", VV_REASON_NO_HOST);
         return;
     }
-    if (!route(e)) {
+    if (say_https(e) || !route(e)) {
         return;
     }
     vv_json_key(e->j, "route");

@@ -130,7 +130,8 @@ static const struct vv_conf_row listen_rows[] = {
     {FIELD(http2), .key = "http2", .type = VV_CONF_BOOL, .def = "true", .reload = true,
      .doc = "Whether HTTP/2 is offered; without TLS by prior knowledge."},
     {FIELD(redirect), .key = "redirect", .type = VV_CONF_TEXT, .reload = true,
-     .doc = "Where every request here is sent to: https. Default: requests are served.",
+     .doc = "https: every request here that did not come over HTTPS is sent there, to the port of the "
+            "listener with tls, or to that of https:8443. Default: requests are served.",
      .example = "https"},
     {FIELD(clients), .key = "clients", .type = VV_CONF_SECTION,
      .section = &vv_settings_clients_section, .reload = true, .doc = "What one client may do here.",

@@ -5,6 +5,7 @@
  * written. Nothing of it is left to decide when an answer is made, but whether it goes over HTTPS and
  * whether the request's origin is among those of `cors`. */
 #include "gateway/cors.h"
+#include "gateway/secure.h"
 #include "gateway/settings_int.h"
 
 #define REPORTS_NAME "vivace-csp"
@@ -369,8 +370,9 @@ static void check_redirects(struct vv_conf_doc *doc, const struct vv_settings *s
         if (l->redirect == NULL) {
             continue;
         }
-        if (strcmp(l->redirect, "https") != 0) {
-            bad(doc, &l->redirect, "write https; where a route sends requests, its redirect says",
+        if (vv_https_redirect_port(l->redirect) < 0) {
+            bad(doc, &l->redirect,
+                "write https, or https:8443; where a route sends requests, its redirect says",
                 "is nowhere a listener can send requests", l->redirect);
         } else if ((l->tls.enabled != 0)) {
             vv_conf_report(

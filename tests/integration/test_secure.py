@@ -3,11 +3,12 @@
 import http.client
 import json
 import ssl
+import subprocess
 import threading
 
 import pytest
 
-from harness import ok
+from harness import binary, ok
 
 APP = "https://app.example.org"
 SAFE = [("X-Forwarded-Proto", "https")]
@@ -271,3 +272,13 @@ def test_hosts_that_nobody_serves_over_https_are_led_nowhere(gateway):
     gw = tls_gateway(gateway, names=["shop.example.org"])
     assert gw.ask("/a", host="shop.example.org").status == 301
     assert gw.ask("/a", host="evil.net").status == 421
+
+
+def test_explain_tells_the_way_to_https(gateway):
+    gw = gateway({"listen": {"web": {"redirect": "https:8443", "trust": ["127.0.0.0/8"]}},
+                  "routes": [{"path": "/", "respond": {"status": 200, "body": "hi"}}]})
+    assert gw.ask("/a", host="h").get("Location") == "https://h:8443/a"
+    ran = subprocess.run([binary(), "explain", "POST", f"http://h:{gw.port}/a?b", "--json", "--socket", gw.config["socket"]],
+                         capture_output=True, text=True, timeout=20)
+    said = json.loads(ran.stdout)
+    assert (said["result"], said["status"], said["location"]) == ("redirected", 308, "https://h:8443/a?b")

@@ -2,6 +2,7 @@
 #include "gateway/cors.h"
 #include "gateway/csp.h"
 #include "gateway/head_writer.h"
+#include "gateway/secure.h"
 #include "rig.h"
 #include "settings_test.h"
 
@@ -361,6 +362,18 @@ static const char redirecting[] =
     "  default: {address: \"127.0.0.1:1\", redirect: https, trust: [127.0.0.0/8],\n"
     "            names: [a.example, \"*.b.example\", \"::1\"]}\n"
     "admin: none\nroutes:\n  - to: http://127.0.0.1:%u\n";
+
+VV_TEST(ports_of_redirects_are_ports)
+{
+    VV_CHECK_INT(vv_https_redirect_port("https"), 0);
+    VV_CHECK_INT(vv_https_redirect_port("https:443"), 443);
+    VV_CHECK_INT(vv_https_redirect_port("https:65535"), 65535);
+    static const char *const bad[] = {"http",        "https:",  "https:0",
+                                      "https:65536", "https:x", "https://a"};
+    for (size_t i = 0; i < VV_COUNT(bad); i++) {
+        VV_CHECK_INT(vv_https_redirect_port(bad[i]), -1);
+    }
+}
 
 VV_TEST(a_listener_sends_what_it_serves_to_https)
 {
