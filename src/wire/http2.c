@@ -1,9 +1,10 @@
-/* src/wire/http2.c - one HTTP/2 connection: what comes in, and how streams and connections end.
+/* src/wire/http2.c - one HTTP/2 connection: how it begins, and how streams and connections end.
  *
- * Every early end passes one of two doors, vv_h2_malformed() for a stream and vv_h2_fail() for the
- * connection, or is nghttp2's own verdict, seen when its RST_STREAM or GOAWAY leaves. So each is
- * counted once, and each stream reset by the peer's fault costs it a token (CVE-2025-8671: making
- * the server reset is as cheap for an attacker as resetting). */
+ * Every early end passes one of three doors: vv_h2_malformed() for a stream, vv_h2_refuse() for one
+ * that never began, vv_h2_fail() for the connection. So each is counted once, and each stream reset
+ * by the peer's fault costs it a token (CVE-2025-8671: making the server reset is as cheap for an
+ * attacker as resetting). The caller hears closed() only between frames, never within a function it
+ * has called, so that a stream in its hands stays one. */
 #include "wire/http2_int.h"
 
 #include <stdlib.h>
@@ -22,6 +23,8 @@ const struct vv_h2_conf vv_h2_conf_default = {
     .resets_per_second = 20,
     .memory_bytes_max = 2 * 1024 * 1024,
 };
+
+const char vv_h2_magic[VV_H2_PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const char *const vv_h2_code_names[VV_H2_CODE_COUNT] = {"NO_ERROR",
                                                         "PROTOCOL_ERROR",
@@ -64,186 +67,125 @@ const struct vv_h2_reason_info vv_h2_reasons[VV_H2_REASON_COUNT] = {
 #undef VV_H2_REASON
 };
 
-static void count(struct vv_h2 *c, enum vv_h2_reason why)
+void vv_h2_count(struct vv_h2 *c, enum vv_h2_reason why)
 {
     vv_h2_pool_counts(c->pool)->reason[why]++;
 }
 
-enum vv_h2_reason vv_h2_reason_of(uint32_t code)
+/* The last GOAWAY needs no memory: failing always works. */
+static void say_last(struct vv_h2 *c, uint32_t code)
 {
-    static const uint8_t reason[VV_H2_CODE_COUNT] = {
-        [VV_H2_PROTOCOL_ERROR] = VV_H2_WHY_CODE_PROTOCOL,
-        [VV_H2_INTERNAL_ERROR] = VV_H2_WHY_CODE_INTERNAL,
-        [VV_H2_FLOW_CONTROL_ERROR] = VV_H2_WHY_CODE_FLOW_CONTROL,
-        [VV_H2_STREAM_CLOSED] = VV_H2_WHY_CODE_STREAM_CLOSED,
-        [VV_H2_FRAME_SIZE_ERROR] = VV_H2_WHY_CODE_FRAME_SIZE,
-        [VV_H2_REFUSED_STREAM] = VV_H2_WHY_CODE_REFUSED,
-        [VV_H2_COMPRESSION_ERROR] = VV_H2_WHY_CODE_COMPRESSION,
-    };
-    if (code == VV_H2_NO_ERROR) {
-        return VV_H2_FINE;
-    }
-    return code < VV_H2_CODE_COUNT && reason[code] != 0 ? (enum vv_h2_reason)reason[code]
-                                                        : VV_H2_WHY_CODE_OTHER;
+    uint8_t *p = vv_h2_set_header(c->last_word, 8, VV_H2_T_GOAWAY, 0, 0);
+    p = vv_h2_set32(p, c->drained ? c->drained_id : c->last_id);
+    vv_h2_set32(p, code);
+    c->last_word_left = sizeof c->last_word;
+    vv_h2_pool_counts(c->pool)->frames_out++;
+    c->dead = true;
 }
 
 VV_COLD void vv_h2_fail(struct vv_h2 *c, enum vv_h2_reason why)
 {
-    if (c->dead) {
-        return;
+    if (!c->dead) {
+        c->why = (uint8_t)why;
+        vv_h2_count(c, why);
+        say_last(c, vv_h2_reasons[why].code);
     }
-    c->dead = true;
-    c->why = (uint8_t)why;
-    count(c, why);
-    /* Out of memory it cannot be said, only done: finished() is true then as well. */
-    (void)nghttp2_session_terminate_session(c->session, vv_h2_reasons[why].code);
+}
+
+static void put_reset(struct vv_h2 *c, uint32_t id, uint32_t code)
+{
+    uint8_t payload[4];
+    vv_h2_set32(payload, code);
+    vv_h2_put_frame(c, VV_H2_T_RST_STREAM, 0, id, payload, sizeof payload);
+}
+
+VV_COLD void vv_h2_refuse(struct vv_h2 *c, uint32_t id, enum vv_h2_reason why, enum vv_h2_code code)
+{
+    vv_h2_count(c, why);
+    put_reset(c, id, (uint32_t)code);
+    if (!vv_h2_guard_reset(&c->guard)) {
+        vv_h2_fail(c, VV_H2_WHY_FLOOD_RESETS);
+    }
 }
 
 VV_COLD void vv_h2_malformed(struct vv_h2_inner *s, enum vv_h2_reason why)
 {
-    if (s->bad) {
+    if (s->bad || s->closed) {
         return;
     }
     s->bad = true;
     s->close_why = (uint8_t)why;
     s->close_code = vv_h2_reasons[why].code;
-    count(s->c, why);
-    if (nghttp2_submit_rst_stream(s->c->session, NGHTTP2_FLAG_NONE, (int32_t)s->pub.id,
-                                  s->close_code) != 0) {
-        vv_h2_fail(s->c, VV_H2_WHY_MEMORY);
-    }
+    vv_h2_refuse(s->c, s->pub.id, why, vv_h2_reasons[why].code);
+    vv_h2_leave(s, false);
 }
 
-static struct vv_h2_inner *find(struct vv_h2 *c, int32_t id)
+void vv_h2_reset(struct vv_h2_stream *stream, enum vv_h2_code code)
 {
-    return nghttp2_session_get_stream_user_data(c->session, id);
+    struct vv_h2_inner *s = vv_h2_inner_of(stream);
+    if (s->closed || s->bad) {
+        return;
+    }
+    s->bad = true;
+    s->close_why = VV_H2_WHY_CALLER;
+    s->close_code = (uint32_t)code;
+    vv_h2_count(s->c, VV_H2_WHY_CALLER);
+    put_reset(s->c, s->pub.id, (uint32_t)code);
+    vv_h2_leave(s, false);
 }
 
-/* ---- nghttp2's callbacks */
+/* ---- ends of streams */
 
-static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+void vv_h2_leave(struct vv_h2_inner *s, bool now)
 {
-    struct vv_h2 *c = user;
-    struct vv_h2_inner *s;
-    c->list_bytes = 0;
-    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        s = vv_h2_stream_new(c, (uint32_t)frame->hd.stream_id);
-        if (s == NULL) {
-            return NGHTTP2_ERR_CALLBACK_FAILURE;
-        }
-        nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, s);
-    } else {
-        s = find(c, frame->hd.stream_id);
+    if (s->closed) {
+        return;
     }
-    if (s == NULL || s->bad || c->dead) {
-        vv_h2_head_drop(c);
-        return 0;
-    }
-    return vv_h2_head_begin(c, s, s->final_head);
-}
-
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *user)
-{
-    struct vv_h2 *c = user;
-    (void)session;
-    (void)frame;
-    (void)flags;
-    if (VV_UNLIKELY(c->dead)) {
-        return 0;
-    }
-    return vv_h2_head_field(c, (struct vv_str){(const char *)name, name_n},
-                            (struct vv_str){(const char *)value, value_n});
+    vv_h2_unready(s);
+    vv_list_del(&s->leave);
+    vv_list_push_back(now ? &s->c->dying : &s->c->leaving, &s->leave);
 }
 
 void vv_h2_peer_ended(struct vv_h2_inner *s)
 {
     s->peer_ended = true;
     s->c->events->end(s->c->user, &s->pub);
+    vv_h2_both_ended(s);
 }
 
-static void end_of_data(struct vv_h2 *c, struct vv_h2_inner *s)
+void vv_h2_both_ended(struct vv_h2_inner *s)
 {
-    if (s == NULL || s->bad || c->dead) {
-        return;
+    if (s->ended && s->peer_ended && !s->bad) {
+        vv_h2_leave(s, s->c->out.n == 0); /* our end may still be in there */
     }
-    if (s->has_length && s->body_in != s->content_length) {
-        vv_h2_malformed(s, VV_H2_WHY_LENGTH_DIFFERS);
-        return;
-    }
-    vv_h2_peer_ended(s);
 }
 
-static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+/* When ours is the first end, nothing the peer still sends is wanted, and without a word it would
+ * go on up to its window (RFC 9113 8.1). */
+void vv_h2_we_ended(struct vv_h2_inner *s)
 {
-    struct vv_h2 *c = user;
-    (void)session;
-    const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    switch (frame->hd.type) {
-    case NGHTTP2_HEADERS:
-        vv_h2_head_end(c, end);
-        break;
-    case NGHTTP2_DATA:
-        if (end) {
-            end_of_data(c, find(c, frame->hd.stream_id));
-        }
-        break;
-    case NGHTTP2_RST_STREAM: {
-        struct vv_h2_inner *s = find(c, frame->hd.stream_id);
-        if (s != NULL) {
-            s->peer_reset = true;
-        }
-        break;
+    s->ended = true;
+    if (s->peer_ended) {
+        vv_h2_leave(s, false);
+    } else if (!s->c->client && !s->tunnel) {
+        s->bad = true;
+        put_reset(s->c, s->pub.id, VV_H2_NO_ERROR);
+        vv_h2_leave(s, false);
     }
-    case NGHTTP2_PRIORITY_UPDATE:
-        if (((const nghttp2_ext_priority_update *)frame->ext.payload)->stream_id == 0) {
-            vv_h2_fail(c, VV_H2_WHY_CODE_PROTOCOL); /* RFC 9218 7.1 */
-        }
-        break;
-    case NGHTTP2_PING:
-        c->pings += (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0;
-        break;
-    default:
-        break;
-    }
-    return 0;
-}
-
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
-                   size_t n, void *user)
-{
-    struct vv_h2 *c = user;
-    struct vv_h2_inner *s = find(c, id);
-    (void)flags;
-    if (s != NULL && !s->bad && !c->dead) {
-        s->body_in += n;
-        if (!s->has_length || s->body_in <= s->content_length) {
-            s->held += n;
-            c->events->data(c->user, &s->pub, (struct vv_str){(const char *)data, n});
-            return 0;
-        }
-        vv_h2_malformed(s, VV_H2_WHY_LENGTH_DIFFERS);
-    }
-    /* Nobody will take it, but the other streams must get their window back. */
-    return nghttp2_session_consume_connection(session, n) == 0 ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 /* What closed() will say, and what the peer earns by a stream that went well. */
-static void judge_close(struct vv_h2_inner *s, uint32_t code)
+static void judge_close(struct vv_h2_inner *s)
 {
     struct vv_h2 *c = s->c;
     if (s->close_why != VV_H2_FINE) {
         return;
     }
-    s->close_code = code;
-    if (s->peer_reset && (code != VV_H2_NO_ERROR || !s->peer_ended)) {
+    if (s->peer_reset && (s->close_code != VV_H2_NO_ERROR || !s->peer_ended)) {
         s->close_why = VV_H2_WHY_PEER_RESET;
-        count(c, VV_H2_WHY_PEER_RESET);
+        vv_h2_count(c, VV_H2_WHY_PEER_RESET);
     } else {
-        s->close_why = (uint8_t)vv_h2_reason_of(code);
-        if (code == VV_H2_NO_ERROR) {
-            vv_h2_guard_well(&c->guard);
-        }
+        vv_h2_guard_well(&c->guard);
     }
 }
 
@@ -257,163 +199,96 @@ void vv_h2_finish_close(struct vv_h2_inner *s)
     vv_h2_stream_free(s);
 }
 
-static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
+void vv_h2_reap(struct vv_h2 *c)
 {
-    struct vv_h2 *c = user;
-    struct vv_h2_inner *s = find(c, id);
-    if (s == NULL) {
-        return 0;
-    }
-    nghttp2_session_set_stream_user_data(session, id, NULL);
-    if (c->now == s) {
-        vv_h2_head_drop(c);
-    }
-    judge_close(s, code);
-    if (s->held > 0 && nghttp2_session_consume_connection(session, s->held) != 0) {
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    }
-    s->held = 0;
-    s->closed = true;
-    if (s->in_gather + s->copied == 0) {
-        vv_h2_finish_close(s); /* else after sent(): its content is being written */
-    }
-    return 0;
-}
-
-/* Our side of a stream has ended before the peer's: nothing it still sends is wanted, and without
- * this it would go on up to its window (RFC 9113 8.1). */
-static int stop_the_rest(struct vv_h2 *c, int32_t id)
-{
-    struct vv_h2_inner *s = find(c, id);
-    if (s == NULL || s->peer_ended || s->bad || s->tunnel || c->client) {
-        return 0;
-    }
-    s->bad = true;
-    return nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
-}
-
-static void reset_left(struct vv_h2 *c, const nghttp2_frame *frame)
-{
-    const struct vv_h2_inner *s = find(c, frame->hd.stream_id);
-    const uint32_t code = frame->rst_stream.error_code;
-    if (code == NGHTTP2_NO_ERROR || (s != NULL && s->close_why == VV_H2_WHY_CALLER)) {
-        return;
-    }
-    if (s == NULL || s->close_why == VV_H2_FINE) {
-        count(c, vv_h2_reason_of(code));
-    }
-    if (!vv_h2_guard_reset(&c->guard)) {
-        vv_h2_fail(c, VV_H2_WHY_FLOOD_RESETS);
-    }
-}
-
-static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
-{
-    struct vv_h2 *c = user;
-    (void)session;
-    vv_h2_pool_counts(c->pool)->frames_out++;
-    switch (frame->hd.type) {
-    case NGHTTP2_DATA:
-        vv_h2_guard_sent_data(&c->guard);
-        /* fall through */
-    case NGHTTP2_HEADERS:
-        return (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0
-                   ? stop_the_rest(c, frame->hd.stream_id)
-                   : 0;
-    case NGHTTP2_RST_STREAM:
-        reset_left(c, frame);
-        return 0;
-    case NGHTTP2_GOAWAY:
-        if (frame->goaway.error_code != NGHTTP2_NO_ERROR && !c->dead) {
-            c->dead = true;
-            c->why = (uint8_t)vv_h2_reason_of(frame->goaway.error_code);
-            count(c, c->why);
+    while (!vv_list_empty(&c->dying)) {
+        struct vv_h2_inner *s = VV_LIST_ENTRY(c->dying.next, struct vv_h2_inner, leave);
+        vv_list_del(&s->leave);
+        vv_h2_forget(s);
+        s->closed = true;
+        c->streams_in -= !c->client;
+        judge_close(s);
+        if (s->held > 0) {
+            vv_h2_give(c, NULL, s->held);
+            s->held = 0;
         }
-        return 0;
-    default:
-        return 0;
+        if (s->in_gather + s->copied == 0) {
+            vv_h2_finish_close(s); /* else after sent(): its content is being written */
+        }
     }
 }
 
 /* ---- connections */
 
-static nghttp2_session_callbacks *callbacks_new(void)
+static void put_settings(struct vv_h2 *c)
 {
-    nghttp2_session_callbacks *cb;
-    if (nghttp2_session_callbacks_new(&cb) != 0) {
-        return NULL;
-    }
-    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
-    nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_send);
-    nghttp2_session_callbacks_set_send_data_callback(cb, vv_h2_send_body);
-    return cb;
-}
-
-static nghttp2_option *options_new(const struct vv_h2_conf *conf)
-{
-    nghttp2_option *o;
-    if (nghttp2_option_new(&o) != 0) {
-        return NULL;
-    }
-    nghttp2_option_set_no_auto_window_update(o, 1);
-    nghttp2_option_set_no_http_messaging(o, 1);
-    nghttp2_option_set_no_closed_streams(o, 1);
-    nghttp2_option_set_max_reserved_remote_streams(o, 0);
-    nghttp2_option_set_max_deflate_dynamic_table_size(o, conf->table_bytes);
-    nghttp2_option_set_builtin_recv_extension_type(o, NGHTTP2_PRIORITY_UPDATE);
-    /* http2_guard.c sees these first, by our clock and with our reasons. Besides, this version
-     * counts a CONTINUATION again with every read it is spread over, and would fail honest peers.
-     * */
-    nghttp2_option_set_stream_reset_rate_limit(o, UINT32_MAX, UINT32_MAX);
-    nghttp2_option_set_max_continuations(o, SIZE_MAX);
-    return o;
-}
-
-static int submit_settings(struct vv_h2 *c)
-{
-    nghttp2_settings_entry e[6];
-    size_t n = 0;
-    e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
-                                      c->conf->stream_window_bytes};
-    e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, c->conf->head_bytes};
-    if (c->conf->table_bytes != 4096) {
-        e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, c->conf->table_bytes};
-    }
-    if (c->client) {
-        e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
-    } else {
-        e[n++] =
-            (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->conf->streams_max};
-        e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1};
-        if (c->conf->connect_protocol) {
-            e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
+    const struct vv_h2_conf *conf = c->conf;
+    const struct {
+        uint16_t id;
+        bool wanted;
+        uint32_t value;
+    } all[] = {
+        {VV_H2_S_WINDOW, true, conf->stream_window_bytes},
+        {VV_H2_S_HEAD_BYTES, true, conf->head_bytes},
+        {VV_H2_S_TABLE_SIZE, conf->table_bytes != 4096, conf->table_bytes},
+        {VV_H2_S_ENABLE_PUSH, c->client, 0},
+        {VV_H2_S_STREAMS_MAX, !c->client, conf->streams_max},
+        {VV_H2_S_NO_TREE, !c->client, 1},
+        {VV_H2_S_CONNECT_PROTOCOL, !c->client && conf->connect_protocol, 1},
+    };
+    uint8_t payload[6 * VV_COUNT(all)], *p = payload;
+    for (size_t i = 0; i < VV_COUNT(all); i++) {
+        if (all[i].wanted) {
+            *p++ = 0;
+            *p++ = (uint8_t)all[i].id;
+            p = vv_h2_set32(p, all[i].value);
         }
     }
-    if (nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, e, n) != 0) {
-        return -1;
+    vv_h2_put_frame(c, VV_H2_T_SETTINGS, 0, 0, payload, (size_t)(p - payload));
+    c->settings_open++;
+    if (conf->connection_window_bytes > VV_H2_WINDOW_FIRST) {
+        vv_h2_set32(payload, conf->connection_window_bytes - VV_H2_WINDOW_FIRST);
+        vv_h2_put_frame(c, VV_H2_T_WINDOW_UPDATE, 0, 0, payload, 4);
     }
-    return nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
-                                                 (int32_t)c->conf->connection_window_bytes);
 }
 
-static bool session_new(struct vv_h2 *c)
+static void *hpack_alloc(void *user, size_t bytes)
 {
-    nghttp2_session_callbacks *cb = callbacks_new();
-    nghttp2_option *o = options_new(c->conf);
-    nghttp2_mem mem;
-    vv_h2_mem_hooks(c, &mem);
-    int failed = cb == NULL || o == NULL;
-    if (!failed) {
-        failed = c->client ? nghttp2_session_client_new3(&c->session, cb, c, o, &mem)
-                           : nghttp2_session_server_new3(&c->session, cb, c, o, &mem);
+    return vv_h2_alloc(user, bytes);
+}
+
+static void hpack_dealloc(void *user, void *p)
+{
+    vv_h2_dealloc(user, p);
+}
+
+/* Before SETTINGS are known to the peer it may fill the windows that HTTP/2 begins with. */
+static uint32_t at_first(uint32_t wanted, uint32_t first)
+{
+    return wanted > first ? wanted : first;
+}
+
+static void connection_init(struct vv_h2 *c, uint64_t now_ns)
+{
+    vv_list_init(&c->streams);
+    vv_list_init(&c->gathered);
+    vv_list_init(&c->leaving);
+    vv_list_init(&c->dying);
+    for (unsigned u = 0; u < VV_H2_URGENCIES; u++) {
+        vv_list_init(&c->ready[u][0]);
+        vv_list_init(&c->ready[u][1]);
     }
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_option_del(o);
-    return !failed;
+    c->preface_left = c->client ? 0 : VV_H2_PREFACE_BYTES;
+    c->next_id = c->client ? 1 : 2;
+    c->peer_streams_max = 100; /* until the server says more: RFC 9113 6.5.2 advises no less */
+    c->send_window = c->send_first = VV_H2_WINDOW_FIRST;
+    c->recv_window = at_first(c->conf->connection_window_bytes, VV_H2_WINDOW_FIRST);
+    c->recv_first = at_first(c->conf->stream_window_bytes, VV_H2_WINDOW_FIRST);
+    c->hpack_memory =
+        (struct vv_hpack_memory){.alloc = hpack_alloc, .dealloc = hpack_dealloc, .user = c};
+    vv_hpack_in_init(&c->hpack_in, &c->hpack_memory, at_first(c->conf->table_bytes, 4096));
+    vv_hpack_out_init(&c->hpack_out, &c->hpack_memory, c->conf->table_bytes);
+    vv_h2_guard_init(&c->guard, c->conf, now_ns);
 }
 
 static struct vv_h2 *connection_new(struct vv_h2_pool *pool, const struct vv_h2_conf *conf,
@@ -430,15 +305,17 @@ static struct vv_h2 *connection_new(struct vv_h2_pool *pool, const struct vv_h2_
     c->events = events;
     c->user = user;
     c->client = client;
-    vv_list_init(&c->streams);
-    vv_list_init(&c->gathered);
-    vv_h2_guard_init(&c->guard, conf, client, now_ns);
-    if (!session_new(c)) {
-        free(c);
-        return NULL;
-    }
+    connection_init(c, now_ns);
     vv_h2_pool_counts(pool)->connections++;
-    if (submit_settings(c) != 0) {
+    if (client) {
+        uint8_t *p = vv_h2_buffer_room(c, &c->out, VV_H2_PREFACE_BYTES);
+        if (p != NULL) {
+            memcpy(p, vv_h2_magic, VV_H2_PREFACE_BYTES);
+            c->out.n += VV_H2_PREFACE_BYTES;
+        }
+    }
+    put_settings(c);
+    if (c->dead) {
         vv_h2_free(c);
         return NULL;
     }
@@ -464,20 +341,22 @@ void vv_h2_free(struct vv_h2 *c)
     }
     VV_ASSERT(!c->busy);
     c->busy = c->dead = true;
-    vv_h2_head_drop(c);
     while (!vv_list_empty(&c->streams)) {
         struct vv_h2_inner *s = VV_LIST_ENTRY(c->streams.next, struct vv_h2_inner, node);
-        if (!s->closed) {
-            nghttp2_session_set_stream_user_data(c->session, (int32_t)s->pub.id, NULL);
-            if (s->close_why == VV_H2_FINE) {
-                s->close_why = VV_H2_WHY_GONE;
-                s->close_code = VV_H2_CANCEL;
-                count(c, VV_H2_WHY_GONE);
-            }
+        vv_h2_unready(s);
+        if (!s->closed && s->close_why == VV_H2_FINE) {
+            s->close_why = VV_H2_WHY_GONE;
+            s->close_code = VV_H2_CANCEL;
+            vv_h2_count(c, VV_H2_WHY_GONE);
         }
         vv_h2_finish_close(s);
     }
-    nghttp2_session_del(c->session);
+    vv_hpack_in_fini(&c->hpack_in);
+    vv_hpack_out_fini(&c->hpack_out);
+    vv_h2_buffer_free(c, &c->kept);
+    vv_h2_buffer_free(c, &c->block);
+    vv_h2_buffer_free(c, &c->out);
+    vv_h2_buffer_free(c, &c->flight);
     VV_ASSERT(c->memory == 0);
     free(c);
 }
@@ -485,22 +364,10 @@ void vv_h2_free(struct vv_h2 *c)
 enum vv_err vv_h2_preface(struct vv_str bytes)
 {
     const size_t n = vv_min_u64(bytes.n, VV_H2_PREFACE_BYTES);
-    if (n > 0 && memcmp(bytes.p, NGHTTP2_CLIENT_MAGIC, n) != 0) {
+    if (n > 0 && memcmp(bytes.p, vv_h2_magic, n) != 0) {
         return VV_ESYNTAX;
     }
     return n == VV_H2_PREFACE_BYTES ? VV_OK : VV_EAGAIN;
-}
-
-static VV_COLD enum vv_h2_reason fatal_reason(const struct vv_h2 *c, ssize_t error)
-{
-    switch (error) {
-    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
-        return VV_H2_WHY_PREFACE;
-    case NGHTTP2_ERR_FLOODED:
-        return VV_H2_WHY_FLOOD_FRAMES;
-    default:
-        return c->memory_over ? VV_H2_WHY_MEMORY : VV_H2_WHY_CODE_INTERNAL;
-    }
 }
 
 VV_HOT enum vv_err vv_h2_receive(struct vv_h2 *c, struct vv_str bytes, uint64_t now_ns)
@@ -509,32 +376,45 @@ VV_HOT enum vv_err vv_h2_receive(struct vv_h2 *c, struct vv_str bytes, uint64_t 
     if (VV_UNLIKELY(c->dead)) {
         return VV_ESYNTAX;
     }
-    enum vv_h2_reason why;
-    const size_t fine = vv_h2_guard_walk(c, bytes, now_ns, &why);
+    const uint8_t *p = (const uint8_t *)bytes.p;
+    const uint8_t *end = p + bytes.n;
     c->busy = true;
-    if (fine > 0) {
-        const ssize_t n = nghttp2_session_mem_recv(c->session, (const uint8_t *)bytes.p, fine);
-        if (VV_UNLIKELY(n < 0)) {
-            vv_h2_fail(c, fatal_reason(c, n));
+    vv_h2_guard_time(&c->guard, now_ns);
+    if (VV_UNLIKELY(c->preface_left > 0)) {
+        const size_t n = vv_min_u64(bytes.n, c->preface_left);
+        if (n > 0 && memcmp(p, vv_h2_magic + VV_H2_PREFACE_BYTES - c->preface_left, n) != 0) {
+            vv_h2_fail(c, VV_H2_WHY_PREFACE);
         }
+        c->preface_left = (uint8_t)(c->preface_left - n);
+        p += n;
     }
-    if (VV_UNLIKELY(why != VV_H2_FINE)) {
-        vv_h2_fail(c, why);
-    }
+    vv_h2_frames(c, p, end);
     c->busy = false;
     return c->dead ? VV_ESYNTAX : VV_OK;
 }
 
-bool vv_h2_finished(const struct vv_h2 *c)
-{
-    return c->broken || (nghttp2_session_want_read(c->session) == 0 &&
-                         nghttp2_session_want_write(c->session) == 0);
-}
-
 bool vv_h2_wants_output(const struct vv_h2 *c)
 {
-    return !c->broken &&
-           (nghttp2_session_want_write(c->session) != 0 || !vv_list_empty(&c->gathered));
+    if (c->out.n > 0 || c->last_word_left > 0 || !vv_list_empty(&c->gathered)) {
+        return true;
+    }
+    return !c->dead && (!vv_list_empty(&c->leaving) || !vv_list_empty(&c->dying) ||
+                        (c->ready_count > 0 && c->send_window > 0));
+}
+
+bool vv_h2_finished(const struct vv_h2 *c)
+{
+    if (vv_h2_wants_output(c)) {
+        return false;
+    }
+    return c->dead || ((c->drained || c->peer_goes) && vv_list_empty(&c->streams));
+}
+
+static void put_goaway(struct vv_h2 *c, uint32_t last)
+{
+    uint8_t payload[8], *p = vv_h2_set32(payload, last);
+    vv_h2_set32(p, VV_H2_NO_ERROR);
+    vv_h2_put_frame(c, VV_H2_T_GOAWAY, 0, 0, payload, sizeof payload);
 }
 
 void vv_h2_drain(struct vv_h2 *c)
@@ -544,26 +424,26 @@ void vv_h2_drain(struct vv_h2 *c)
     }
     if (!c->drain_announced && !c->client) {
         c->drain_announced = true;
-        (void)nghttp2_submit_shutdown_notice(c->session);
+        put_goaway(c, VV_H2_ID_MAX);
         return;
     }
     c->drained = true;
-    (void)nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE,
-                                nghttp2_session_get_last_proc_stream_id(c->session),
-                                NGHTTP2_NO_ERROR, NULL, 0);
+    c->drained_id = c->last_id;
+    put_goaway(c, c->drained_id);
 }
 
 void vv_h2_abort(struct vv_h2 *c, enum vv_h2_code code)
 {
     if (!c->dead) {
-        c->dead = true;
-        (void)nghttp2_session_terminate_session(c->session, (uint32_t)code);
+        say_last(c, (uint32_t)code);
     }
 }
 
 bool vv_h2_ping(struct vv_h2 *c)
 {
-    return nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL) == 0;
+    static const uint8_t payload[8];
+    vv_h2_put_frame(c, VV_H2_T_PING, 0, 0, payload, sizeof payload);
+    return !c->dead;
 }
 
 uint64_t vv_h2_pings_answered(const struct vv_h2 *c)
@@ -588,8 +468,6 @@ size_t vv_h2_memory(const struct vv_h2 *c)
 
 bool vv_h2_can_open(const struct vv_h2 *c)
 {
-    return c->client && !c->dead && !c->drained &&
-           nghttp2_session_check_request_allowed(c->session) != 0 &&
-           c->streams_told < nghttp2_session_get_remote_settings(
-                                 c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return c->client && !c->dead && !c->drained && !c->peer_goes && c->next_id <= VV_H2_ID_MAX &&
+           c->streams_told < c->peer_streams_max;
 }

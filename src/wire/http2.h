@@ -18,7 +18,7 @@
  *            under its row of http2_reasons.def. Slow peers are for the caller's timers.
  * Upgrade:   `Upgrade: h2c` is deliberately not offered (RFC 9113 3.1 has it obsolete); HTTP/2 in
  *            the clear is by prior knowledge, see vv_h2_preface(). Server push is off.
- * Source:    RFC 9113, RFC 7541 (HPACK, by nghttp2), RFC 8441 (extended CONNECT), RFC 9218
+ * Source:    RFC 9113, RFC 7541 (HPACK, http2_hpack.h), RFC 8441 (extended CONNECT), RFC 9218
  *            (priorities: field and PRIORITY_UPDATE frame; the older tree is not followed).
  * Units:     bytes; now_ns monotonic nanoseconds.
  * Threads:   a pool and its connections belong to one worker. Events come only from within

@@ -1,8 +1,7 @@
 /* src/wire/http2_guard.c - budgets against floods, counted from the frame headers alone.
  *
- * The walk runs ahead of nghttp2 over the same bytes, because nghttp2 does not tell of every frame
- * (it drops unknown types and frames on closed streams silently), and a flood is made of just
- * those. What honest clients send is paid for by what they do: each request and each DATA frame
+ * Every frame is judged before it is looked into, those of unknown types and on closed streams too:
+ * a flood is made of just those. What honest clients send is paid for by what they do: each request and each DATA frame
  * they are sent earns them the frames that belong to it, so a fast download is never taken for a
  * flood of WINDOW_UPDATE. Two streams that end well pay for one that is reset: a busy proxy
  * cancels some, an attacker completes none. Sources: RFC 9113 10.5, CVE-2019-9511 to -9518,
@@ -12,8 +11,6 @@
 #define MILLION UINT64_C(1000000)
 #define FRAMES_PER_REQUEST 4 /* its PRIORITY_UPDATE, an empty DATA with no end yet, a PING */
 #define WINDOWS_PER_DATA 2   /* the stream's and the connection's */
-
-enum { END_STREAM = 1, PADDED = 8 }; /* flags of DATA */
 
 static void bucket_init(struct vv_h2_bucket *b, uint32_t burst, uint32_t per_second)
 {
@@ -35,14 +32,12 @@ static bool spend(struct vv_h2_bucket *b)
     return true;
 }
 
-void vv_h2_guard_init(struct vv_h2_guard *g, const struct vv_h2_conf *conf, bool client,
-                      uint64_t now_ns)
+void vv_h2_guard_init(struct vv_h2_guard *g, const struct vv_h2_conf *conf, uint64_t now_ns)
 {
     bucket_init(&g->frames, conf->frames_burst, conf->frames_per_second);
     bucket_init(&g->windows, conf->frames_burst, conf->frames_per_second);
     bucket_init(&g->resets, conf->resets_burst, conf->resets_per_second);
     g->at_ns = now_ns;
-    g->preface_left = client ? 0 : VV_H2_PREFACE_BYTES;
 }
 
 bool vv_h2_guard_reset(struct vv_h2_guard *g)
@@ -60,7 +55,7 @@ void vv_h2_guard_sent_data(struct vv_h2_guard *g)
     earn(&g->windows, WINDOWS_PER_DATA * MILLION);
 }
 
-static void refill(struct vv_h2_guard *g, uint64_t now_ns)
+void vv_h2_guard_time(struct vv_h2_guard *g, uint64_t now_ns)
 {
     if (now_ns <= g->at_ns) {
         return;
@@ -87,68 +82,30 @@ static enum vv_h2_reason judge_head(struct vv_h2 *c, uint32_t length)
     return g->head_bytes > 4 * (uint64_t)c->conf->head_bytes ? VV_H2_WHY_HEAD_BOMB : VV_H2_FINE;
 }
 
-static enum vv_h2_reason judge(struct vv_h2 *c, uint32_t length, const uint8_t *header)
+enum vv_h2_reason vv_h2_guard_frame(struct vv_h2 *c, const struct vv_h2_frame *f)
 {
     struct vv_h2_guard *g = &c->guard;
-    const uint8_t type = header[3], flags = header[4];
-    switch (type) {
-    case NGHTTP2_DATA:
-        if ((flags & END_STREAM) != 0 || (length > 0 && (flags & PADDED) == 0)) {
+    switch (f->type) {
+    case VV_H2_T_DATA:
+        if ((f->flags & VV_H2_F_END_STREAM) != 0 ||
+            (f->length > 0 && (f->flags & VV_H2_F_PADDED) == 0)) {
             return VV_H2_FINE;
         }
         break; /* nothing in it, or perhaps only padding */
-    case NGHTTP2_HEADERS:
+    case VV_H2_T_HEADERS:
         earn(&g->frames, FRAMES_PER_REQUEST * MILLION);
         earn(&g->windows, WINDOWS_PER_DATA * MILLION);
         g->continuations = g->head_bytes = 0;
-        return judge_head(c, length);
-    case NGHTTP2_CONTINUATION:
+        return judge_head(c, f->length);
+    case VV_H2_T_CONTINUATION:
         g->continuations++;
-        return judge_head(c, length);
-    case NGHTTP2_PRIORITY:
-        if (((header[5] & 0x7f) | header[6] | header[7] | header[8]) == 0) {
-            return VV_H2_WHY_CODE_PROTOCOL; /* RFC 9113 6.3; nghttp2 does not look any more */
-        }
-        break;
-    case NGHTTP2_RST_STREAM:
+        return judge_head(c, f->length);
+    case VV_H2_T_RST_STREAM:
         return spend(&g->resets) ? VV_H2_FINE : VV_H2_WHY_FLOOD_RESETS;
-    case NGHTTP2_WINDOW_UPDATE:
+    case VV_H2_T_WINDOW_UPDATE:
         return spend(&g->windows) ? VV_H2_FINE : VV_H2_WHY_FLOOD_WINDOW;
-    default: /* SETTINGS, PING, PRIORITY_UPDATE, GOAWAY, unknown ones; ACKs, too */
+    default: /* SETTINGS, PING, PRIORITY, GOAWAY, unknown ones; ACKs, too */
         break;
     }
     return spend(&g->frames) ? VV_H2_FINE : VV_H2_WHY_FLOOD_FRAMES;
-}
-
-size_t vv_h2_guard_walk(struct vv_h2 *c, struct vv_str bytes, uint64_t now_ns,
-                        enum vv_h2_reason *ret)
-{
-    struct vv_h2_guard *g = &c->guard;
-    refill(g, now_ns);
-    *ret = VV_H2_FINE;
-    size_t at = vv_min_u64(g->preface_left, bytes.n);
-    g->preface_left = (uint8_t)(g->preface_left - at);
-    while (at < bytes.n) {
-        if (g->left > 0) {
-            const size_t skip = vv_min_u64(g->left, bytes.n - at);
-            g->left -= (uint32_t)skip;
-            at += skip;
-            continue;
-        }
-        const size_t began = at;
-        while (g->header_n < sizeof g->header && at < bytes.n) {
-            g->header[g->header_n++] = (uint8_t)bytes.p[at++];
-        }
-        if (g->header_n < sizeof g->header) {
-            break;
-        }
-        g->header_n = 0;
-        g->left = (uint32_t)g->header[0] << 16 | (uint32_t)g->header[1] << 8 | g->header[2];
-        vv_h2_pool_counts(c->pool)->frames_in++;
-        *ret = judge(c, g->left, g->header);
-        if (VV_UNLIKELY(*ret != VV_H2_FINE)) {
-            return began;
-        }
-    }
-    return at;
 }

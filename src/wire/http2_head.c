@@ -1,42 +1,31 @@
 /* src/wire/http2_head.c - from decoded fields to a head in the form of HTTP/1, and its rules.
  *
  * One pass, as strict as the HTTP/1 parser and with its tables: what a request may say must not
- * depend on the version it came in. Field bytes are copied once, into the stream's own memory:
- * nghttp2's die with the callback, and references into its table would keep up to 4 KiB alive for
- * one byte sent. */
+ * depend on the version it came in. Field bytes are copied once, into the stream's own memory: an
+ * entry of the table may be gone with the next field. What the bytes of an entry are is found out
+ * once and noted there. */
 #include "wire/http1_int.h"
 #include "wire/http2_int.h"
 
 #define FIELD_COST 32 /* RFC 9113 6.5.2 */
 #define BOMB_FACTOR 4
 
-int vv_h2_head_begin(struct vv_h2 *c, struct vv_h2_inner *s, bool trailer)
+/* A note about a field's bytes: looked at, the reason against them, and what the name is - an enum
+ * vv_field_id, or the bit of a pseudo-header field. */
+enum { NOTED = 0x8000, REASON_SHIFT = 8, REASON_MASK = 0x7f, ID_MASK = 0xff };
+_Static_assert((int)VV_H2_REASON_COUNT <= 0x7f && (int)VV_FIELD_COUNT <= 0xff, "they fit");
+static uint16_t static_notes[VV_HPACK_STATIC + 1];
+
+void vv_h2_head_begin(struct vv_h2_block *b, struct vv_h2_inner *s, struct vv_h1_head *head)
 {
-    vv_h2_head_drop(c);
-    c->head = vv_h2_alloc(c, sizeof *c->head);
-    if (c->head == NULL) {
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    }
-    vv_h1_head_init(c->head);
-    c->now = s;
-    c->list_bytes = 0;
-    c->pseudo = 0;
-    c->regular_seen = c->too_large = false;
-    c->is_trailer = trailer;
-    return 0;
+    *b = (struct vv_h2_block){.s = s, .head = head, .is_trailer = s != NULL && s->final_head};
+    vv_h1_head_init(head);
 }
 
 void vv_h2_head_copy(struct vv_h1_head *to, const struct vv_h1_head *from)
 {
     memcpy(to, from,
            offsetof(struct vv_h1_head, fields) + from->fields_count * sizeof from->fields[0]);
-}
-
-void vv_h2_head_drop(struct vv_h2 *c)
-{
-    vv_h2_dealloc(c, c->head);
-    c->head = NULL;
-    c->now = NULL;
 }
 
 static enum vv_method find_method(struct vv_str s)
@@ -125,9 +114,10 @@ static unsigned pseudo_bit(struct vv_str name)
     }
 }
 
-static enum vv_h2_reason take_pseudo(struct vv_h2 *c, unsigned bit, struct vv_str v)
+static enum vv_h2_reason take_pseudo(struct vv_h2 *c, struct vv_h2_block *b, unsigned bit,
+                                     struct vv_str v)
 {
-    struct vv_h1_head *h = c->head;
+    struct vv_h1_head *h = b->head;
     switch (bit) {
     case VV_H2_P_METHOD:
         h->method_text = v;
@@ -144,30 +134,30 @@ static enum vv_h2_reason take_pseudo(struct vv_h2 *c, unsigned bit, struct vv_st
     case VV_H2_P_PATH:
         return take_path(h, v);
     case VV_H2_P_PROTOCOL:
-        c->now->protocol = v;
+        b->s->protocol = v;
         return vv_h1_is_token(v) && c->conf->connect_protocol ? VV_H2_FINE : VV_H2_WHY_PROTOCOL;
     default:
         return take_status(h, v);
     }
 }
 
-static enum vv_h2_reason pseudo_field(struct vv_h2 *c, struct vv_str name, struct vv_str v)
+static enum vv_h2_reason pseudo_field(struct vv_h2 *c, struct vv_h2_block *b, unsigned bit,
+                                      struct vv_str v)
 {
-    const unsigned bit = pseudo_bit(name);
-    if (c->is_trailer) {
+    if (b->is_trailer) {
         return VV_H2_WHY_PSEUDO_TRAILER;
     }
     if (bit == 0 || (bit == VV_H2_P_STATUS) != c->client) {
         return VV_H2_WHY_PSEUDO_UNKNOWN;
     }
-    if (c->regular_seen) {
+    if (b->regular_seen) {
         return VV_H2_WHY_PSEUDO_LATE;
     }
-    if ((c->pseudo & bit) != 0) {
+    if ((b->pseudo & bit) != 0) {
         return VV_H2_WHY_PSEUDO_REPEATED;
     }
-    c->pseudo = (uint8_t)(c->pseudo | bit);
-    return take_pseudo(c, bit, v);
+    b->pseudo = (uint8_t)(b->pseudo | bit);
+    return take_pseudo(c, b, bit, v);
 }
 
 /* Names that mean a connection (RFC 9113 8.2.2), and what else has rules of its own. */
@@ -197,18 +187,20 @@ static enum vv_h2_reason known_field(struct vv_h1_head *h, struct vv_h1_field *f
     }
 }
 
-static enum vv_h2_reason regular_field(struct vv_h2 *c, struct vv_str name, struct vv_str value)
+static enum vv_h2_reason regular_field(struct vv_h2_block *b, enum vv_field_id id,
+                                       struct vv_str name, struct vv_str value)
 {
-    struct vv_h1_head *h = c->head;
-    c->regular_seen = true;
-    const enum vv_field_id id = vv_field_lookup_token(name.p, name.n);
+    struct vv_h1_head *h = b->head;
+    b->regular_seen = true;
     struct vv_h1_field *f = &h->fields[h->fields_count];
     *f = (struct vv_h1_field){.name = name, .value = value, .id = (uint16_t)id};
     if (id != VV_FIELD_OTHER) {
         const enum vv_h2_reason why = known_field(h, f);
-        if (why != VV_H2_FINE) {
+        if (VV_UNLIKELY(why != VV_H2_FINE)) {
             return why;
         }
+    } else if (name.n == 8 && b->priority.n == 0 && memcmp(name.p, "priority", 8) == 0) {
+        b->priority = value;
     }
     h->fields_count++;
     if (h->first[id] == 0) {
@@ -241,38 +233,94 @@ static enum vv_h2_reason check_bytes(struct vv_str name, struct vv_str value)
     return edge ? VV_H2_WHY_VALUE_SPACE : VV_H2_FINE;
 }
 
-VV_HOT int vv_h2_head_field(struct vv_h2 *c, struct vv_str name, struct vv_str value)
+/* Looks at the bytes of a field and at its name. */
+static uint16_t look_at(struct vv_str name, struct vv_str value)
 {
-    struct vv_h2_inner *s = c->now;
-    c->list_bytes += (uint32_t)(name.n + value.n + FIELD_COST);
-    if (VV_UNLIKELY(c->list_bytes > (uint64_t)c->conf->head_bytes * BOMB_FACTOR)) {
+    const enum vv_h2_reason why = check_bytes(name, value);
+    unsigned id = 0;
+    if (why == VV_H2_FINE) {
+        id = name.p[0] == ':' ? pseudo_bit(name) : vv_field_lookup_token(name.p, name.n);
+    }
+    return (uint16_t)(NOTED | (unsigned)why << REASON_SHIFT | id);
+}
+
+static uint16_t note_of(const struct vv_hpack_field *f)
+{
+    if (f->index != 0) {
+        return static_notes[f->index];
+    }
+    if (f->note == NULL) {
+        return look_at(f->name, f->value);
+    }
+    if (*f->note == 0) {
+        *f->note = look_at(f->name, f->value);
+    }
+    return *f->note;
+}
+
+/* The tables of names may not be there yet, so this looks for itself. */
+__attribute__((constructor)) static void fill_static_notes(void)
+{
+    for (unsigned i = 1; i <= VV_HPACK_STATIC; i++) {
+        const struct vv_str name = vv_hpack_statics[i].name;
+        unsigned id = name.p[0] == ':' ? pseudo_bit(name) : VV_FIELD_OTHER;
+        for (unsigned k = 1; k < VV_FIELD_COUNT; k++) {
+            id = vv_str_eq_nocase(vv_field_names[k], name) ? k : id;
+        }
+        static_notes[i] = (uint16_t)(NOTED | id);
+    }
+}
+
+/* The bytes in the stream's own memory. */
+static bool copy_field(struct vv_h2_inner *s, struct vv_str *name, struct vv_str *value)
+{
+    char *copy = vv_h2_text(s, name->n + value->n);
+    if (VV_UNLIKELY(copy == NULL)) {
+        return false;
+    }
+    if (VV_LIKELY(value->p == name->p + name->n)) {
+        memcpy(copy, name->p, name->n + value->n);
+    } else {
+        memcpy(copy, name->p, name->n);
+        memcpy(copy + name->n, value->p, value->n);
+    }
+    name->p = copy;
+    value->p = copy + name->n;
+    return true;
+}
+
+VV_HOT void vv_h2_head_field(struct vv_h2 *c, struct vv_h2_block *b, const struct vv_hpack_field *f)
+{
+    struct vv_h2_inner *s = b->s;
+    struct vv_str name = f->name, value = f->value;
+    b->list_bytes += (uint32_t)(name.n + value.n + FIELD_COST);
+    if (VV_UNLIKELY(b->list_bytes > (uint64_t)c->conf->head_bytes * BOMB_FACTOR)) {
         vv_h2_fail(c, VV_H2_WHY_HEAD_BOMB);
-        return 0;
+        return;
     }
     if (VV_UNLIKELY(s == NULL || s->bad)) {
-        return 0; /* decoded for the table's sake */
+        return; /* decoded for the table's sake */
     }
-    enum vv_h2_reason why = check_bytes(name, value);
+    const unsigned note = note_of(f), id = note & ID_MASK;
+    enum vv_h2_reason why = (enum vv_h2_reason)(note >> REASON_SHIFT & REASON_MASK);
+    const bool pseudo = name.n > 0 && name.p[0] == ':';
     const bool full =
-        c->list_bytes > c->conf->head_bytes || c->head->fields_count >= c->conf->fields;
-    if (VV_UNLIKELY(why == VV_H2_FINE && full && name.p[0] != ':')) {
-        c->too_large = true; /* judged at the end: 431 is for requests that are right otherwise */
-        return 0;
+        b->list_bytes > c->conf->head_bytes || b->head->fields_count >= c->conf->fields;
+    if (VV_UNLIKELY(why == VV_H2_FINE && full && !pseudo)) {
+        b->too_large = true; /* judged at the end: 431 is for requests that are right otherwise */
+        return;
     }
     if (VV_LIKELY(why == VV_H2_FINE)) {
-        char *copy = vv_h2_text(s, name.n + value.n);
-        if (copy == NULL) {
-            return NGHTTP2_ERR_CALLBACK_FAILURE;
+        if (!f->forever && !copy_field(s, &name, &value)) {
+            vv_h2_fail(c, VV_H2_WHY_MEMORY);
+            return;
         }
-        memcpy(copy, name.p, name.n);
-        memcpy(copy + name.n, value.p, value.n);
-        const struct vv_str n = {copy, name.n}, v = {copy + name.n, value.n};
-        why = name.p[0] == ':' ? pseudo_field(c, n, v) : regular_field(c, n, v);
+        why = pseudo ? pseudo_field(c, b, id, value)
+                     : regular_field(b, (enum vv_field_id)id, name, value);
     }
     if (VV_UNLIKELY(why != VV_H2_FINE)) {
         vv_h2_malformed(s, why);
     }
-    return 0;
 }
 
 /* RFC 9113 8.2.3: crumbs may come apart for the table's sake; behind us they are one field. */
@@ -318,15 +366,15 @@ static bool join_cookies(struct vv_h2_inner *s, struct vv_h1_head *h)
     return true;
 }
 
-static enum vv_h2_reason judge_connect(struct vv_h2 *c)
+static enum vv_h2_reason judge_connect(struct vv_h2_block *b)
 {
-    struct vv_h1_head *h = c->head;
+    struct vv_h1_head *h = b->head;
     const unsigned all = VV_H2_P_SCHEME | VV_H2_P_PATH | VV_H2_P_AUTHORITY;
-    if ((c->pseudo & VV_H2_P_PROTOCOL) != 0) {
-        return h->method == VV_METHOD_CONNECT && (c->pseudo & all) == all ? VV_H2_FINE
+    if ((b->pseudo & VV_H2_P_PROTOCOL) != 0) {
+        return h->method == VV_METHOD_CONNECT && (b->pseudo & all) == all ? VV_H2_FINE
                                                                           : VV_H2_WHY_PROTOCOL;
     }
-    if ((c->pseudo & all) != VV_H2_P_AUTHORITY) {
+    if ((b->pseudo & all) != VV_H2_P_AUTHORITY) {
         return VV_H2_WHY_CONNECT;
     }
     bool port = false;
@@ -339,26 +387,26 @@ static enum vv_h2_reason judge_connect(struct vv_h2 *c)
     return VV_H2_FINE;
 }
 
-static enum vv_h2_reason judge_request(struct vv_h2 *c)
+static enum vv_h2_reason judge_request(struct vv_h2_block *b)
 {
-    struct vv_h1_head *h = c->head;
+    struct vv_h1_head *h = b->head;
     const unsigned needed = VV_H2_P_METHOD | VV_H2_P_SCHEME | VV_H2_P_PATH;
-    if ((c->pseudo & VV_H2_P_METHOD) == 0) {
+    if ((b->pseudo & VV_H2_P_METHOD) == 0) {
         return VV_H2_WHY_PSEUDO_MISSING;
     }
-    if (h->method == VV_METHOD_CONNECT || (c->pseudo & VV_H2_P_PROTOCOL) != 0) {
-        const enum vv_h2_reason why = judge_connect(c);
+    if (h->method == VV_METHOD_CONNECT || (b->pseudo & VV_H2_P_PROTOCOL) != 0) {
+        const enum vv_h2_reason why = judge_connect(b);
         if (why != VV_H2_FINE) {
             return why;
         }
-    } else if ((c->pseudo & needed) != needed) {
+    } else if ((b->pseudo & needed) != needed) {
         return VV_H2_WHY_PSEUDO_MISSING;
     }
     if (h->target_form == VV_H1_ASTERISK && h->method != VV_METHOD_OPTIONS) {
         return VV_H2_WHY_PATH;
     }
     const struct vv_h1_field *host = vv_h1_find(h, VV_FIELD_HOST);
-    if ((c->pseudo & VV_H2_P_AUTHORITY) == 0) {
+    if ((b->pseudo & VV_H2_P_AUTHORITY) == 0) {
         if (host == NULL || !authority_fine(host->value)) {
             return VV_H2_WHY_AUTHORITY;
         }
@@ -374,10 +422,10 @@ static enum vv_h2_reason judge_request(struct vv_h2 *c)
 }
 
 /* RFC 9113 8.1.1. Content of an answer to HEAD, and of a 304, is not there though announced. */
-static enum vv_h2_reason judge_length(struct vv_h2 *c, bool end)
+static enum vv_h2_reason judge_length(struct vv_h2 *c, struct vv_h2_block *b, bool end)
 {
-    struct vv_h1_head *h = c->head;
-    struct vv_h2_inner *s = c->now;
+    struct vv_h1_head *h = b->head;
+    struct vv_h2_inner *s = b->s;
     bool chunked;
     h->minor = 1;
     if (vv_h1_framing_fields(h, &chunked) != VV_H1_FINE) {
@@ -406,7 +454,7 @@ static enum vv_h2_reason judge_length(struct vv_h2 *c, bool end)
 
 /* RFC 9218 section 4, as far as it is defined: "u=0..7" and "i"; the rest is ignored, as told
  * there. */
-bool vv_h2_take_priority(struct vv_h2_inner *s, struct vv_str value)
+bool vv_h2_take_priority(struct vv_str value, uint8_t *urgency, bool *incremental)
 {
     bool found = false;
     struct vv_str rest = value;
@@ -414,59 +462,61 @@ bool vv_h2_take_priority(struct vv_h2_inner *s, struct vv_str value)
         struct vv_str item = vv_str_trim(vv_str_cut(&rest, ','));
         item = vv_str_trim(vv_str_cut(&item, ';'));
         if (item.n == 3 && memcmp(item.p, "u=", 2) == 0 && item.p[2] >= '0' && item.p[2] <= '7') {
-            s->urgency = (uint8_t)(item.p[2] - '0');
+            *urgency = (uint8_t)(item.p[2] - '0');
             found = true;
         } else if (vv_str_eq(item, VV_STR("i")) || vv_str_eq(item, VV_STR("i=?1"))) {
-            s->incremental = found = true;
+            *incremental = found = true;
         } else if (vv_str_eq(item, VV_STR("i=?0"))) {
-            s->incremental = false;
+            *incremental = false;
             found = true;
         }
     }
     return found;
 }
 
-static enum vv_h2_reason judge_head(struct vv_h2 *c, bool end)
+static enum vv_h2_reason judge_head(struct vv_h2 *c, struct vv_h2_block *b, bool end)
 {
-    struct vv_h1_head *h = c->head;
+    struct vv_h1_head *h = b->head;
     enum vv_h2_reason why = VV_H2_FINE;
     if (c->client) {
-        if ((c->pseudo & VV_H2_P_STATUS) == 0) {
+        if ((b->pseudo & VV_H2_P_STATUS) == 0) {
             return VV_H2_WHY_PSEUDO_MISSING;
         }
         if (h->status < 200 && end) {
             return VV_H2_WHY_INTERIM_END;
         }
     } else {
-        why = judge_request(c);
+        why = judge_request(b);
     }
-    return why == VV_H2_FINE ? judge_length(c, end) : why;
+    return why == VV_H2_FINE ? judge_length(c, b, end) : why;
 }
 
-static void end_trailer(struct vv_h2 *c, struct vv_h2_inner *s, bool end)
+static void end_trailer(struct vv_h2 *c, struct vv_h2_block *b, bool end)
 {
+    struct vv_h2_inner *s = b->s;
     if (!end) {
         vv_h2_malformed(s, VV_H2_WHY_TRAILER_OPEN);
-    } else if (c->too_large) {
+    } else if (b->too_large) {
         vv_h2_malformed(s, VV_H2_WHY_HEAD_TOO_LARGE);
     } else if (s->has_length && s->body_in != s->content_length) {
         vv_h2_malformed(s, VV_H2_WHY_LENGTH_DIFFERS);
     } else {
         if (c->events->trailers != NULL) {
-            c->events->trailers(c->user, &s->pub, c->head);
+            c->events->trailers(c->user, &s->pub, b->head);
         }
         vv_h2_peer_ended(s);
     }
 }
 
-static void tell_head(struct vv_h2 *c, struct vv_h2_inner *s, bool end)
+static void tell_head(struct vv_h2 *c, struct vv_h2_block *b, bool end)
 {
-    struct vv_h1_head *h = c->head;
+    struct vv_h2_inner *s = b->s;
+    struct vv_h1_head *h = b->head;
     if (h->first[VV_FIELD_COOKIE] != 0 && !c->client && !join_cookies(s, h)) {
         vv_h2_fail(c, VV_H2_WHY_MEMORY);
         return;
     }
-    if (c->too_large) {
+    if (b->too_large) {
         h->error = h->fields_count >= c->conf->fields ? VV_H1_ERR_TOO_MANY_FIELDS
                                                       : VV_H1_ERR_HEAD_TOO_LARGE;
         if (c->client) {
@@ -482,33 +532,30 @@ static void tell_head(struct vv_h2 *c, struct vv_h2_inner *s, bool end)
     s->final_head = !c->client || h->status >= 200;
     s->peer_ended = end;
     c->events->head(c->user, &s->pub, h, end);
+    vv_h2_both_ended(s);
 }
 
-static void end_message_head(struct vv_h2 *c, struct vv_h2_inner *s, bool end)
+static void end_message_head(struct vv_h2 *c, struct vv_h2_block *b, bool end)
 {
-    struct vv_h1_head *h = c->head;
-    h->head_bytes = c->list_bytes;
-    const enum vv_h2_reason why = judge_head(c, end);
+    struct vv_h2_inner *s = b->s;
+    struct vv_h1_head *h = b->head;
+    h->head_bytes = b->list_bytes;
+    const enum vv_h2_reason why = judge_head(c, b, end);
     if (VV_UNLIKELY(why != VV_H2_FINE)) {
         vv_h2_malformed(s, why);
         return;
     }
-    const struct vv_h1_field *f = c->client ? NULL : vv_h1_find_name(h, VV_STR("priority"));
-    if (f != NULL && vv_h2_take_priority(s, f->value)) {
-        vv_h2_apply_priority(s, false);
+    if (b->priority.n > 0 && !c->client && !s->priority_told) {
+        (void)vv_h2_take_priority(b->priority, &s->urgency, &s->incremental);
     }
-    tell_head(c, s, end);
+    tell_head(c, b, end);
 }
 
-VV_HOT void vv_h2_head_end(struct vv_h2 *c, bool end)
+VV_HOT void vv_h2_head_end(struct vv_h2 *c, struct vv_h2_block *b, bool end)
 {
-    struct vv_h2_inner *s = c->now;
-    if (s != NULL && !s->bad && !c->dead) {
-        if (c->is_trailer) {
-            end_trailer(c, s, end);
-        } else {
-            end_message_head(c, s, end);
-        }
+    if (b->is_trailer) {
+        end_trailer(c, b, end);
+    } else {
+        end_message_head(c, b, end);
     }
-    vv_h2_head_drop(c);
 }

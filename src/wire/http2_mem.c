@@ -1,15 +1,14 @@
 /* src/wire/http2_mem.c - memory of HTTP/2 connections, counted to the byte and used again.
  *
- * nghttp2 asks for some twenty small blocks per request and gives them back within the same turn.
- * A free list per size keeps them warm and away from the general heap, and each block knows its
- * size, so that a connection's memory is a number that can be limited. */
+ * What a stream needs comes and goes within a few turns. A free list per size keeps it warm and away
+ * from the general heap, and each block knows its size, so that a connection's memory is a number
+ * that can be limited. */
 #include "wire/http2_int.h"
 
 #include <stdlib.h>
 
 #define CLASSES 9 /* 32, 64 ... 8,192 bytes */
 #define CLASS_MIN_LOG2 5
-#define LAST_WORD_BYTES (64 * VV_KIB)
 #define SPARE_BYTES_MAX (4 * VV_MIB) /* that a pool keeps */
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -28,8 +27,7 @@ struct block {
         struct block *next; /* in a free list */
         size_t total;       /* in use: bytes with this header */
     };
-    uint32_t class; /* CLASSES: none */
-    uint32_t bytes; /* asked for */
+    uint64_t class; /* CLASSES: none */
 };
 _Static_assert(sizeof(struct block) == 16, "what follows must stay aligned");
 
@@ -78,16 +76,12 @@ VV_HOT void *vv_h2_alloc(struct vv_h2 *c, size_t bytes)
 {
     struct vv_h2_pool *pool = c->pool;
     if (VV_UNLIKELY(bytes > c->conf->memory_bytes_max)) {
-        c->memory_over = true;
         return NULL;
     }
     const uint32_t class = class_of(bytes + sizeof(struct block));
     const size_t total =
         class < CLASSES ? (size_t)1 << (class + CLASS_MIN_LOG2) : bytes + sizeof(struct block);
-    /* A little more for the last word. */
-    const size_t limit = c->conf->memory_bytes_max + (c->dead ? LAST_WORD_BYTES : 0);
-    if (VV_UNLIKELY(c->memory + total > limit)) {
-        c->memory_over = true;
+    if (VV_UNLIKELY(c->memory + total > c->conf->memory_bytes_max)) {
         return NULL;
     }
     struct block *b = class < CLASSES ? pool->spare[class] : NULL;
@@ -102,7 +96,6 @@ VV_HOT void *vv_h2_alloc(struct vv_h2 *c, size_t bytes)
         b->class = class;
     }
     b->total = total;
-    b->bytes = (uint32_t)bytes;
     c->memory += total;
     if (c->memory > c->memory_max) {
         c->memory_max = c->memory;
@@ -131,48 +124,33 @@ VV_HOT void vv_h2_dealloc(struct vv_h2 *c, void *p)
     pool->spare_bytes += total;
 }
 
-static void *hook_malloc(size_t size, void *user)
-{
-    return vv_h2_alloc(user, size);
-}
+#define BUFFER_BYTES 2000
 
-static void hook_free(void *p, void *user)
+uint8_t *vv_h2_buffer_room(struct vv_h2 *c, struct vv_h2_buffer *b, size_t bytes)
 {
-    vv_h2_dealloc(user, p);
-}
-
-static void *hook_calloc(size_t n, size_t size, void *user)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow(n, size, &bytes)) {
-        return NULL;
+    if (VV_UNLIKELY(b->room - b->n < bytes)) {
+        size_t room = b->room > 0 ? 2 * b->room : BUFFER_BYTES;
+        while (room - b->n < bytes) {
+            room *= 2;
+        }
+        uint8_t *fresh = vv_h2_alloc(c, room);
+        if (fresh == NULL) {
+            return NULL;
+        }
+        if (b->n > 0) {
+            memcpy(fresh, b->p, b->n);
+        }
+        vv_h2_dealloc(c, b->p);
+        b->p = fresh;
+        b->room = room;
     }
-    void *p = vv_h2_alloc(user, bytes);
-    if (p != NULL) {
-        memset(p, 0, bytes);
-    }
-    return p;
+    return b->p + b->n;
 }
 
-static void *hook_realloc(void *p, size_t size, void *user)
+void vv_h2_buffer_free(struct vv_h2 *c, struct vv_h2_buffer *b)
 {
-    void *fresh = vv_h2_alloc(user, size);
-    if (fresh == NULL || p == NULL) {
-        return fresh;
-    }
-    const size_t old = ((const struct block *)p - 1)->bytes;
-    memcpy(fresh, p, old < size ? old : size);
-    vv_h2_dealloc(user, p);
-    return fresh;
-}
-
-void vv_h2_mem_hooks(struct vv_h2 *c, nghttp2_mem *ret)
-{
-    *ret = (nghttp2_mem){.mem_user_data = c,
-                         .malloc = hook_malloc,
-                         .free = hook_free,
-                         .calloc = hook_calloc,
-                         .realloc = hook_realloc};
+    vv_h2_dealloc(c, b->p);
+    *b = (struct vv_h2_buffer){0};
 }
 
 #define TEXT_BLOCK_BYTES 2000
@@ -195,28 +173,60 @@ char *vv_h2_text(struct vv_h2_inner *s, size_t bytes)
     return p;
 }
 
+/* Numbers of one side are all odd or all even. */
+static struct vv_h2_inner **bucket_of(struct vv_h2 *c, uint32_t id)
+{
+    return &c->by_id[(id >> 1) % VV_H2_ID_BUCKETS];
+}
+
+struct vv_h2_inner *vv_h2_find(const struct vv_h2 *c, uint32_t id)
+{
+    struct vv_h2_inner *s = c->by_id[(id >> 1) % VV_H2_ID_BUCKETS];
+    while (s != NULL && s->pub.id != id) {
+        s = s->next_by_id;
+    }
+    return s;
+}
+
 struct vv_h2_inner *vv_h2_stream_new(struct vv_h2 *c, uint32_t id)
 {
     struct vv_h2_inner *s = vv_h2_alloc(c, sizeof *s);
     if (s == NULL) {
         return NULL;
     }
-    memset(s, 0, offsetof(struct vv_h2_inner, first));
+    memset(s, 0, offsetof(struct vv_h2_inner, slices));
     s->pub.id = id;
     s->c = c;
     s->urgency = 3; /* RFC 9218 4.1 */
     s->text_at = s->first;
     s->text_end = s->first + sizeof s->first;
+    s->send_window = c->send_first;
+    s->recv_window = c->recv_first;
     vv_list_init(&s->gather);
+    vv_list_init(&s->ready);
+    vv_list_init(&s->leave);
     vv_list_push_back(&c->streams, &s->node);
+    struct vv_h2_inner **bucket = bucket_of(c, id);
+    s->next_by_id = *bucket;
+    *bucket = s;
     vv_h2_pool_counts(c->pool)->streams++;
     return s;
+}
+
+void vv_h2_forget(struct vv_h2_inner *s)
+{
+    struct vv_h2_inner **at = bucket_of(s->c, s->pub.id);
+    while (*at != s) {
+        at = &(*at)->next_by_id;
+    }
+    *at = s->next_by_id;
 }
 
 void vv_h2_stream_free(struct vv_h2_inner *s)
 {
     vv_list_del(&s->node);
     vv_list_del(&s->gather);
+    vv_list_del(&s->leave);
     while (s->text != NULL) {
         struct vv_h2_text *block = s->text;
         s->text = block->next;

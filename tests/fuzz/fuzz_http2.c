@@ -169,8 +169,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct caller u = {.choice = data[0]};
     conf.connect_protocol = (u.choice & EXTENDED) != 0;
     if ((data[1] & 128) !=
-        0) { /* a connection takes some 36,000: allocations fail here and there */
-        conf.memory_bytes_max = 37000 + (data[1] & 127) * 300U;
+        0) { /* a connection begins with 2,048: allocations fail here and there */
+        conf.memory_bytes_max = 2048 + (data[1] & 127) * 200U;
     }
     struct vv_h2_pool *pool = vv_h2_pool_new(&counts);
     VV_ASSERT(pool != NULL);
@@ -183,7 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t at = 2; at < size; at += piece) {
         const size_t n = size - at < piece ? size - at : piece;
         const enum vv_err err = vv_h2_receive(u.c, (struct vv_str){(const char *)data + at, n}, 0);
-        VV_ASSERT(vv_h2_memory(u.c) <= conf.memory_bytes_max + 128 * VV_KIB);
+        VV_ASSERT(vv_h2_memory(u.c) <= conf.memory_bytes_max + 4 * VV_KIB);
         VV_ASSERT(vv_h2_streams(u.c) <= conf.streams_max + 1);
         output(&u);
         if (err != VV_OK) {

@@ -551,7 +551,7 @@ VV_TEST(every_exchange_of_the_table_gets_its_reaction_however_it_is_cut)
     }
     free(b.p);
     for (size_t i = 1; i < VV_H2_WHY_CODE_OTHER; i++) {
-        /* nghttp2 gives INTERNAL_ERROR for our own failures only. */
+        /* INTERNAL_ERROR is for failures of our own. */
         if (!met[i] && i != VV_H2_WHY_CODE_INTERNAL) {
             wrong("no case for %s", vv_h2_reasons[i].name);
         }
