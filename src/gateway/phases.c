@@ -6,6 +6,7 @@
 #include "gateway/access.h"
 #include "gateway/admit.h"
 #include "gateway/canary.h"
+#include "gateway/challenge.h"
 #include "gateway/identify.h"
 #include "gateway/recall.h"
 #include "gateway/secure.h"
@@ -88,9 +89,12 @@ static enum result normalise(struct vv_exchange *x)
     return CONTINUE;
 }
 
-/* OPTIONS * asks about the gateway itself (RFC 9110 9.3.7). */
+/* An authority looks whether a name is ours; OPTIONS * asks about the gateway itself (RFC 9110 9.3.7). */
 static enum result server_wide(struct vv_exchange *x)
 {
+    if (vv_challenge_early(x)) {
+        return ANSWERED;
+    }
     if (x->req.target_form != VV_H1_ASTERISK) {
         return CONTINUE;
     }
