@@ -103,7 +103,7 @@ class TlsOrigin(Origin):
 def tls_proxy(gateway, stack, ca, local):
     """tls_proxy(handler or answer=..., tls={...}, cert=...): one secure server behind one gateway."""
 
-    def make(handler=None, answer=None, tls=None, cert=None, route=None, service=None, **kw):
+    def make(handler=None, answer=None, tls=None, cert=None, route=None, service=None, conf=None, **kw):
         server = TlsOrigin(cert or local, handler, answer, **kw)
         stack.append(server)
         entry = {"servers": [server.url], "tls": {"ca": ca.pem} if tls is None else tls}
@@ -111,6 +111,7 @@ def tls_proxy(gateway, stack, ca, local):
         gw = gateway({
             "services": {"app": entry},
             "routes": [dict({"path": "/", "to": "app"}, **(route or {}))],
+            **(conf or {}),
         })
         return gw, server
 
@@ -609,3 +610,29 @@ def test_an_answer_given_before_the_connection_broke_is_passed_on(tls_proxy):
             except OSError:
                 pass
             assert c.answer().status == 413
+
+
+def test_ordered_faults_strike_secure_servers_too(tls_proxy):
+    body = b"0123456789" * 1000
+    gw, server = tls_proxy(answer=lambda r: ok(body), service={"retries": 0, "max_fails": 0},
+                           conf={"chaos": {"enabled": True, "max_share": "100%", "max_time": "1m",
+                                           "stop": "100%"}})
+
+    def order(**fault):
+        gw.api("/chaos", "POST", dict({"share": "100%", "for": "30s"}, **fault), 201)
+
+    order(fault="truncate", bytes=5000)
+    with gw.client() as c, pytest.raises(harness.Closed):
+        c.ask("/")
+    gw.api("/chaos", "DELETE")
+    order(fault="abort", status=503)
+    asked = len(server.requests)
+    assert gw.ask("/").status == 503
+    assert len(server.requests) == asked  # a false server stood in, without TLS
+    gw.api("/chaos", "DELETE")
+    order(fault="slow", bytes=20000)
+    began = time.monotonic()
+    assert gw.ask("/").body == body
+    assert time.monotonic() - began > 0.2  # all but the first 4 KiB at 20,000 bytes a second
+    gw.api("/chaos", "DELETE")
+    assert gw.ask("/").body == body
