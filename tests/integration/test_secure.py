@@ -282,3 +282,18 @@ def test_explain_tells_the_way_to_https(gateway):
                          capture_output=True, text=True, timeout=20)
     said = json.loads(ran.stdout)
     assert (said["result"], said["status"], said["location"]) == ("redirected", 308, "https://h:8443/a?b")
+
+
+def test_streams_of_http2_carry_the_same(gateway):
+    gw = gateway({"listen": {"secure": {"tls": "local"}}, "defaults": {"secure": "strict", "cors": APP},
+                  "routes": [{"path": "/a", "respond": {"status": 200, "body": "hi"}}]})
+    for target, status in [("/a", "200"), ("/none", "404")]:
+        ran = subprocess.run(["curl", "-ski", "--http2", "-H", f"Origin: {APP}", f"https://127.0.0.1:{gw.port}{target}"],
+                             capture_output=True, text=True, timeout=20)
+        head = ran.stdout.partition("\r\n\r\n")[0].split("\r\n")
+        assert head[0].startswith(f"HTTP/2 {status}"), ran.stderr
+        assert "strict-transport-security: max-age=63072000; includeSubDomains" in head
+        assert (f"access-control-allow-origin: {APP}" in head) == (target == "/a")
+    ran = subprocess.run(["curl", "-ski", "--http2", "-X", "OPTIONS", "-H", f"Origin: {APP}", "-H", "Access-Control-Request-Method: PUT",
+                          f"https://127.0.0.1:{gw.port}/a"], capture_output=True, text=True, timeout=20)
+    assert ran.stdout.startswith("HTTP/2 204") and f"access-control-allow-origin: {APP}\r\n" in ran.stdout
