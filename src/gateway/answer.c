@@ -4,6 +4,7 @@
 #include "gateway/admit.h"
 #include "gateway/answer_more.h"
 #include "gateway/fallback.h"
+#include "gateway/grpc.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
 #include "gateway/shape.h"
@@ -464,9 +465,7 @@ void vv_answer_file(struct vv_exchange *x, int fd, off_t at, uint64_t bytes)
 static struct vv_str last_chunk(struct vv_exchange *x)
 {
     static const struct vv_str bare = {"0\r\n\r\n", 5};
-    const struct vv_h1_field *te =
-        x->trailer_count > 0 ? vv_h1_find_name(&x->req, VV_STR("TE")) : NULL;
-    if (te == NULL || !vv_h1_list_has(te->value, VV_STR("trailers"))) {
+    if (x->trailer_count == 0 || !x->req.te_trailers) {
         return bare;
     }
     struct vv_str text = VV_STR("");
@@ -589,6 +588,9 @@ void vv_answer_error(struct vv_exchange *x, enum vv_reason reason)
     }
     if (status > 500 && reason != VV_REASON_LIMITED && x->route != NULL &&
         x->route->conf->fallback.kind != VV_FALLBACK_NONE && vv_fallback(x, reason, 0)) {
+        return;
+    }
+    if (vv_grpc_answer_error(x, status, reason)) {
         return;
     }
     const struct vv_str body = problem_body(x, status, reason);

@@ -7,6 +7,8 @@
 #include "gateway/admit.h"
 #include "gateway/canary.h"
 #include "gateway/challenge.h"
+#include "gateway/grpc.h"
+#include "gateway/homes.h"
 #include "gateway/identify.h"
 #include "gateway/recall.h"
 #include "gateway/secure.h"
@@ -110,6 +112,25 @@ static enum result browsers(struct vv_exchange *x)
     return vv_secure_early(x) ? ANSWERED : CONTINUE;
 }
 
+/* CHALLENGE: an authority looks whether a name is ours (RFC 8555 8.3). */
+static enum result challenge(struct vv_exchange *x)
+{
+    static const struct vv_str prefix = {"/.well-known/acme-challenge/", 28};
+    if (x->path.n <= prefix.n || x->path.p[1] != '.' || x->session->secure || x->w->homes == NULL ||
+        !vv_str_starts(x->path, prefix)) {
+        return CONTINUE;
+    }
+    const struct vv_str token = {x->path.p + prefix.n, x->path.n - prefix.n};
+    const struct vv_str answer = vv_certs_challenge(x->w->homes->certs, token, &x->arena);
+    if (answer.n == 0) {
+        return CONTINUE; /* somebody else's: a route may know it */
+    }
+    const struct vv_field field[] = {{VV_STR("Content-Type"), VV_STR("application/octet-stream")},
+                                     {VV_STR("Cache-Control"), VV_STR("no-store")}};
+    vv_answer_simple(x, 200, field, VV_COUNT(field), answer);
+    return ANSWERED;
+}
+
 /* ROUTE: which route, which parameters. */
 static enum result route(struct vv_exchange *x)
 {
@@ -179,6 +200,7 @@ static enum result bounds(struct vv_exchange *x)
         vv_session_arm(x->session);
     }
     heed_deadline(x);
+    vv_grpc_bounds(x);
     if (x->deadline_ns != 0 && x->deadline_ns <= vv_worker_now(x->w)) {
         return refuse(x, VV_REASON_WHOLE_TIMEOUT); /* nobody waits for this answer any more */
     }
@@ -224,10 +246,10 @@ static enum result act(struct vv_exchange *x)
 }
 
 static enum result (*const phases[])(struct vv_exchange *x) = {
-    identify,     normalise, server_wide, browsers, route, bounds,
-    access_check, admit,     split,       recall,   act,
+    identify, normalise,    server_wide, challenge, browsers, route,
+    bounds,   access_check, admit,       split,     recall,   act,
 };
-enum { ROUTED = 5, ACCESS = 6, ADMIT = 7, RECALL = 9 };
+enum { ROUTED = 6, ACCESS = 7, ADMIT = 8, RECALL = 10 };
 
 static void run_from(struct vv_exchange *x, size_t i)
 {
