@@ -67,6 +67,7 @@ struct vv_session {
     bool trusted;                                      /* the peer is a trusted proxy */
     bool secure;                                       /* the connection is encrypted */
     bool close_after;                                  /* no further request on this connection */
+    bool upgrades;    /* a stream for WebSocket (RFC 8441) */
     bool input_ended, output_ended, answered, was_cut; /* of a stream */
     bool hard;      /* it must not look complete when it is closed */
     bool detached;  /* no client: a fetch for the cache; output is dropped, nothing is recorded */

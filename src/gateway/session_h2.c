@@ -1,7 +1,9 @@
 /* src/gateway/session_h2.c - connections of HTTP/2: reading, writing, the end of them. */
 #include "gateway/session_h2.h"
+#include "gateway/door.h"
 #include "gateway/session_h2_int.h"
 #include "gateway/session_int.h"
+#include "gateway/session_pace.h"
 #include "os/sock.h"
 #include "os/tls.h"
 #include <errno.h>
@@ -109,8 +111,7 @@ static void wait_for_client(struct vv_session *s)
 {
     s->blocked = true;
     if (s->send_wait_ns == 0 || s->out.sent != s->send_mark) {
-        s->send_wait_ns = vv_worker_now(s->w) + SEND_NS;
-        s->send_mark = s->out.sent;
+        vv_session_send_owed(s, SEND_NS);
         vv_session_h2_rest(s);
     }
 }
@@ -136,7 +137,7 @@ void vv_session_h2_flush_all(struct vv_session *s)
             return;
         }
         s->blocked = false;
-        s->send_wait_ns = 0;
+        vv_session_send_rests(s);
         if (batches == BATCHES_PER_TURN) {
             vv_loop_defer(s->w->loop, &s->again);
             return;
@@ -183,6 +184,7 @@ static bool read_all(struct vv_session *s)
     }
     vv_buf_put(&s->w->bufs, b);
     if (!fine) {
+        vv_door_malformed(s);
         s->eof = true; /* the codec has a last word; nothing more is read */
         s->readable = false;
     }
@@ -208,7 +210,7 @@ void vv_session_h2_rest(struct vv_session *s)
     struct vv_session_h2 *h = s->h2;
     const uint64_t now = vv_worker_now(s->w);
     const struct vv_listen_settings *conf = &s->listener->conf;
-    uint64_t at = UINT64_MAX;
+    uint64_t at = UINT64_MAX, due_ns = UINT64_MAX;
     if (h->draining_until_ns != 0) {
         at = h->draining_until_ns;
     } else if (h->streams == 0 && s->requests == 0) {
@@ -224,6 +226,9 @@ void vv_session_h2_rest(struct vv_session *s)
             }
         }
         at = h->quiet_at_ns != 0 ? h->quiet_at_ns : h->idle_since_ns + conf->keepalive_ns;
+        if (vv_session_still_takes(s, &due_ns)) {
+            at = vv_min_u64(at, due_ns);
+        }
     }
     if (s->send_wait_ns != 0) {
         at = vv_min_u64(at, s->send_wait_ns);
@@ -246,8 +251,18 @@ void vv_session_h2_timer(struct vv_session *s)
     struct vv_session_h2 *h = s->h2;
     const uint64_t now = vv_worker_now(s->w);
     const struct vv_listen_settings *conf = &s->listener->conf;
+    uint64_t due_ns = UINT64_MAX;
     if (s->send_wait_ns != 0 && now >= s->send_wait_ns) {
-        vv_session_count_timeout(s, "send");
+        const char *why = vv_session_send_late(s, SEND_NS, now);
+        if (why == NULL) {
+            vv_session_h2_rest(s);
+            return;
+        }
+        vv_session_count_timeout(s, why);
+        vv_session_close(s);
+    } else if (h->idle_since_ns != 0 && vv_session_still_takes(s, &due_ns) && due_ns <= now) {
+        vv_session_count_timeout(s, "send_rate");
+        vv_session_close_hard(s);
         vv_session_close(s);
     } else if (h->draining_until_ns != 0) {
         if (now >= h->draining_until_ns) {
@@ -273,6 +288,17 @@ void vv_session_h2_timer(struct vv_session *s)
     }
 }
 
+uint64_t vv_session_h2_waits_since(const struct vv_session *s)
+{
+    const struct vv_session_h2 *h = s->h2;
+    if (h->streams > 0 || h->inside || s->blocked || h->gather.bytes > 0) {
+        return UINT64_MAX;
+    }
+    return h->idle_since_ns != 0   ? h->idle_since_ns
+           : s->head_began_ns != 0 ? s->head_began_ns
+                                   : UINT64_MAX;
+}
+
 void vv_session_h2_retire(struct vv_session *s)
 {
     struct vv_session_h2 *h = s->h2;
@@ -286,6 +312,35 @@ void vv_session_h2_retire(struct vv_session *s)
     vv_session_h2_wake(s);
 }
 
+/* ---- what is counted ---- */
+
+void vv_session_h2_count(struct vv_worker *w)
+{
+    const struct vv_h2_counts *now = &w->h2_counts;
+    struct vv_h2_counts *told = &w->h2_told;
+    if (w->h2_pool == NULL) {
+        return;
+    }
+    for (size_t i = 1; i < VV_H2_REASON_COUNT; i++) {
+        if (now->reason[i] != told->reason[i]) {
+            const struct vv_str label = vv_str_from(vv_h2_reasons[i].name);
+            vv_metric_add(w->shard, vv_metrics_series(w->metrics, VV_METRIC_H2_ENDS, &label, 1),
+                          now->reason[i] - told->reason[i]);
+        }
+    }
+    vv_metric_add(w->shard, vv_metrics_series(w->metrics, VV_METRIC_H2_CONNECTIONS, NULL, 0),
+                  now->connections - told->connections);
+    vv_metric_add(w->shard, vv_metrics_series(w->metrics, VV_METRIC_H2_STREAMS, NULL, 0),
+                  now->streams - told->streams);
+    const vv_series memory = vv_metrics_series(w->metrics, VV_METRIC_H2_MEMORY, NULL, 0);
+    if (now->memory_bytes >= told->memory_bytes) {
+        vv_metric_add(w->shard, memory, now->memory_bytes - told->memory_bytes);
+    } else {
+        vv_metric_sub(w->shard, memory, told->memory_bytes - now->memory_bytes);
+    }
+    *told = *now;
+}
+
 /* ---- beginning and end ---- */
 
 void vv_session_h2_limits(struct vv_listener *l)
@@ -294,7 +349,7 @@ void vv_session_h2_limits(struct vv_listener *l)
     *c = vv_h2_conf_default;
     c->head_bytes = (uint32_t)l->conf.head_bytes;
     c->fields = (uint32_t)vv_min_u64(l->conf.fields_max, VV_H1_FIELDS_MAX);
-    c->connect_protocol = false;
+    c->connect_protocol = true;
 }
 
 void vv_session_h2_begin(struct vv_session *s, struct vv_str first)

@@ -1,7 +1,9 @@
 /* src/gateway/session_stream.c - streams of HTTP/2: each a session whose socket is the codec. */
+#include "gateway/base64.h"
 #include "gateway/head_writer.h"
 #include "gateway/session_h2_int.h"
 #include "gateway/session_int.h"
+#include "gateway/session_pace.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -45,8 +47,48 @@ static struct vv_session *stream_new(struct vv_session *conn, struct vv_h2_strea
     stream->user = s;
     conn->h2->streams++;
     conn->h2->idle_since_ns = conn->h2->quiet_at_ns = 0;
+    vv_session_took(conn);
     conn->requests++;
     return s;
+}
+
+static bool add_field(struct vv_h1_head *h, enum vv_field_id id, struct vv_str name,
+                      struct vv_str value, bool hop)
+{
+    if (h->fields_count == VV_H1_FIELDS_MAX) {
+        return false;
+    }
+    h->fields[h->fields_count++] =
+        (struct vv_h1_field){.name = name, .value = value, .id = id, .hop = hop};
+    if (h->first[id] == 0) {
+        h->first[id] = (uint8_t)h->fields_count;
+    }
+    return true;
+}
+
+/* An extended CONNECT for WebSocket becomes what HTTP/1 says for it (RFC 8441 5), so that routes and
+ * servers see one kind of opening handshake. Our own key: nobody looks at what a server makes of it. */
+static bool become_upgrade(struct vv_session *s, struct vv_exchange *x)
+{
+    struct vv_h1_head *h = &x->req;
+    const uint64_t random[2] = {vv_rng_u64(&s->w->rng), vv_rng_u64(&s->w->rng)};
+    char *key = vv_arena_alloc(&x->arena, VV_BASE64_TEXT(sizeof random));
+    if (key == NULL) {
+        return false;
+    }
+    const size_t n = vv_base64_encode(VV_BASE64, random, sizeof random, key);
+    h->method = VV_METHOD_GET;
+    h->method_text = VV_STR("GET");
+    h->target_form = VV_H1_ORIGIN;
+    h->framing = VV_H1_BODY_NONE;
+    h->upgrade = true;
+    s->upgrades = true;
+    s->body.framing = VV_H1_BODY_NONE;
+    s->body.done = true; /* until the server agrees: then it is a tunnel */
+    return add_field(h, VV_FIELD_UPGRADE, VV_STR("upgrade"), VV_STR("websocket"), true) &&
+           add_field(h, VV_FIELD_CONNECTION, VV_STR("connection"), VV_STR("upgrade"), true) &&
+           add_field(h, VV_FIELD_OTHER, VV_STR("sec-websocket-key"), (struct vv_str){key, n},
+                     false);
 }
 
 static void on_head(void *user, struct vv_h2_stream *stream, const struct vv_h1_head *head,
@@ -67,6 +109,10 @@ static void on_head(void *user, struct vv_h2_stream *stream, const struct vv_h1_
     if (head->error != VV_H1_FINE) {
         s->body.done = true;
         vv_session_refuse_syntax(x);
+        return;
+    }
+    if (vv_str_eq(vv_h2_protocol(stream), VV_STR("websocket")) && !become_upgrade(s, x)) {
+        vv_answer_error(x, VV_REASON_NO_MEMORY);
         return;
     }
     vv_exchange_run(x);
@@ -112,7 +158,8 @@ static void on_data(void *user, struct vv_h2_stream *stream, struct vv_str bytes
 {
     (void)user;
     struct vv_session *s = stream->user;
-    if (s == NULL || s->x == NULL || s->body.done) { /* nobody wants it any more */
+    if (s == NULL || s->x == NULL ||
+        (s->body.done && !s->upgrades)) { /* nobody wants it any more */
         vv_h2_consumed(stream, bytes.n);
         if (s != NULL && (s->discarded += bytes.n) > DISCARD_MAX) {
             vv_h2_reset(stream, VV_H2_NO_ERROR);
@@ -258,7 +305,11 @@ static enum vv_err give_head(struct vv_session *s)
         return VV_EIO;
     }
     const size_t n = (size_t)(end - text.p) + 4;
-    const bool interim = text.p[9] == '1' && memcmp(text.p + 9, "101", 3) != 0;
+    const bool switched = memcmp(text.p + 9, "101", 3) == 0;
+    const bool interim = text.p[9] == '1' && !switched;
+    if (switched) { /* RFC 8441 5: there is no switch of protocols, only an agreement */
+        memcpy((char *)o->piece[s->given].iov_base + 9, "200", 3);
+    }
     const bool alone = n == text.n && s->given + 1 == o->count && o->file_left == 0;
     const bool trailers = s->x != NULL && s->x->trailer_count > 0;
     const bool ends = !interim && alone && is_last(s) && !trailers;

@@ -2,6 +2,7 @@
 #include "gateway/actions/files_ahead.h"
 #include "gateway/homes.h"
 #include "gateway/session.h"
+#include "gateway/session_h2.h"
 #include "gateway/tls_count.h"
 #include "gateway/upstream.h"
 #include "os/clock.h"
@@ -70,6 +71,7 @@ static void on_second(struct vv_loop *loop, struct vv_timer *t)
     VV_LIST_EACH (it, &w->listeners) {
         vv_tls_count(VV_LIST_ENTRY(it, struct vv_listener, node));
     }
+    vv_session_h2_count(w);
     if (w->log != NULL) {
         vv_access_flush(w->log, now);
     }
