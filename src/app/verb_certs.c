@@ -93,10 +93,48 @@ static void put_problems(const json_t *listeners)
     }
 }
 
+/* Names of the authority's; what comes of an order is in the log and in the list. */
+static void put_orders(const json_t *orders)
+{
+    for (size_t i = 0; i < json_array_size(orders); i++) {
+        const json_t *a = json_array_get(orders, i);
+        const char *error = json_text(a, "error");
+        if (json_is_string(json_object_get(a, "error")) && error[0] != '\0') {
+            (void)printf("%s: try %.0f failed: %s\n", json_text(a, "name"), json_num(a, "failures"),
+                         error);
+        }
+    }
+}
+
+static int order(const struct cli_args *args, const char *what)
+{
+    const char *name = cli_word(args, 1);
+    struct vv_sb target = VV_SB_INIT;
+    json_t *o = NULL;
+    if (name == NULL || strchr(name, '/') != NULL) {
+        return cli_fail(EXIT_USAGE, "say which name: vivace certs %s example.org", what);
+    }
+    vv_sb_addf(&target, "/api/v1/certs/%s/%s", name, what);
+    const int code = client_json(args, cli_word(args, 2), "POST", vv_sb_str(&target).p, &o);
+    vv_sb_fini(&target);
+    if (code == EXIT_FINE && cli_flag(args, "json")) {
+        cli_print_json(o);
+    } else if (code == EXIT_FINE) {
+        (void)printf("%s: the authority is asked; `vivace certs` says what came of it\n", name);
+    }
+    json_decref(o);
+    return code;
+}
+
 int verb_certs(const struct cli_args *args)
 {
     json_t *o = NULL;
-    const int code = client_json(args, cli_word(args, 0), "GET", "/api/v1/certs", &o);
+    const char *word = cli_word(args, 0);
+    if (word != NULL && (strcmp(word, "renew") == 0 || strcmp(word, "revoke") == 0)) {
+        return order(args, word);
+    }
+    const char *file = word != NULL && strcmp(word, "list") == 0 ? cli_word(args, 1) : word;
+    const int code = client_json(args, file, "GET", "/api/v1/certs", &o);
     if (code != EXIT_FINE) {
         return code;
     }
@@ -108,6 +146,7 @@ int verb_certs(const struct cli_args *args)
     } else {
         put_table(args, listeners);
         put_problems(listeners);
+        put_orders(json_object_get(o, "acme"));
     }
     json_decref(o);
     return EXIT_FINE;

@@ -5,9 +5,10 @@
 
 static const struct vv_str nothing = {NULL, 0};
 
+/* The stream of a connection has that of the connection. */
 static struct vv_tls *tls_of(const struct vv_exchange *x)
 {
-    return x->session->tls;
+    return vv_session_tls(x->session);
 }
 
 const struct vv_tls_peer *vv_tls_client(const struct vv_exchange *x)
