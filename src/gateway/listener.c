@@ -1,4 +1,5 @@
 /* src/gateway/listener.c - accepts in bursts, answers in the same turn, rests when descriptors run out. */
+#include "gateway/door.h"
 #include "gateway/homes.h"
 #include "gateway/session.h"
 #include "gateway/session_h2.h"
@@ -16,6 +17,7 @@ static void forget_compiled(struct vv_listener *l)
     }
     free(l->host);
     free(l->trust);
+    vv_door_forget(&l->conf.clients);
     l->host = NULL;
     l->trust = NULL;
     l->host_count = l->trust_count = 0;
@@ -76,7 +78,11 @@ enum vv_err vv_listener_update(struct vv_listener *l, const struct vv_listen_set
     fresh.host = NULL;
     fresh.trust = NULL;
     fresh.host_count = fresh.trust_count = 0;
-    enum vv_err err = compile_trust(&fresh, conf->trust);
+    fresh.conf.clients = (struct vv_clients_settings){0};
+    enum vv_err err = vv_door_copy(&conf->clients, &fresh.conf.clients);
+    if (err == VV_OK) {
+        err = compile_trust(&fresh, conf->trust);
+    }
     if (err == VV_OK) {
         err = compile_hosts(&fresh, conf->names);
     }
@@ -90,6 +96,7 @@ enum vv_err vv_listener_update(struct vv_listener *l, const struct vv_listen_set
     l->trust = fresh.trust;
     l->trust_count = fresh.trust_count;
     l->conf = *conf;
+    l->conf.clients = fresh.conf.clients;
     /* Text and lists in it belong to settings that may go: ours stand for them. */
     l->conf.name = l->name;
     l->conf.address = l->address;
@@ -120,6 +127,21 @@ static void out_of_files(struct vv_listener *l)
     vv_loop_timer_at(l->worker->loop, &l->rest, vv_worker_now(l->worker) + REST_NS);
 }
 
+/* False: refused, and counted. */
+static bool has_room(struct vv_listener *l)
+{
+    const bool full = l->sessions_max != 0 && l->sessions - l->detached >= l->sessions_max;
+    if (full && !vv_door_make_room(l->worker, l, "connections")) {
+        vv_metric_add(l->worker->shard, l->s_refused_limit, 1);
+        return false;
+    }
+    if (!vv_door_has_memory(l)) {
+        vv_metric_add(l->worker->shard, l->s_refused_memory, 1);
+        return false;
+    }
+    return true;
+}
+
 static void on_accept(struct vv_loop *loop, struct vv_io *io, uint32_t events)
 {
     (void)loop;
@@ -133,19 +155,26 @@ static void on_accept(struct vv_loop *loop, struct vv_io *io, uint32_t events)
             return;
         }
         if (err == VV_EFILES || err == VV_ENOMEM) {
+            if (vv_door_make_room(l->worker, NULL, "descriptors")) {
+                continue;
+            }
             out_of_files(l);
             return;
         }
         if (err != VV_OK) {
             continue; /* the peer gave up while waiting: the next one may be fine */
         }
-        if (l->sessions_max != 0 && l->sessions - l->detached >= l->sessions_max) {
-            vv_metric_add(l->worker->shard, l->s_refused_limit, 1);
+        struct vv_client *client = NULL;
+        if (!vv_door_admit(l, fd, &peer, &client)) {
+            continue;
+        }
+        if (!has_room(l)) {
+            vv_door_leave(l->worker, client);
             refuse(l, fd);
             continue;
         }
         l->sessions++;
-        vv_session_open(l, fd, &peer);
+        vv_session_open(l, fd, &peer, client);
     }
 }
 
@@ -163,11 +192,13 @@ static void find_series(struct vv_listener *l)
     const struct vv_str name = vv_str_from(l->name);
     const struct vv_str limit[] = {name, VV_STR("connections")};
     const struct vv_str files[] = {name, VV_STR("descriptors")};
+    const struct vv_str memory[] = {name, VV_STR("memory")};
     l->s_accepted = vv_metrics_series(m, VV_METRIC_ACCEPTED, &name, 1);
     l->s_open = vv_metrics_series(m, VV_METRIC_CONNECTIONS, &name, 1);
     l->s_received = vv_metrics_series(m, VV_METRIC_RECEIVED, &name, 1);
     l->s_refused_limit = vv_metrics_series(m, VV_METRIC_REFUSED, limit, 2);
     l->s_refused_files = vv_metrics_series(m, VV_METRIC_REFUSED, files, 2);
+    l->s_refused_memory = vv_metrics_series(m, VV_METRIC_REFUSED, memory, 2);
 }
 
 enum vv_err vv_listener_open(struct vv_worker *w, const struct vv_listen_settings *conf,
@@ -194,6 +225,7 @@ enum vv_err vv_listener_open(struct vv_worker *w, const struct vv_listen_setting
         listener_free(l);
         return err;
     }
+    l->place = w->homes != NULL ? vv_clients_place(w->homes->clients, l->name) : 0;
     l->is_unix = strncmp(conf->address, "unix:", 5) == 0;
     find_series(l);
     vv_list_push_back(&w->listeners, &l->node);

@@ -1,10 +1,12 @@
 /* src/gateway/session.c - reads as long as the socket gives, answers before asking epoll: a short
  * connection is accepted, answered and closed without ever being registered. */
 #include "gateway/session.h"
+#include "gateway/door.h"
 #include "gateway/fetch.h"
 #include "gateway/identify.h"
 #include "gateway/session_h2.h"
 #include "gateway/session_int.h"
+#include "gateway/session_pace.h"
 #include "gateway/sink.h"
 #include "os/tls.h"
 #include "wire/http2.h"
@@ -74,6 +76,7 @@ void vv_session_close(struct vv_session *s)
     } else {
         s->listener->detached--;
     }
+    vv_door_leave(w, s->client);
     vv_list_del(&s->node);
     vv_loop_defer_stop(&s->again);
     drop_buffers(s);
@@ -130,17 +133,6 @@ void vv_session_count_timeout(struct vv_session *s, const char *wait)
 
 static void refuse(struct vv_session *s, enum vv_reason reason);
 
-/* Bytes that we or the kernel still keep for the client. */
-static uint32_t unsent_bytes(const struct vv_session *s)
-{
-    int n = 0;
-    if (s->conn != NULL) {
-        return 0;
-    }
-    const size_t ours = s->tls != NULL ? vv_tls_unsent(s->tls) : 0;
-    return (uint32_t)ours + (ioctl(s->io.fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0);
-}
-
 static uint64_t send_limit(const struct vv_session *s)
 {
     return s->x != NULL ? s->x->send_timeout_ns : SEND_NS;
@@ -148,27 +140,33 @@ static uint64_t send_limit(const struct vv_session *s)
 
 void vv_session_expect_progress(struct vv_session *s)
 {
-    s->send_wait_ns = vv_worker_now(s->w) + send_limit(s);
-    s->send_mark = s->out.sent;
-    s->send_unsent = unsent_bytes(s);
+    vv_session_send_owed(s, send_limit(s));
     vv_session_arm(s);
 }
 
 void vv_session_deadline(struct vv_session *s, uint64_t now_ns)
 {
     struct vv_exchange *x = s->x;
-    if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns && unsent_bytes(s) < s->send_unsent) {
-        /* A slow client drains the kernel's buffer for minutes before that takes more from us. */
-        vv_session_expect_progress(s);
-    } else if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns) {
-        vv_session_count_timeout(s, "send");
+    const char *why = NULL;
+    if (s->send_wait_ns != 0 && now_ns >= s->send_wait_ns) {
+        why = vv_session_send_late(s, send_limit(s), now_ns);
+        if (why == NULL) {
+            vv_session_arm(s);
+            return;
+        }
+        vv_session_count_timeout(s, why);
         if (x != NULL) {
             vv_exchange_end(x, VV_REASON_CLIENT_SLOW_READ);
         } else {
             vv_session_close(s);
         }
     } else if (s->body_wait_ns != 0 && now_ns >= s->body_wait_ns) {
-        vv_session_count_timeout(s, "body");
+        why = vv_session_body_late(s, now_ns);
+        if (why == NULL) {
+            vv_session_arm(s);
+            return;
+        }
+        vv_session_count_timeout(s, why);
         s->body_wait_ns = 0;
         if (x != NULL) {
             x->close = true; /* the rest of the body may never come */
@@ -181,6 +179,23 @@ void vv_session_deadline(struct vv_session *s, uint64_t now_ns)
         vv_answer_error(x, VV_REASON_WHOLE_TIMEOUT);
     } else {
         vv_session_arm(s);
+    }
+}
+
+static void take_timed_out(struct vv_session *s, uint64_t now_ns)
+{
+    uint64_t due_ns = 0;
+    if (!vv_session_still_takes(s, &due_ns)) {
+        arm(s, VV_WAIT_KEEPALIVE, vv_max_u64(s->linger_until_ns, now_ns));
+    } else if (due_ns <= now_ns) {
+        vv_session_count_timeout(s, "send_rate");
+        vv_session_close_hard(s);
+        vv_session_close(s);
+    } else if (s->linger_until_ns <= now_ns) {
+        vv_session_count_timeout(s, "keepalive");
+        vv_session_close(s); /* the kernel goes on alone */
+    } else {
+        arm(s, VV_WAIT_TAKE, vv_min_u64(due_ns, s->linger_until_ns));
     }
 }
 
@@ -207,6 +222,9 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
     case VV_WAIT_KEEPALIVE:
         vv_session_count_timeout(s, "keepalive");
         vv_session_close(s);
+        break;
+    case VV_WAIT_TAKE:
+        take_timed_out(s, vv_loop_now(loop));
         break;
     case VV_WAIT_LINGER:
         vv_session_close(s);
@@ -289,6 +307,7 @@ void vv_session_refused_for(struct vv_exchange *x, enum vv_h1_error error)
     const struct vv_str label = vv_str_from(x->refused->id);
     vv_metric_add(x->w->shard, vv_metrics_series(x->w->metrics, VV_METRIC_BAD_REQUESTS, &label, 1),
                   1);
+    vv_door_malformed(x->session);
 }
 
 /* ---- writing ---- */
@@ -332,7 +351,7 @@ enum vv_err vv_session_flush(struct vv_session *s)
         return VV_EAGAIN;
     }
     s->blocked = false;
-    s->send_wait_ns = 0;
+    vv_session_send_rests(s);
     return err;
 }
 
@@ -532,7 +551,9 @@ static void begin(struct vv_session *s, struct vv_exchange *x)
     struct vv_worker *w = s->w;
     vv_session_own(s, x);
     s->requests++;
+    s->body_pace = (struct vv_pace){0};
     s->head_began_ns = 0;
+    vv_session_took(s);
     s->wait = VV_WAIT_EXCHANGE; /* the timer may still run for the head or the pause before it */
     (void)!vv_body_rewind(x);
     const uint64_t most = s->listener->conf.keepalive_requests;
@@ -635,6 +656,11 @@ static bool proxy_header(struct vv_session *s)
         return false;
     }
     vv_identify_proxy_header(s, &h);
+    if (!vv_door_admit_named(s)) {
+        vv_session_close_hard(s);
+        vv_session_close(s);
+        return false;
+    }
     s->state = s->tls != NULL ? VV_SESSION_TLS : VV_SESSION_HEAD;
     return true;
 }
@@ -667,6 +693,11 @@ static void rest(struct vv_session *s)
         const uint64_t keep_ns = leaving ? retire_grace(s) : s->listener->conf.keepalive_ns;
         const bool quiet = s->tls != NULL && keep_ns > QUIET_NS;
         s->linger_until_ns = now + keep_ns;
+        uint64_t due_ns = 0;
+        if (vv_session_still_takes(s, &due_ns)) {
+            arm(s, VV_WAIT_TAKE, vv_min_u64(due_ns, s->linger_until_ns));
+            return;
+        }
         arm(s, quiet ? VV_WAIT_QUIET : VV_WAIT_KEEPALIVE, now + (quiet ? QUIET_NS : keep_ns));
     }
 }
@@ -841,11 +872,13 @@ struct vv_session *vv_session_detached(struct vv_listener *l, const struct vv_se
     return s;
 }
 
-void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer)
+void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer,
+                     struct vv_client *client)
 {
     struct vv_worker *w = l->worker;
     struct vv_session *s = malloc(sizeof *s);
     if (s == NULL) {
+        vv_door_leave(w, client);
         close(fd);
         vv_listener_session_ended(l);
         return;
@@ -860,6 +893,7 @@ void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer)
     vv_list_init(&s->again.node);
     vv_timer_init(&s->timer, on_timer);
     s->peer = *peer;
+    s->client = client;
     vv_out_init(&s->out);
     vv_list_push_back(&w->sessions, &s->node);
     vv_worker_count(&w->sessions_open, 1);

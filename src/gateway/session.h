@@ -13,6 +13,7 @@
 #ifndef VV_GATEWAY_SESSION_H
 #define VV_GATEWAY_SESSION_H
 #include "gateway/exchange.h"
+#include "gateway/pace.h"
 
 enum vv_session_state {
     VV_SESSION_PROXY,
@@ -28,9 +29,12 @@ enum vv_session_wait { /* what the session's timer stands for */
                        VV_WAIT_HEAD,
                        VV_WAIT_QUIET, /* gives up what only a busy TLS connection needs */
                        VV_WAIT_KEEPALIVE,
+                       VV_WAIT_TAKE,     /* idle, but it has not taken all of its answers */
                        VV_WAIT_EXCHANGE, /* body, send or whole: see on_timer */
                        VV_WAIT_LINGER
 };
+
+struct vv_client;
 
 struct vv_request_body { /* what is left of it, and how to read it */
     enum vv_h1_framing framing;
@@ -67,8 +71,8 @@ struct vv_session {
     bool trusted;                                      /* the peer is a trusted proxy */
     bool secure;                                       /* the connection is encrypted */
     bool close_after;                                  /* no further request on this connection */
-    bool upgrades;    /* a stream for WebSocket (RFC 8441) */
     bool input_ended, output_ended, answered, was_cut; /* of a stream */
+    bool upgrades;                                     /* a stream for WebSocket (RFC 8441) */
     bool hard;      /* it must not look complete when it is closed */
     bool detached;  /* no client: a fetch for the cache; output is dropped, nothing is recorded */
     bool to_sink;   /* no client either: output goes to the exchange's sink (sink.h) */
@@ -82,6 +86,10 @@ struct vv_session {
     uint64_t send_mark;       /* out.sent when the send deadline was set: progress moves it */
     uint32_t send_unsent;     /* what the kernel had not delivered by then */
     uint64_t body_wait_ns, send_wait_ns; /* deadlines inside an exchange; 0: none */
+    uint64_t send_stall_ns;              /* what send_wait_ns is if the client takes enough */
+    uint64_t taken;                      /* by the client, when last looked */
+    struct vv_pace body_pace, send_pace;
+    struct vv_client *client; /* its address; NULL: not counted */
     uint64_t requests;
     uint64_t head_began_ns;
     struct vv_buf *more_tail; /* of a stream: `more` is a chain */
@@ -100,8 +108,9 @@ static inline bool vv_session_has_client(const struct vv_session *s)
     return !s->detached && !s->to_sink;
 }
 
-/* Takes the descriptor. */
-void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer);
+/* Takes the descriptor and the client (NULL: not counted). */
+void vv_session_open(struct vv_listener *l, int fd, const struct vv_addr *peer,
+                     struct vv_client *client);
 /* An exchange of this session has ended (s->x is NULL); cut: nothing more may be sent. */
 void vv_session_exchange_ended(struct vv_session *s, bool close_after, bool cut);
 void vv_session_close(struct vv_session *s);

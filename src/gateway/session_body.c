@@ -1,7 +1,9 @@
 /* src/gateway/session_body.c - the request body of an HTTP/1 connection: pulled run by run out of what has
  * been read, behind its head or in a block of its own. */
+#include "gateway/door.h"
 #include "gateway/session_h2.h"
 #include "gateway/session_int.h"
+#include "gateway/session_pace.h"
 
 /* Room for more body. What was handed out before is used up: the former bytes may go, except the
  * head's. A long body gets a large block of its own. */
@@ -75,8 +77,8 @@ enum vv_err vv_session_body_take(struct vv_session *s, struct vv_str *ret)
 void vv_body_wait(struct vv_exchange *x)
 {
     struct vv_session *s = x->session;
-    if (x->body_timeout_ns != 0) {
-        s->body_wait_ns = vv_worker_now(s->w) + x->body_timeout_ns;
+    vv_session_body_owed(x);
+    if (s->body_wait_ns != 0) {
         vv_session_arm(s);
     }
 }
@@ -92,7 +94,11 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
         return VV_OK;
     }
     if (s->conn != NULL) {
-        return vv_session_h2_body(x, ret_data);
+        const enum vv_err err = vv_session_h2_body(x, ret_data);
+        if (err == VV_OK) {
+            vv_session_body_came(s, ret_data->n);
+        }
+        return err;
     }
     for (;;) {
         if (s->body.done) {
@@ -106,6 +112,7 @@ enum vv_err vv_body_next(struct vv_exchange *x, struct vv_str *ret_data)
         }
         if (err == VV_OK) {
             x->waiting_continue = false; /* it sends without having been told to */
+            vv_session_body_came(s, ret_data->n);
             return s->body.bytes > x->body_bytes_max
                        ? vv_session_body_failed(x, VV_REASON_BODY_TOO_LARGE)
                        : VV_OK;

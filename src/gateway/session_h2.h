@@ -23,6 +23,8 @@ void vv_session_h2_run(struct vv_session *s);
 /* The connection's timer. */
 void vv_session_h2_timer(struct vv_session *s);
 void vv_session_h2_retire(struct vv_session *s);
+/* Since when only the client is waited for; UINT64_MAX: it is not, or not only. */
+uint64_t vv_session_h2_waits_since(const struct vv_session *s);
 /* The connection is closed: its streams end. */
 void vv_session_h2_end(struct vv_session *s);
 

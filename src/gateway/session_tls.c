@@ -1,4 +1,5 @@
 /* src/gateway/session_tls.c - TLS between a session and its socket. */
+#include "gateway/door.h"
 #include "gateway/session_h2.h"
 #include "gateway/session_int.h"
 #include "os/tls.h"
@@ -87,6 +88,9 @@ bool vv_session_tls_handshake(struct vv_session *s)
     if (err != VV_OK || vv_str_eq(vv_tls_alpn(s->tls), VV_STR(VV_TLS_ALPN_CHALLENGE))) {
         vv_session_close(s); /* a challenge has nothing to say after the handshake, RFC 8737 */
         return false;
+    }
+    if (vv_tls_resumed(s->tls)) {
+        vv_door_resumed(s);
     }
     s->readable = true; /* the first request is often there; and reading sends what is held back */
     if (vv_str_eq(vv_tls_alpn(s->tls), VV_STR("h2"))) {

@@ -1,5 +1,6 @@
 /* src/gateway/worker.c - what a thread has of its own, and how it takes over a new runtime. */
 #include "gateway/actions/files_ahead.h"
+#include "gateway/door.h"
 #include "gateway/homes.h"
 #include "gateway/session.h"
 #include "gateway/session_h2.h"
@@ -60,6 +61,7 @@ static void on_second(struct vv_loop *loop, struct vv_timer *t)
     struct vv_worker *w = VV_CONTAINER(t, struct vv_worker, second);
     const uint64_t now = vv_loop_now(loop);
     vv_upstreams_second(w->upstreams, now);
+    vv_door_tick(w);
     vv_bufs_trim(&w->bufs);
     if (w->encoders.in_use == 0 && w->encoders.bytes > VV_WORKER_ENCODERS_IDLE) {
         vv_encoders_trim(&w->encoders);

@@ -56,8 +56,9 @@ struct
     struct vv_h2_conf h2_conf;               /* of connections of HTTP/2 */
     struct vv_tls_slot *tls;                 /* of the certificates' home; NULL: plain */
     struct vv_tls_stats tls_stats, tls_told; /* tls_told: what the metrics know (tls_count.h) */
+    uint32_t place;                          /* of the listener among the clients */
     struct vv_timer rest;                    /* pause after running out of descriptors */
-    vv_series s_accepted, s_open, s_received, s_refused_limit, s_refused_files;
+    vv_series s_accepted, s_open, s_received, s_refused_limit, s_refused_files, s_refused_memory;
 };
 
 /* What a worker counts for one route; made when the route gets its first request here. */
