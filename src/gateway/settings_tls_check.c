@@ -305,7 +305,7 @@ static void check_mode(struct tls_check *c)
         vv_conf_report(c->doc,
                        &(struct vv_conf_report){.field = tls_place(c),
                                                 .hint = "write tls: {mode: auto, names: "
-                                                        "[example.org]}, or hosts: on the routes"},
+                                                        "[example.org]}, or host: on the routes"},
                        "listener \"%s\" has no name to order a certificate for", c->l->name);
     }
 }

@@ -11,10 +11,18 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct vv_tls_context *server;
+static struct vv_tls_cert *proof; /* what an authority sees (RFC 8737) */
 
 static void end(void)
 {
     vv_tls_context_unref(server);
+    vv_tls_cert_unref(proof);
+}
+
+static struct vv_tls_cert *challenge(void *user, struct vv_str name)
+{
+    (void)user;
+    return vv_str_eq_nocase(name, VV_STR("a.test")) ? vv_tls_cert_ref(proof) : NULL;
 }
 
 /* Two certificates, strict protocols: every callback has something to decide. */
@@ -48,10 +56,11 @@ static void start(void)
                                             .tickets = tickets,
                                             .hello_bytes_max = 4096,
                                             .strict_names = true,
-                                            .offload = true};
+                                            .offload = true,
+                                            .challenge = challenge};
     VV_ASSERT(vv_tls_server_new(&conf, &why, &server) == VV_OK);
     vv_tls_tickets_unref(tickets);
-    vv_tls_cert_unref(cert[0]);
+    proof = cert[0];
     vv_tls_cert_unref(cert[1]);
     vv_sb_fini(&why);
     atexit(end);
