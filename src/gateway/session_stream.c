@@ -49,6 +49,10 @@ static struct vv_session *stream_new(struct vv_session *conn, struct vv_h2_strea
     conn->h2->idle_since_ns = conn->h2->quiet_at_ns = 0;
     vv_session_took(conn);
     conn->requests++;
+    const uint64_t most = conn->listener->conf.keepalive_requests;
+    if (most != 0 && conn->requests >= most) {
+        vv_session_h2_retire(conn); /* a farewell: what is open goes on */
+    }
     return s;
 }
 
