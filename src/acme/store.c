@@ -1,6 +1,7 @@
 /* src/acme/store.c - small files in a directory of four. */
 #include "acme/store.h"
 #include "acme/jws.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "os/sock.h"
 
@@ -182,7 +183,7 @@ static enum vv_err read_key(const char *path, EVP_PKEY **ret)
     return err;
 }
 
-/* Written beside and linked: a link does not replace what another gateway made meanwhile. */
+/* Written beside and linked: a link does not replace what another thread or gateway made meanwhile. */
 static enum vv_err make_key(const char *dir, const char *path)
 {
     char temp[VV_ACME_PATH_MAX];
@@ -192,7 +193,8 @@ static enum vv_err make_key(const char *dir, const char *path)
     if (err == VV_OK) {
         err = vv_acme_key_write(key, &pem);
     }
-    (void)snprintf(temp, sizeof temp, "%s/account.%ld.new", dir, (long)getpid());
+    (void)snprintf(temp, sizeof temp, "%s/account.%016llx.new", dir,
+                   (unsigned long long)vv_entropy_u64()); /* threads and gateways at once */
     if (err == VV_OK) {
         err = vv_file_write(temp, vv_sb_str(&pem), FILE_MODE);
     }

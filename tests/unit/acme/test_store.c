@@ -4,7 +4,7 @@
 #include "os/file.h"
 #include "vv_test.h"
 
-#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -86,6 +86,39 @@ VV_TEST(the_account_key_is_made_once)
     EVP_PKEY_free(one);
     EVP_PKEY_free(two);
     gone();
+}
+
+static void *make_account(void *ret)
+{
+    EVP_PKEY *key = NULL;
+    struct vv_sb why = VV_SB_INIT;
+    if (vv_acme_store_account(dir, &key, &why) == VV_OK) {
+        *(EVP_PKEY **)ret = key;
+    }
+    vv_sb_fini(&why);
+    return NULL;
+}
+
+VV_TEST(threads_that_make_the_account_key_at_once_all_get_the_same_one)
+{
+    for (int round = 0; round < 20; round++) {
+        pthread_t id[4];
+        EVP_PKEY *key[4] = {NULL};
+        fresh();
+        for (int i = 0; i < 4; i++) {
+            VV_CHECK_INT(pthread_create(&id[i], NULL, make_account, &key[i]), 0);
+        }
+        for (int i = 0; i < 4; i++) {
+            pthread_join(id[i], NULL);
+        }
+        for (int i = 0; i < 4; i++) {
+            VV_CHECK(key[i] != NULL && EVP_PKEY_eq(key[0], key[i]) == 1);
+        }
+        for (int i = 0; i < 4; i++) {
+            EVP_PKEY_free(key[i]);
+        }
+        gone();
+    }
 }
 
 VV_TEST(an_account_key_that_cannot_be_used_is_named_and_kept)
