@@ -353,6 +353,7 @@ void vv_h2_free(struct vv_h2 *c)
     }
     vv_hpack_in_fini(&c->hpack_in);
     vv_hpack_out_fini(&c->hpack_out);
+    vv_h2_dealloc(c, c->memo);
     vv_h2_buffer_free(c, &c->kept);
     vv_h2_buffer_free(c, &c->block);
     vv_h2_buffer_free(c, &c->out);

@@ -448,9 +448,9 @@ static uint8_t *put_number(uint8_t *to, uint8_t pattern, unsigned bits, uint32_t
     return to;
 }
 
-static uint8_t *put_string(uint8_t *to, struct vv_str s)
+static uint8_t *put_string(uint8_t *to, struct vv_str s, bool huffman)
 {
-    if (s.n >= HUFFMAN_MIN) {
+    if (huffman && s.n >= HUFFMAN_MIN) {
         const size_t n = vv_huffman_bytes(s);
         if (n < s.n) {
             return vv_huffman_encode(put_number(to, 0x80, 7, (uint32_t)n), s);
@@ -489,8 +489,8 @@ static uint32_t find_field(const struct vv_hpack_out *e, uint64_t hash, struct v
     const struct vv_hpack_entry *x;
     while ((x = entry_of(&e->table, number)) != NULL) {
         if (x->hash == hash && x->name_n == name.n && x->value_n == value.n &&
-            memcmp(x->bytes, name.p, name.n) == 0 &&
-            (value.n == 0 || memcmp(x->bytes + name.n, value.p, value.n) == 0)) {
+            vv_hpack_same(x->bytes, name.p, name.n) &&
+            vv_hpack_same(x->bytes + name.n, value.p, value.n)) {
             return number;
         }
         number = x->older;
@@ -537,27 +537,29 @@ static uint8_t *put_literal(struct vv_hpack_out *e, uint8_t *to, struct vv_str n
                             struct vv_str value, uint64_t name_hash, uint64_t hash, bool secret)
 {
     uint32_t index = static_name(name, name_hash);
-    enum policy policy = index > 0 ? static_policy[index] : WHEN_SEEN;
-    policy = secret ? NEVER : policy;
+    enum policy policy = static_policy[index];
     if (index == 0) {
         const uint32_t number = e->name[name_hash % VV_HPACK_BUCKETS];
         const struct vv_hpack_entry *x = entry_of(&e->table, number);
         if (x != NULL && x->name_hash == name_hash && x->name_n == name.n &&
             memcmp(x->bytes, name.p, name.n) == 0) {
             index = index_of(&e->table, number);
+            policy = WHEN_SEEN; /* else at once, for the name's sake */
         }
     }
+    policy = secret ? NEVER : policy;
     const bool keeps = worth_keeping(e, policy, hash, name.n + value.n + ENTRY_COST) &&
                        put_entry(e, name, value, name_hash, hash);
+    e->last = keeps ? e->table.put : 0;
     if (keeps) {
         to = put_number(to, 0x40, 6, index);
     } else {
         to = put_number(to, policy == NEVER ? 0x10 : 0, 4, index);
     }
     if (index == 0) {
-        to = put_string(to, name);
+        to = put_string(to, name, true);
     }
-    return put_string(to, value);
+    return put_string(to, value, keeps);
 }
 
 VV_HOT uint8_t *vv_hpack_out_field(struct vv_hpack_out *e, uint8_t *to, struct vv_str name,
@@ -566,6 +568,7 @@ VV_HOT uint8_t *vv_hpack_out_field(struct vv_hpack_out *e, uint8_t *to, struct v
     const uint64_t name_hash = hash_bytes(0, name);
     const uint64_t hash = hash_bytes(name_hash, value);
     const uint32_t number = secret ? 0 : find_field(e, hash, name, value);
+    e->last = number;
     if (VV_LIKELY(number != 0)) {
         return put_number(to, 0x80, 7, index_of(&e->table, number));
     }
@@ -578,6 +581,14 @@ VV_HOT uint8_t *vv_hpack_out_field(struct vv_hpack_out *e, uint8_t *to, struct v
         }
     }
     return put_literal(e, to, name, value, name_hash, hash, secret);
+}
+
+uint8_t *vv_hpack_out_again(struct vv_hpack_out *e, uint8_t *to, uint32_t number)
+{
+    e->last = number;
+    return entry_of(&e->table, number) != NULL
+               ? put_number(to, 0x80, 7, index_of(&e->table, number))
+               : NULL;
 }
 
 uint8_t *vv_hpack_out_status(struct vv_hpack_out *e, uint8_t *to, int status)

@@ -5,7 +5,9 @@
  *            `note`, two bytes of the caller's that live as long as the entry: what it found out
  *            about the field need not be found out again. The encoder puts into the table what
  *            tends to come again (a server's name) at once, other fields when they are seen for
- *            the second time, and secrets never.
+ *            the second time, and secrets never; of a name that is in no table, the first one.
+ *            What the table keeps is Huffman-coded, since that is paid for once; what is said only
+ *            this time is not: it would save a fifth of its bytes.
  * Source:    RFC 7541.
  * Threads:   one connection's, of one worker.
  * Ownership: entries come from vv_hpack_memory; _fini gives all back.
@@ -15,6 +17,8 @@
 #define VV_WIRE_HTTP2_HPACK_H
 #include "base/err.h"
 #include "base/str.h"
+
+#include <string.h>
 
 struct vv_hpack_memory {
     void *(*alloc)(void *user, size_t bytes); /* NULL: none */
@@ -71,6 +75,7 @@ struct vv_hpack_out { /* PRIVATE */
     uint32_t name[VV_HPACK_BUCKETS];   /* the same by the hash of the name alone */
     uint16_t seen[VV_HPACK_BUCKETS];   /* hashes of fields that went by */
     uint32_t announce_min;             /* with announce: the least limit since the last block */
+    uint32_t last;                     /* entry that the last field is in, by number; 0: in none */
     bool announce;                     /* the next block says how large the table is */
 };
 /* limit: never more, whatever the peer would allow. */
@@ -87,6 +92,13 @@ uint8_t *vv_hpack_out_begin(struct vv_hpack_out *e, uint8_t *to);
 /* `name` is lower case. secret: in no table, here or behind (RFC 7541 7.1.3). */
 uint8_t *vv_hpack_out_field(struct vv_hpack_out *e, uint8_t *to, struct vv_str name,
                             struct vv_str value, bool secret);
+/* Number of the entry that the last field is in, 0: it is in none. */
+static inline uint32_t vv_hpack_out_last(const struct vv_hpack_out *e)
+{
+    return e->last;
+}
+/* The field of an entry, by number; NULL: it has left the table. */
+uint8_t *vv_hpack_out_again(struct vv_hpack_out *e, uint8_t *to, uint32_t number);
 /* 100 to 999. */
 uint8_t *vv_hpack_out_status(struct vv_hpack_out *e, uint8_t *to, int status);
 
@@ -95,6 +107,25 @@ struct vv_hpack_static {
     struct vv_str name, value;
 };
 extern const struct vv_hpack_static vv_hpack_statics[VV_HPACK_STATIC + 1];
+
+/* memcmp() for short strings that mostly are the same. */
+static inline bool vv_hpack_same(const char *a, const char *b, size_t n)
+{
+    uint64_t x, y;
+    if (n < sizeof x) {
+        return n == 0 || memcmp(a, b, n) == 0;
+    }
+    for (size_t i = 0; i + sizeof x < n; i += sizeof x) {
+        memcpy(&x, a + i, sizeof x);
+        memcpy(&y, b + i, sizeof y);
+        if (x != y) {
+            return false;
+        }
+    }
+    memcpy(&x, a + n - sizeof x, sizeof x);
+    memcpy(&y, b + n - sizeof y, sizeof y);
+    return x == y;
+}
 
 /* ---- the Huffman code (RFC 7541 5.2) */
 /* Bytes that `to` needs room for. */

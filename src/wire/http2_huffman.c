@@ -161,10 +161,16 @@ uint8_t *vv_huffman_encode(uint8_t *to, struct vv_str s)
         const uint8_t c = (uint8_t)s.p[i];
         acc = acc << lengths[c] | codes[c];
         have += lengths[c];
-        while (have >= 8) {
-            have -= 8;
-            *to++ = (uint8_t)(acc >> have);
+        if (have >= 32) { /* a code has 30 bits at most */
+            have -= 32;
+            const uint32_t word = htobe32((uint32_t)(acc >> have));
+            memcpy(to, &word, sizeof word);
+            to += sizeof word;
         }
+    }
+    while (have >= 8) {
+        have -= 8;
+        *to++ = (uint8_t)(acc >> have);
     }
     if (have > 0) {
         *to++ = (uint8_t)(acc << (8 - have) | 0xffU >> have);

@@ -59,6 +59,17 @@ struct vv_h2_trailer { /* waits for the last of the content */
     struct vv_h2_field field[];
 };
 
+#define VV_H2_MEMO_LINES 24
+#define VV_H2_MEMO_BYTES 816 /* so that it takes a block of 1,024 bytes in all */
+struct vv_h2_memo { /* lines of the last head that was sent, as far as they are in HPACK's table */
+    uint32_t count, used;
+    struct {
+        uint32_t number; /* of the entry */
+        uint16_t at, n;  /* in text, with its CR LF */
+    } line[VV_H2_MEMO_LINES];
+    char text[VV_H2_MEMO_BYTES - 24];
+};
+
 /* Pseudo-header fields seen, bits of vv_h2_block.pseudo. */
 enum {
     VV_H2_P_METHOD = 1,
@@ -206,6 +217,8 @@ struct vv_h2 {
     struct vv_hpack_in hpack_in;
     struct vv_hpack_out hpack_out;
     struct vv_hpack_memory hpack_memory;
+    struct vv_h2_memo *memo; /* NULL: of no head yet */
+    bool answered;           /* a head was sent from text: the next one may be like it */
     struct vv_h2_guard guard;
     size_t memory, memory_max;
 };

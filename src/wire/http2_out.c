@@ -2,7 +2,10 @@
  *
  * A head is encoded at once, into `out`: nothing of it needs to be kept, and HPACK's table changes in
  * the order in which the blocks leave. All that can be wrong with it is looked for before, because
- * what the table has learnt cannot be taken back. */
+ * what the table has learnt cannot be taken back.
+ *
+ * Heads of a connection are much alike: a line that was in the last one too, and is in the table, is
+ * known by its bytes alone (vv_h2_memo). It is neither split nor hashed, but compared. */
 #include "wire/http1_int.h"
 #include "wire/http2_int.h"
 
@@ -211,24 +214,59 @@ static const char *split_name(struct names *t, const char *p, const char *end, s
     return colon;
 }
 
-/* The field lines from p to the empty one, into `line`. */
-static enum vv_err split_lines(struct names *t, const char *p, const char *end,
-                               struct vv_h2_field *line, size_t *ret_n)
+struct line {
+    struct vv_str raw;        /* with CR LF; n 0: not from text */
+    struct vv_h2_field field; /* with number: not set */
+    uint32_t number;          /* of an entry of HPACK's table, or 0 */
+};
+
+/* Is the line at p one of the next few of the last head? */
+static bool recall(const struct vv_h2_memo *memo, uint32_t *at, const char *p, size_t left,
+                   struct line *ret)
 {
+    enum { LOOK_AHEAD = 3 }; /* lines that were not said again */
+    for (uint32_t i = *at; i < memo->count && i < *at + LOOK_AHEAD; i++) {
+        const size_t n = memo->line[i].n;
+        if (n <= left && vv_hpack_same(p, memo->text + memo->line[i].at, n)) {
+            ret->raw = (struct vv_str){p, n};
+            ret->number = memo->line[i].number;
+            *at = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct vv_str value_between(const char *colon, const char *stop)
+{
+    const char *value = colon + 1;
+    while (value < stop && *value == ' ') {
+        value++;
+    }
+    return (struct vv_str){value, (size_t)(stop - value)};
+}
+
+/* The field lines from p to the empty one, into `line`. */
+static enum vv_err split_lines(struct names *t, const char *p, const char *end, struct line *line,
+                               size_t *ret_n)
+{
+    const struct vv_h2_memo *memo = t->s->c->memo;
+    uint32_t at = 0;
     size_t n = 0;
     while (p < end && *p != '\r') {
         struct vv_str name;
+        if (memo != NULL && n < LINES_MAX && recall(memo, &at, p, (size_t)(end - p), &line[n])) {
+            p += line[n++].raw.n;
+            continue;
+        }
         const char *colon = split_name(t, p, end, &name);
         const char *stop = colon != NULL ? find_cr(colon, end) : NULL;
         if (stop == NULL || stop + 1 == end || stop[1] != '\n' || n == LINES_MAX) {
             return VV_ESYNTAX;
         }
-        const char *value = colon + 1;
-        while (value < stop && *value == ' ') {
-            value++;
-        }
         if (VV_LIKELY(!of_connection(name))) {
-            line[n++] = (struct vv_h2_field){name, {value, (size_t)(stop - value)}, 0};
+            line[n++] = (struct line){.raw = {p, (size_t)(stop + 2 - p)},
+                                      .field = {name, value_between(colon, stop), 0}};
         }
         p = stop + 2;
     }
@@ -243,21 +281,22 @@ static bool may_answer(const struct vv_h2_inner *s, int status)
     return !s->c->client && !s->answered && status >= 100 && status <= 599 && status != 101;
 }
 
-/* line: lower-case names. bytes: of all names and values, or more. */
-static enum vv_err put_answer(struct vv_h2_inner *s, int status, const struct vv_h2_field *line,
-                              size_t n, size_t bytes, bool end)
+/* bytes: of all names and values, or more. */
+static enum vv_err answer_begin(struct block *b, struct vv_h2_inner *s, int status, size_t n,
+                                size_t bytes)
 {
-    struct block b;
-    const enum vv_err err = block_begin(&b, s, bytes + VV_HPACK_FIELD_BYTES, n + 1);
-    if (err != VV_OK) {
-        return err;
+    const enum vv_err err = block_begin(b, s, bytes + VV_HPACK_FIELD_BYTES, n + 1);
+    if (err == VV_OK) {
+        b->at = vv_hpack_out_status(&s->c->hpack_out, b->at, status);
     }
+    return err;
+}
+
+static void answer_end(struct block *b, int status, bool end)
+{
+    struct vv_h2_inner *s = b->s;
     const bool final = status >= 200;
-    b.at = vv_hpack_out_status(&s->c->hpack_out, b.at, status);
-    for (size_t i = 0; i < n; i++) {
-        block_add(&b, line[i].name, line[i].value, line[i].flags);
-    }
-    block_end(&b, final && end);
+    block_end(b, final && end);
     if (final) {
         s->answered = true;
         s->has_body = !end;
@@ -266,7 +305,6 @@ static enum vv_err put_answer(struct vv_h2_inner *s, int status, const struct vv
             vv_h2_we_ended(s);
         }
     }
-    return VV_OK;
 }
 
 enum vv_err vv_h2_answer(struct vv_h2_stream *stream, int status, const struct vv_h2_field *field,
@@ -284,15 +322,85 @@ enum vv_err vv_h2_answer(struct vv_h2_stream *stream, int status, const struct v
     }
     t.s = s;
     t.used = 0;
-    const enum vv_err err = take_fields(&t, field, count, line, &n, &bytes);
-    return err != VV_OK ? err : put_answer(s, status, line, n, bytes, end);
+    enum vv_err err = take_fields(&t, field, count, line, &n, &bytes);
+    struct block b;
+    if (err == VV_OK) {
+        err = answer_begin(&b, s, status, n, bytes);
+    }
+    if (err != VV_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < n; i++) {
+        block_add(&b, line[i].name, line[i].value, line[i].flags);
+    }
+    answer_end(&b, status, end);
+    return VV_OK;
+}
+
+/* The lines of this head that are in the table now. */
+static void learn(struct vv_h2 *c, const struct line *line, size_t n)
+{
+    if (c->memo == NULL && c->answered) {
+        c->memo = vv_h2_alloc(c, sizeof *c->memo);
+    }
+    c->answered = true;
+    struct vv_h2_memo *memo = c->memo;
+    if (memo == NULL) {
+        return; /* only the first head yet; no memory makes it slower and no more */
+    }
+    memo->count = memo->used = 0;
+    for (size_t i = 0; i < n && memo->count < VV_H2_MEMO_LINES; i++) {
+        const struct vv_str raw = line[i].raw;
+        if (line[i].number == 0 || raw.n > sizeof memo->text - memo->used) {
+            continue;
+        }
+        memcpy(memo->text + memo->used, raw.p, raw.n);
+        memo->line[memo->count].number = line[i].number;
+        memo->line[memo->count].at = (uint16_t)memo->used;
+        memo->line[memo->count++].n = (uint16_t)raw.n;
+        memo->used += (uint32_t)raw.n;
+    }
+}
+
+/* A line that was recalled, whose entry has left for one of this very block. */
+static VV_COLD void add_again(struct block *b, const struct line *l)
+{
+    char name[VV_H2_MEMO_BYTES];
+    const char *colon = memchr(l->raw.p, ':', l->raw.n);
+    const size_t n = (size_t)(colon - l->raw.p);
+    lower(name, l->raw.p, n);
+    block_add(b, (struct vv_str){name, n}, value_between(colon, l->raw.p + l->raw.n - 2), 0);
+}
+
+static void add_lines(struct block *b, struct line *line, size_t n)
+{
+    struct vv_h2 *c = b->s->c;
+    bool news = false;
+    for (size_t i = 0; i < n; i++) {
+        struct line *l = &line[i];
+        if (VV_LIKELY(l->number != 0)) {
+            uint8_t *at = vv_hpack_out_again(&c->hpack_out, b->at, l->number);
+            if (VV_LIKELY(at != NULL)) {
+                b->at = at;
+                continue;
+            }
+            add_again(b, l);
+        } else {
+            block_add(b, l->field.name, l->field.value, 0);
+        }
+        l->number = vv_hpack_out_last(&c->hpack_out);
+        news = news || l->number != 0;
+    }
+    if (news) {
+        learn(c, line, n);
+    }
 }
 
 VV_HOT enum vv_err vv_h2_answer_text(struct vv_h2_stream *stream, struct vv_str head, bool end)
 {
     enum { STATUS_END = 12 }; /* of "HTTP/1.1 200" */
     struct vv_h2_inner *s = vv_h2_inner_of(stream);
-    struct vv_h2_field line[LINES_MAX];
+    struct line line[LINES_MAX];
     struct names t;
     size_t n;
     const char *lf = head.n > STATUS_END ? memchr(head.p, '\n', head.n) : NULL;
@@ -314,8 +422,17 @@ VV_HOT enum vv_err vv_h2_answer_text(struct vv_h2_stream *stream, struct vv_str 
     }
     t.s = s;
     t.used = 0;
-    const enum vv_err err = split_lines(&t, lf + 1, head.p + head.n, line, &n);
-    return err != VV_OK ? err : put_answer(s, status, line, n, head.n, end);
+    enum vv_err err = split_lines(&t, lf + 1, head.p + head.n, line, &n);
+    struct block b;
+    if (err == VV_OK) {
+        err = answer_begin(&b, s, status, n, head.n);
+    }
+    if (err != VV_OK) {
+        return err;
+    }
+    add_lines(&b, line, n);
+    answer_end(&b, status, end);
+    return VV_OK;
 }
 
 /* ---- requests */

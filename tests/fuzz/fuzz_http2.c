@@ -48,7 +48,14 @@ static void answer(struct caller *u, struct vv_h2_stream *s)
 {
     static const struct vv_h2_field field[] = {{VV_STR("Content-Type"), VV_STR("text/plain"), 0},
                                                {VV_STR("x-a"), VV_STR("b"), VV_H2_STABLE}};
-    if ((u->choice & AS_CLIENT) != 0 || vv_h2_answer(s, 200, field, 2, false) != VV_OK) {
+    static const char text[] = "HTTP/1.1 200 OK\r\nServer: a\r\nX-A: b\r\nSet-Cookie: c=d\r\n\r\n";
+    if ((u->choice & AS_CLIENT) != 0) {
+        return;
+    }
+    const enum vv_err err =
+        s->id % 8 == 5 ? vv_h2_answer_text(s, (struct vv_str){text, sizeof text - 1}, false)
+                       : vv_h2_answer(s, 200, field, 2, false);
+    if (err != VV_OK) {
         return;
     }
     const size_t n = (u->choice & LARGE) != 0 ? sizeof large : 100;
