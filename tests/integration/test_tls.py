@@ -329,6 +329,29 @@ def test_no_handshake_fails_while_certificates_are_swapped(secure, site, one, tw
     assert len(seen) == 2
 
 
+def test_a_status_answer_is_stapled_as_soon_as_it_is_there(secure, ca, one, tmp_path):
+    def status():
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gw.port}", "-status", "-servername",
+                               "one.test"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return "OCSP Response Status: successful" in done.stdout
+
+    answer, chain = tmp_path / "one.der", tmp_path / "chain.pem"
+    answer.write_bytes(b"")
+    chain.write_bytes(b"".join(open(f, "rb").read() for f in (one["cert"], ca.pem)))  # its issuer has signed the answer
+    gw = secure({"cert": str(chain), "key": one["key"], "ocsp": str(answer)})
+    assert not status()
+    serial = subprocess.run(["openssl", "x509", "-in", one["cert"], "-noout", "-serial"], capture_output=True,
+                            text=True, check=True).stdout.strip().split("=")[1]
+    index = tmp_path / "index.txt"
+    index.write_text(f"V\t491231235959Z\t\t{serial}\tunknown\t/CN=one\n")
+    new = str(tmp_path / "new.der")
+    ca.openssl("ocsp", "-index", str(index), "-CA", ca.pem, "-rsigner", ca.pem, "-rkey", ca.key, "-issuer", ca.pem,
+               "-cert", one["cert"], "-no_nonce", "-ndays", "3", "-respout", new)
+    os.rename(new, answer)
+    wait_for("it is stapled", status)
+    assert gw.api("/certs")["listeners"][0]["certificates"][0]["staple_until"] is not None
+
+
 # --------------------------------------------------------------------------------------- resumption
 
 
@@ -430,6 +453,15 @@ def test_an_optional_client_certificate_tells_the_service_who_it_is(secure, orig
     assert seen[1].get("X-Client-Name", "") == "" and seen[1].get("X-Client-Hash", "") == ""
     with pytest.raises((ssl.SSLError, ConnectionError, IndexError)):
         get(gw.port, cert=stranger)  # shown is shown: it must hold
+
+
+def test_a_stream_of_http2_knows_the_client_of_its_connection(gateway, ca, one, client):
+    gw = gateway({"listen": {"web": {"tls": {**one, "mutual": ca.pem}}}, "access": {"certificates": {"Partner 7": {}}},
+                  "routes": [{"path": "/", "access": "certificate", "respond": "$user " + TEXT}]})
+    done = subprocess.run(["curl", "-sk", "--http2", "-w", " %{http_version}", "--cert", client["cert"], "--key",
+                           client["key"], f"https://127.0.0.1:{gw.port}/"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Partner 7 TLSv1.3//no/Partner 7/DNS:partner.test")
+    assert done.stdout.endswith("https 2")
 
 
 def test_a_resumed_session_still_knows_its_client(secure, ca, one, client):
