@@ -50,8 +50,8 @@ static const char *directive_of(const char *text)
 /* Queries hold what users typed: they stay out of the log. */
 static void copy(char to[VV_CSP_TEXT], const char *text)
 {
-    const size_t n = text != NULL ? strcspn(text, "?#") : 0;
-    const size_t kept = vv_min_u64(n, VV_CSP_TEXT - 1);
+    text = text != NULL ? text : "";
+    const size_t kept = vv_min_u64(strcspn(text, "?#"), VV_CSP_TEXT - 1);
     for (size_t i = 0; i < kept; i++) {
         const unsigned char c = (unsigned char)text[i];
         to[i] = c <= 0x20 || c >= 0x7f ? '_' : (char)c;

@@ -50,7 +50,7 @@ struct securing {
 
 static bool has_edit(const struct vv_conf_list *list, const char *name)
 {
-    for (size_t i = 0; i < vv_list_count(list); i++) {
+    for (size_t i = 0; list != NULL && i < list->count; i++) {
         const struct vv_header_edit *e = list->item[i];
         if (vv_str_eq_nocase(vv_str_from(e->name), vv_str_from(name))) {
             return true;
