@@ -171,7 +171,24 @@ static enum vv_err run_local(const char *dir, const char *const *name, size_t n,
     return err;
 }
 
-/* One certificate in a directory for all listeners that use it. */
+/* What lies there; NULL: nothing that can be used. */
+static struct vv_tls_cert *former_local(const char *dir)
+{
+    char cert[PATH_BYTES + 16], key[PATH_BYTES + 16];
+    struct vv_sb quiet = VV_SB_INIT;
+    struct vv_tls_cert *former = NULL;
+    (void)snprintf(cert, sizeof cert, "%s/local.pem", dir);
+    (void)snprintf(key, sizeof key, "%s/local.key", dir);
+    const struct vv_tls_cert_files files = {cert, key, NULL};
+    if (vv_tls_cert_load(&files, &quiet, &former) != VV_OK) {
+        former = NULL;
+    }
+    vv_sb_fini(&quiet);
+    return former;
+}
+
+/* One certificate in a directory for all listeners that use it; also those of another gateway, whose names it
+ * keeps. */
 static enum vv_err make_local(const struct vv_settings *s, const char *dir, struct vv_sb *why)
 {
     static const char *const always[] = {"localhost", "127.0.0.1", "::1"};
@@ -194,7 +211,13 @@ static enum vv_err make_local(const struct vv_settings *s, const char *dir, stru
             n = add_name(name, n, l->tls.wanted->item[k]);
         }
     }
+    struct vv_tls_cert *former = former_local(dir);
+    const struct vv_tls_cert_info *info = former != NULL ? vv_tls_cert_info(former) : NULL;
+    for (size_t i = 0; info != NULL && i < info->name_count; i++) {
+        n = add_name(name, n, info->names[i]);
+    }
     const enum vv_err err = run_local(dir, name, n, why);
+    vv_tls_cert_unref(former);
     free(name);
     return err;
 }

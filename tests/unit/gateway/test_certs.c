@@ -304,5 +304,12 @@ VV_TEST(a_local_authority_signs_for_all_names_of_its_listeners)
     VV_CHECK_STR(info->names[3], "shop.test");
     vv_tls_context_unref(c);
     unload(&l);
+    l = settings(&h, "{mode: local, names: [other.test]}"); /* as of a second gateway */
+    use(&h, &l);
+    c = vv_tls_slot_get(vv_certs_slot(h.c, "web"));
+    info = vv_tls_cert_info(vv_tls_context_cert(c, VV_STR("shop.test"), VV_TLS_KEY_EC));
+    VV_CHECK_INT(info->name_count, 5); /* the first one's name is still there */
+    vv_tls_context_unref(c);
+    unload(&l);
     end(&h);
 }
