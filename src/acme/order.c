@@ -12,7 +12,7 @@
 #define NONCE_MAX 256
 #define NONCE_REFUSALS_MAX 24 /* in a row; at one in two refused, one order in 16 million fails */
 #define BROKEN_MAX 3          /* repetitions of one request */
-#define POLL_FIRST_NS (VV_SEC / 2)
+#define POLL_FIRST_NS (VV_SEC / 4)
 #define POLL_MAX_NS (10 * VV_SEC)
 #define AUTHORIZE_NS (5 * VV_MINUTE) /* what an authority may think about a challenge or an order */
 

@@ -43,7 +43,7 @@ void vv_acme_plan_ordered(struct vv_acme_plan *p, const struct vv_acme_life *lif
 {
     p->failures = 0;
     p->retry_ns = 0;
-    p->rest_until_ns = plus(now_ns, vv_min_u64(span(life) / 10, VV_DAY));
+    p->rest_until_ns = plus(now_ns, vv_min_u64(span(life) / 10, VV_HOUR));
 }
 
 static uint64_t pause_of(uint64_t first_ns, uint64_t failures, uint64_t most_ns)

@@ -33,7 +33,7 @@ void vv_acme_plan_have(struct vv_acme_plan *p, const struct vv_acme_life *life, 
                        uint64_t now_ns, struct vv_rng *rng);
 void vv_acme_plan_gone(struct vv_acme_plan *p); /* there is none: due, unless it failed lately */
 /* We have just ordered it: failures are forgotten, and no clock makes us order again within a tenth of its
- * life (at most a day). Call it after _have(). */
+ * life (at most an hour). Call it after _have(). */
 void vv_acme_plan_ordered(struct vv_acme_plan *p, const struct vv_acme_life *life, uint64_t now_ns);
 void vv_acme_plan_failed(struct vv_acme_plan *p, const struct vv_acme_failure *f,
                          uint64_t retry_conf_ns, uint64_t now_ns, struct vv_rng *rng);
