@@ -100,7 +100,9 @@ enum vv_err vv_listener_update(struct vv_listener *l, const struct vv_listen_set
     /* Text and lists in it belong to settings that may go: ours stand for them. */
     l->conf.name = l->name;
     l->conf.address = l->address;
-    l->conf.names = l->conf.trust = NULL;
+    l->conf.names = l->conf.trust = l->conf.limits = NULL;
+    l->conf.redirect = NULL;
+    l->conf.tls = (struct vv_tls_settings){.enabled = conf->tls.enabled};
     l->index = index;
     l->tls = l->worker->homes != NULL ? vv_certs_slot(l->worker->homes->certs, l->name) : NULL;
     l->sessions_max = conf->connections;
