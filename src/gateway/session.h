@@ -84,7 +84,6 @@ struct vv_session {
     size_t head_seen;         /* bytes of it the parser has had */
     uint64_t linger_until_ns; /* or until when an idle connection is kept */
     uint64_t send_mark;       /* out.sent when the send deadline was set: progress moves it */
-    uint32_t send_unsent;     /* what the kernel had not delivered by then */
     uint64_t body_wait_ns, send_wait_ns; /* deadlines inside an exchange; 0: none */
     uint64_t send_stall_ns;              /* what send_wait_ns is if the client takes enough */
     uint64_t taken;                      /* by the client, when last looked */

@@ -242,13 +242,13 @@ VV_TEST(a_client_that_reads_slowly_is_not_one_that_does_not_read)
     }
     VV_CHECK(s->blocked);
     /* The kernel has delivered a little since the deadline was set, not enough to ask us for more. */
-    s->send_unsent = UINT32_MAX;
-    s->send_wait_ns = 1;
+    VV_CHECK(s->taken > 0);
+    s->taken -= 1;
+    s->send_wait_ns = s->send_stall_ns = 1;
     s->timer.fn(r.w->loop, &s->timer);
     VV_CHECK_INT(s->state, VV_SESSION_EXCHANGE);
     VV_CHECK(s->send_wait_ns > vv_worker_now(r.w));
-    s->send_wait_ns = 1; /* and nothing at all since then */
-    s->send_unsent = 0;
+    s->send_wait_ns = s->send_stall_ns = 1; /* and nothing at all since then */
     s->timer.fn(r.w->loop, &s->timer);
     VV_CHECK(vv_list_empty(&r.w->sessions));
     VV_CHECK_INT(rig_metric(&r, VV_METRIC_ABORTED, "/", "send_timeout"), 1);
