@@ -138,7 +138,7 @@ static enum vv_err make_context(struct vv_certs_set *s, struct vv_sb *why)
     struct vv_tls_context *made = NULL;
     struct vv_acme *acme = atomic_load(&s->home->acme);
     enum vv_err err = placeholder(s, why);
-    struct vv_tls_cert **cert = calloc(s->count + 1, sizeof *cert);
+    struct vv_tls_cert **cert = calloc(s->count + 1, sizeof(struct vv_tls_cert *));
     size_t n = 0;
     if (err != VV_OK || cert == NULL) {
         free(cert);

@@ -23,7 +23,7 @@ void vv_certs_collect(struct vv_collect *collect, void *certs)
             const struct vv_str values[3] = {vv_str_from(seat->name), first_name(info),
                                              vv_str_from(key_names[info->key])};
             vv_collect_value(collect, VV_METRIC_TLS_EXPIRY, values, 3,
-                             (double)(info->not_after_wall_ns / VV_SEC));
+                             (double)info->not_after_wall_ns / (double)VV_SEC);
         }
     }
 }
