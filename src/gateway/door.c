@@ -73,9 +73,9 @@ bool vv_door_admit(struct vv_listener *l, int fd, const struct vv_addr *peer,
 {
     const struct linger hard = {.l_onoff = 1, .l_linger = 0};
     *ret_client = NULL;
-    if (l->is_unix || l->worker->homes == NULL ||
-        (l->trust_count > 0 && vv_listener_trusts(l, peer))) {
-        return true;
+    const bool proxy = l->trust_count > 0 ? vv_listener_trusts(l, peer) : l->conf.proxy_protocol;
+    if (l->is_unix || l->worker->homes == NULL || proxy) {
+        return true; /* one address for many clients */
     }
     const enum vv_client_verdict verdict = ask(l, peer, ret_client);
     if (verdict == VV_CLIENT_PASSES) {
@@ -90,9 +90,11 @@ bool vv_door_admit(struct vv_listener *l, int fd, const struct vv_addr *peer,
 bool vv_door_admit_named(struct vv_session *s)
 {
     struct vv_listener *l = s->listener;
-    if (l->worker->homes == NULL || l->stopped || s->client != NULL || s->trusted) {
+    if (l->worker->homes == NULL || l->stopped || s->trusted) {
         return true;
     }
+    vv_door_leave(l->worker, s->client);
+    s->client = NULL;
     const enum vv_client_verdict verdict = ask(l, &s->peer, &s->client);
     if (verdict != VV_CLIENT_PASSES) {
         count_refused(l, verdict);

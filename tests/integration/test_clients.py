@@ -2,6 +2,7 @@
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -145,6 +146,37 @@ def test_too_much_garbage_is_a_ban_until_it_ends_or_is_lifted(gateway):
     assert gw.admin("/api/v1/clients?address=nonsense", "DELETE").status == 400
 
 
+def test_full_handshakes_of_an_address_come_at_a_rate_and_resumed_ones_do_not_count(gateway):
+    gw = gateway(
+        {"listen": {"web": {"tls": "local", "clients": {"handshakes": "3/h", "burst": 3}}}, "routes": HELLO}
+    )
+
+    def shakes(source="127.0.0.1", session=None):
+        context = shakes.context
+        sock = socket.create_connection(("127.0.0.1", gw.port), harness.PATIENCE, (source, 0))
+        try:
+            with context.wrap_socket(sock, server_hostname="localhost", session=session) as c:
+                c.sendall(request("/", headers={"Connection": "close"}))
+                while c.recv(4096):
+                    pass
+                return c.session
+        except OSError:
+            return "closed"
+
+    shakes.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    shakes.context.check_hostname = False
+    shakes.context.verify_mode = ssl.CERT_NONE
+    shakes.context.maximum_version = ssl.TLSVersion.TLSv1_2  # its session is there at once
+    first = shakes()
+    assert first != "closed" and first.has_ticket
+    for _ in range(5):
+        assert shakes(session=first) != "closed", "resumed"
+    assert shakes() != "closed" and shakes() != "closed", "the second and the third"
+    assert shakes() == "closed"
+    assert shakes("127.0.0.2") != "closed"
+    assert gw.metric("vivace_connections_refused_total", reason="address_handshakes") == 1
+
+
 def test_trusted_proxies_are_excepted_and_speak_for_their_clients(gateway):
     gw = gateway(
         web(
@@ -167,6 +199,17 @@ def test_trusted_proxies_are_excepted_and_speak_for_their_clients(gateway):
     with through("192.0.2.66") as denied:
         with pytest.raises(Closed):
             denied.answer()
+
+
+def test_without_trust_the_address_of_the_header_counts_too(gateway):
+    gw = gateway(web({"connections": 1}, proxy_protocol=True))
+    with gw.client() as a, gw.client() as b, gw.client() as again:
+        a.send(b"PROXY TCP4 192.0.2.10 192.0.2.1 1000 80\r\n" + request("/"))
+        b.send(b"PROXY TCP4 192.0.2.11 192.0.2.1 1000 80\r\n" + request("/"))
+        assert a.answer().status == b.answer().status == 200
+        again.send(b"PROXY TCP4 192.0.2.10 192.0.2.1 1000 80\r\n" + request("/"))
+        with pytest.raises(Closed):
+            again.answer()
 
 
 def test_nothing_is_counted_where_nothing_is_limited(gateway):
