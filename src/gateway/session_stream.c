@@ -4,6 +4,7 @@
 #include "gateway/session_h2_int.h"
 #include "gateway/session_int.h"
 #include "gateway/session_pace.h"
+#include "gateway/trailers.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -85,6 +86,8 @@ static bool become_upgrade(struct vv_session *s, struct vv_exchange *x)
     h->method_text = VV_STR("GET");
     h->target_form = VV_H1_ORIGIN;
     h->framing = VV_H1_BODY_NONE;
+    h->has_content_length = false; /* what follows is no content: a server must not wait for it */
+    h->expect_continue = false;
     h->upgrade = true;
     s->upgrades = true;
     s->body.framing = VV_H1_BODY_NONE;
@@ -177,6 +180,13 @@ static void on_data(void *user, struct vv_h2_stream *stream, struct vv_str bytes
     tell_body(s);
 }
 
+/* Is this a field that the route writes or removes itself? */
+static bool is_route_s(const struct vv_exchange *x, struct vv_str name)
+{
+    return x->route != NULL && x->route->request_edits.count > 0 &&
+           vv_edits_have(&x->route->request_edits, name);
+}
+
 static void on_trailers(void *user, struct vv_h2_stream *stream, const struct vv_h1_head *fields)
 {
     (void)user;
@@ -188,6 +198,9 @@ static void on_trailers(void *user, struct vv_h2_stream *stream, const struct vv
     struct vv_field *to = vv_arena_alloc(&x->arena, fields->fields_count * sizeof *to);
     size_t n = 0;
     for (uint32_t i = 0; to != NULL && i < fields->fields_count; i++) {
+        if (!vv_trailer_passes(&fields->fields[i]) || is_route_s(x, fields->fields[i].name)) {
+            continue;
+        }
         to[n].name = vv_arena_str(&x->arena, fields->fields[i].name);
         to[n].value = vv_arena_str(&x->arena, fields->fields[i].value);
         n += to[n].name.p != NULL && to[n].value.p != NULL;
@@ -304,11 +317,10 @@ static enum vv_err give_head(struct vv_session *s)
 {
     struct vv_out *o = &s->out;
     const struct vv_str text = {o->piece[s->given].iov_base, o->piece[s->given].iov_len};
-    const char *end = memmem(text.p, text.n, "\r\n\r\n", 4);
-    if (end == NULL || text.n < 12) {
+    const size_t n = vv_h2_head_text_bytes(text);
+    if (n < 12) {
         return VV_EIO;
     }
-    const size_t n = (size_t)(end - text.p) + 4;
     const bool switched = memcmp(text.p + 9, "101", 3) == 0;
     const bool interim = text.p[9] == '1' && !switched;
     if (switched) { /* RFC 8441 5: there is no switch of protocols, only an agreement */
@@ -438,6 +450,18 @@ enum vv_err vv_session_h2_flush(struct vv_session *s)
     return VV_EAGAIN;
 }
 
+/* The answer has been said. Who speaks in a tunnel that has ended is told, too: nobody listens, and a stream
+ * that nobody waits for has no timer. */
+static void hang_up(struct vv_session *s)
+{
+    if (s->x == NULL && s->stream != NULL && s->output_ended && s->out.pending == 0 &&
+        !s->input_ended && !s->was_cut) {
+        s->was_cut = true;
+        vv_h2_reset(s->stream, VV_H2_NO_ERROR);
+        vv_session_h2_wake(s->conn);
+    }
+}
+
 /* The batch has left: on with the answer. */
 void vv_session_stream_go_on(struct vv_session *s)
 {
@@ -452,6 +476,8 @@ void vv_session_stream_go_on(struct vv_session *s)
         vv_exchange_end(x, VV_REASON_NONE);
     } else if (x != NULL && x->action != NULL && x->action->drained != NULL) {
         x->action->drained(x);
+    } else {
+        hang_up(s);
     }
 }
 
@@ -499,6 +525,9 @@ void vv_session_h2_exchange_ended(struct vv_session *s, bool cut)
         vv_session_h2_cut(s);
     } else {
         drop_body(s); /* what was received of it counts as read */
+        if (err == VV_OK) {
+            hang_up(s);
+        }
     }
 }
 

@@ -190,6 +190,9 @@ VV_MUST_CHECK enum vv_err vv_h2_answer(struct vv_h2_stream *s, int status,
  * */
 VV_MUST_CHECK enum vv_err vv_h2_answer_text(struct vv_h2_stream *s, struct vv_str head, bool end);
 
+/* Bytes of the head, as HTTP/1 writes it, that text begins with; 0: it does not end there. */
+size_t vv_h2_head_text_bytes(struct vv_str text);
+
 struct vv_h2_request { /* protocol.n > 0: extended CONNECT */
     struct vv_str method, scheme, authority, path, protocol;
     const struct vv_h2_field *field;

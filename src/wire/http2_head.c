@@ -11,9 +11,9 @@
 #define BOMB_FACTOR 4
 
 /* A note about a field's bytes: looked at, the reason against them, and what the name is - an enum
- * vv_field_id, or the bit of a pseudo-header field. */
-enum { NOTED = 0x8000, REASON_SHIFT = 8, REASON_MASK = 0x7f, ID_MASK = 0xff };
-_Static_assert((int)VV_H2_REASON_COUNT <= 0x7f && (int)VV_FIELD_COUNT <= 0xff, "they fit");
+ * vv_field_id, or the bit of a pseudo-header field, whose value may have been found well-formed. */
+enum { NOTED = 0x8000, VALUE_FINE = 0x4000, REASON_SHIFT = 8, REASON_MASK = 0x3f, ID_MASK = 0xff };
+_Static_assert((int)VV_H2_REASON_COUNT <= 0x3f && (int)VV_FIELD_COUNT <= 0xff, "they fit");
 static uint16_t static_notes[VV_HPACK_STATIC + 1];
 
 void vv_h2_head_begin(struct vv_h2_block *b, struct vv_h2_inner *s, struct vv_h1_head *head)
@@ -114,23 +114,24 @@ static unsigned pseudo_bit(struct vv_str name)
     }
 }
 
+/* fine: what the same bytes were found before; only what is the same for every head may count. */
 static enum vv_h2_reason take_pseudo(struct vv_h2 *c, struct vv_h2_block *b, unsigned bit,
-                                     struct vv_str v)
+                                     struct vv_str v, bool fine)
 {
     struct vv_h1_head *h = b->head;
     switch (bit) {
     case VV_H2_P_METHOD:
         h->method_text = v;
         h->method = find_method(v);
-        return vv_h1_is_token(v) ? VV_H2_FINE : VV_H2_WHY_METHOD;
+        return fine || vv_h1_is_token(v) ? VV_H2_FINE : VV_H2_WHY_METHOD;
     case VV_H2_P_SCHEME:
         h->scheme = v;
-        return vv_str_eq_nocase(v, VV_STR("https")) || vv_str_eq_nocase(v, VV_STR("http"))
+        return fine || vv_str_eq_nocase(v, VV_STR("https")) || vv_str_eq_nocase(v, VV_STR("http"))
                    ? VV_H2_FINE
                    : VV_H2_WHY_SCHEME;
     case VV_H2_P_AUTHORITY:
         h->authority = v;
-        return authority_fine(v) ? VV_H2_FINE : VV_H2_WHY_AUTHORITY;
+        return fine || authority_fine(v) ? VV_H2_FINE : VV_H2_WHY_AUTHORITY;
     case VV_H2_P_PATH:
         return take_path(h, v);
     case VV_H2_P_PROTOCOL:
@@ -142,7 +143,7 @@ static enum vv_h2_reason take_pseudo(struct vv_h2 *c, struct vv_h2_block *b, uns
 }
 
 static enum vv_h2_reason pseudo_field(struct vv_h2 *c, struct vv_h2_block *b, unsigned bit,
-                                      struct vv_str v)
+                                      struct vv_str v, bool fine)
 {
     if (b->is_trailer) {
         return VV_H2_WHY_PSEUDO_TRAILER;
@@ -157,7 +158,7 @@ static enum vv_h2_reason pseudo_field(struct vv_h2 *c, struct vv_h2_block *b, un
         return VV_H2_WHY_PSEUDO_REPEATED;
     }
     b->pseudo = (uint8_t)(b->pseudo | bit);
-    return take_pseudo(c, b, bit, v);
+    return take_pseudo(c, b, bit, v, fine);
 }
 
 /* Names that mean a connection (RFC 9113 8.2.2), and what else has rules of its own. */
@@ -267,7 +268,7 @@ __attribute__((constructor)) static void fill_static_notes(void)
         for (unsigned k = 1; k < VV_FIELD_COUNT; k++) {
             id = vv_str_eq_nocase(vv_field_names[k], name) ? k : id;
         }
-        static_notes[i] = (uint16_t)(NOTED | id);
+        static_notes[i] = (uint16_t)(NOTED | id | (i <= 7 && i > 1 ? VALUE_FINE : 0));
     }
 }
 
@@ -315,11 +316,13 @@ VV_HOT void vv_h2_head_field(struct vv_h2 *c, struct vv_h2_block *b, const struc
             vv_h2_fail(c, VV_H2_WHY_MEMORY);
             return;
         }
-        why = pseudo ? pseudo_field(c, b, id, value)
+        why = pseudo ? pseudo_field(c, b, id, value, (note & VALUE_FINE) != 0)
                      : regular_field(b, (enum vv_field_id)id, name, value);
     }
     if (VV_UNLIKELY(why != VV_H2_FINE)) {
         vv_h2_malformed(s, why);
+    } else if (pseudo && f->note != NULL) {
+        *f->note |= VALUE_FINE;
     }
 }
 

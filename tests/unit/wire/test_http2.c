@@ -830,3 +830,19 @@ VV_TEST(every_reason_has_a_name_a_section_and_a_text)
         VV_CHECK(r->code != VV_H2_NO_ERROR);
     }
 }
+
+VV_TEST(the_end_of_a_head_is_found_wherever_it_lies)
+{
+    char text[80];
+    for (size_t n = 4; n < 60; n++) {
+        memset(text, 'x', sizeof text);
+        if (n >= 16) { /* none of these is an empty line */
+            memcpy(text + 1, "\r\r\n\nX\r\n\n\r\n", 10);
+        }
+        memcpy(text + n - 4, "\r\n\r\n", 4);
+        const size_t found = vv_h2_head_text_bytes((struct vv_str){text, sizeof text});
+        VV_CHECK_INT(found, n);
+        VV_CHECK_INT(vv_h2_head_text_bytes((struct vv_str){text, n - 1}), 0);
+    }
+    VV_CHECK_INT(vv_h2_head_text_bytes((struct vv_str){NULL, 0}), 0);
+}
