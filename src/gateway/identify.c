@@ -55,12 +55,25 @@ static bool plain_id(struct vv_str id)
     return true;
 }
 
+/* Eight digits at once: each half byte in a byte of its own, then '0' or 'a' - 10 is added. */
+static void put_hex(char *to, uint32_t v)
+{
+    uint64_t d = v;
+    d = (d << 16 | d) & UINT64_C(0x0000ffff0000ffff);
+    d = (d << 8 | d) & UINT64_C(0x00ff00ff00ff00ff);
+    d = (d << 4 | d) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    const uint64_t letters =
+        ((d + UINT64_C(0x0606060606060606)) >> 4) & UINT64_C(0x0101010101010101);
+    d += UINT64_C(0x3030303030303030) + letters * ('a' - '0' - 10);
+    memcpy(to, &d, sizeof d);
+}
+
 static void make_id(struct vv_exchange *x)
 {
-    static const char hex[] = "0123456789abcdef";
-    uint64_t r[2] = {vv_rng_u64(&x->w->rng), vv_rng_u64(&x->w->rng)};
-    for (size_t i = 0; i < 32; i++) {
-        x->request_id[i] = hex[(r[i / 16] >> (4 * (i % 16))) & 15];
+    for (size_t i = 0; i < 4; i += 2) {
+        const uint64_t r = vv_rng_u64(&x->w->rng);
+        put_hex(x->request_id + i * 8, (uint32_t)r);
+        put_hex(x->request_id + i * 8 + 8, (uint32_t)(r >> 32));
     }
     x->id = (struct vv_str){x->request_id, 32};
 }

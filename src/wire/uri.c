@@ -68,13 +68,15 @@ static bool parse_port(const char *p, const char *end, uint16_t *ret_port)
     return port <= UINT16_MAX;
 }
 
+static const bool plain_host[256] = {
+    ['0' ... '9'] = true, ['a' ... 'z'] = true, ['.'] = true, ['-'] = true};
+
 bool vv_uri_authority_plain(struct vv_str authority, struct vv_str *ret_host, uint16_t *ret_port)
 {
     const struct vv_str a = authority;
     size_t i = 0;
     unsigned port = 0;
-    while (i < a.n && ((a.p[i] >= 'a' && a.p[i] <= 'z') || (a.p[i] >= '0' && a.p[i] <= '9') ||
-                       a.p[i] == '.' || a.p[i] == '-')) {
+    while (i < a.n && plain_host[(uint8_t)a.p[i]]) {
         i++;
     }
     const struct vv_str host = {a.p, i};
