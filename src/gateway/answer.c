@@ -221,7 +221,7 @@ bool vv_answer_head(struct vv_exchange *x, int status, const struct vv_field *fi
     put_common(&w, x, vv_edits_have(edits, VV_STR("Date")),
                vv_edits_have(edits, VV_STR("X-Request-Id")), has_cache_control, length);
     vv_put(&w, VV_STR("\r\n"));
-    vv_out_commit(&s->out, (size_t)(w.at - start));
+    vv_session_commit_head(s, (size_t)(w.at - start));
     return true;
 }
 
@@ -285,7 +285,7 @@ bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str bloc
     }
     vv_answer_put_connection(&w, x);
     vv_put(&w, VV_STR("\r\n"));
-    vv_out_commit(&s->out, (size_t)(w.at - start));
+    vv_session_commit_head(s, (size_t)(w.at - start));
     return true;
 }
 
@@ -391,7 +391,7 @@ bool vv_answer_head_from(struct vv_exchange *x, const struct vv_h1_head *head)
     put_shaping(&w, x, &shaping, head, value);
     put_common(&w, x, has.date, has.id, has.cache_control, length);
     vv_put(&w, VV_STR("\r\n"));
-    vv_out_commit(&s->out, (size_t)(w.at - start));
+    vv_session_commit_head(s, (size_t)(w.at - start));
     return true;
 }
 
@@ -410,7 +410,7 @@ bool vv_answer_interim(struct vv_exchange *x, const struct vv_h1_head *head)
         }
     }
     vv_put(&w, VV_STR("\r\n"));
-    vv_out_commit(&s->out, (size_t)(w.at - start));
+    vv_session_commit_head(s, (size_t)(w.at - start));
     if (head->status == 100 && x->waiting_continue) {
         x->waiting_continue = false;
         vv_body_wait(x);

@@ -94,6 +94,7 @@ struct vv_session {
     struct vv_buf *more_tail; /* of a stream: `more` is a chain */
     size_t handed, discarded; /* of a stream: bytes of body lent out, not wanted */
     unsigned given;           /* of a stream: pieces of the batch that the codec has */
+    uint32_t head_bytes;      /* of a stream: of the head in the batch; UINT32_MAX: of several */
     struct vv_timer timer;
     struct vv_defer again; /* go on next turn: fairness */
     struct vv_list node;
@@ -101,6 +102,15 @@ struct vv_session {
     struct vv_addr peer;
     struct vv_out out;
 };
+
+/* A head was written in place into what vv_out_reserve() gave. */
+static inline void vv_session_commit_head(struct vv_session *s, size_t bytes)
+{
+    vv_out_commit(&s->out, bytes);
+    if (s->conn != NULL) {
+        s->head_bytes = s->head_bytes == 0 ? (uint32_t)bytes : UINT32_MAX;
+    }
+}
 
 static inline bool vv_session_has_client(const struct vv_session *s)
 {

@@ -317,9 +317,13 @@ static enum vv_err give_head(struct vv_session *s)
 {
     struct vv_out *o = &s->out;
     const struct vv_str text = {o->piece[s->given].iov_base, o->piece[s->given].iov_len};
-    const size_t n = vv_h2_head_text_bytes(text);
+    const bool known = s->head_bytes > 0 && s->head_bytes <= text.n;
+    const size_t n = known ? s->head_bytes : vv_h2_head_text_bytes(text);
     if (n < 12) {
         return VV_EIO;
+    }
+    if (known) {
+        s->head_bytes = 0;
     }
     const bool switched = memcmp(text.p + 9, "101", 3) == 0;
     const bool interim = text.p[9] == '1' && !switched;
@@ -425,6 +429,7 @@ static void batch_left(struct vv_session *s)
 {
     vv_out_clear(&s->out, &s->w->bufs);
     s->given = 0;
+    s->head_bytes = 0;
     s->blocked = false;
     s->send_wait_ns = 0;
 }
