@@ -96,6 +96,7 @@ static void put_reset(struct vv_h2 *c, uint32_t id, uint32_t code)
 {
     uint8_t payload[4];
     vv_h2_set32(payload, code);
+    vv_h2_past_reset(c, id);
     vv_h2_put_frame(c, VV_H2_T_RST_STREAM, 0, id, payload, sizeof payload);
 }
 

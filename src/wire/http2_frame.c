@@ -15,11 +15,65 @@ static bool idle(const struct vv_h2 *c, uint32_t id)
     return ours ? id >= c->next_id : id > (c->client ? c->promised_id : c->last_id);
 }
 
+/* ---- numbers that were */
+
+static uint32_t past_bit(uint32_t id)
+{
+    return (id >> 1) % VV_H2_PAST;
+}
+
+static bool get_bit(const uint64_t *bits, uint32_t i)
+{
+    return (bits[i / 64] >> (i % 64) & 1) != 0;
+}
+
+static void put_bit(uint64_t *bits, uint32_t i, bool on)
+{
+    const uint64_t bit = UINT64_C(1) << (i % 64);
+    bits[i / 64] = on ? bits[i / 64] | bit : bits[i / 64] & ~bit;
+}
+
+static bool remembered(const struct vv_h2 *c, uint32_t id)
+{
+    return (id & 1) == 1 && id <= c->last_id && (c->last_id >> 1) - (id >> 1) < VV_H2_PAST;
+}
+
+void vv_h2_past_reset(struct vv_h2 *c, uint32_t id)
+{
+    if (remembered(c, id)) {
+        put_bit(c->past_reset, past_bit(id), true);
+    }
+}
+
+/* Takes the next number; what was left out is closed (RFC 9113 5.1.1). */
+static void take_number(struct vv_h2 *c, uint32_t id)
+{
+    uint32_t left_out = (id >> 1) - (c->last_id >> 1); /* with this one */
+    left_out = c->last_id == 0 ? (id >> 1) + 1 : left_out;
+    for (uint32_t i = 0; i < left_out && i < VV_H2_PAST; i++) {
+        put_bit(c->past_open, past_bit(id - 2 * i), i == 0);
+        put_bit(c->past_reset, past_bit(id - 2 * i), false);
+    }
+    c->last_id = id;
+}
+
+/* A head on a number that was. Some are late, for what a reset has crossed; others say that the peer
+ * has lost count. What is too long ago is taken as late. */
+static enum vv_h2_reason judge_past(const struct vv_h2 *c, uint32_t id)
+{
+    if (c->client || !remembered(c, id) || get_bit(c->past_reset, past_bit(id))) {
+        return VV_H2_FINE;
+    }
+    return get_bit(c->past_open, past_bit(id)) ? VV_H2_WHY_CODE_STREAM_CLOSED
+                                               : VV_H2_WHY_CODE_PROTOCOL;
+}
+
 /* The peer's next stream. *ret is NULL when it is not wanted; false: the connection has failed. */
 static bool open_stream(struct vv_h2 *c, uint32_t id, struct vv_h2_inner **ret)
 {
-    c->last_id = id;
+    take_number(c, id);
     if (c->drained) {
+        vv_h2_past_reset(c, id);
         return true; /* told in our GOAWAY: it can be asked again elsewhere */
     }
     if (c->streams_in >= c->conf->streams_max) {
@@ -62,7 +116,11 @@ static bool stream_of_head(struct vv_h2 *c, uint32_t id, struct vv_h2_inner **re
         return true;
     }
     if (!idle(c, id)) {
-        return true;
+        const enum vv_h2_reason why = judge_past(c, id);
+        if (why != VV_H2_FINE) {
+            vv_h2_fail(c, why);
+        }
+        return !c->dead;
     }
     if (c->client || (id & 1) == 0) {
         vv_h2_fail(c, VV_H2_WHY_CODE_PROTOCOL);
@@ -205,6 +263,7 @@ static void on_reset(struct vv_h2 *c, const uint8_t *p)
         return;
     }
     s->peer_reset = true;
+    vv_h2_past_reset(c, c->in.id);
     if (s->close_why == VV_H2_FINE) {
         s->close_code = vv_h2_get32(p);
     }
@@ -270,16 +329,21 @@ static void on_priority_update(struct vv_h2 *c, const uint8_t *p, const uint8_t 
 
 /* ---- what concerns the connection */
 
-static void change_windows(struct vv_h2 *c, uint32_t first)
+static enum vv_h2_reason change_windows(struct vv_h2 *c, uint32_t first)
 {
     const int64_t by = (int64_t)first - c->send_first;
     c->send_first = first;
     VV_LIST_EACH (it, &c->streams) {
         struct vv_h2_inner *s = VV_LIST_ENTRY(it, struct vv_h2_inner, node);
-        if (!s->bad && !s->closed && by != 0) {
-            grow_stream(s, by);
+        if (s->bad || s->closed || by == 0) {
+            continue;
         }
+        if (s->send_window + by > VV_H2_WINDOW_MAX) { /* RFC 9113 6.9.2: of all, not of one */
+            return VV_H2_WHY_CODE_FLOW_CONTROL;
+        }
+        grow_stream(s, by);
     }
+    return VV_H2_FINE;
 }
 
 static enum vv_h2_reason take_setting(struct vv_h2 *c, unsigned id, uint32_t v)
@@ -297,8 +361,7 @@ static enum vv_h2_reason take_setting(struct vv_h2 *c, unsigned id, uint32_t v)
         if (v > VV_H2_WINDOW_MAX) {
             return VV_H2_WHY_CODE_FLOW_CONTROL;
         }
-        change_windows(c, v);
-        return VV_H2_FINE;
+        return change_windows(c, v);
     case VV_H2_S_FRAME_BYTES:
         return v < VV_H2_FRAME_BYTES || v > 0xffffff ? VV_H2_WHY_CODE_PROTOCOL : VV_H2_FINE;
     case VV_H2_S_CONNECT_PROTOCOL:

@@ -150,7 +150,7 @@ struct vv_h2_frame { /* the one that is coming in */
     uint32_t left; /* bytes still to come */
 };
 
-struct vv_h2_block {       /* a head that is being decoded */
+struct vv_h2_block { /* a head that is being decoded */
     struct vv_h2_inner *s; /* NULL: for the table's sake only */
     struct vv_h1_head *head;
     uint32_t list_bytes;
@@ -160,6 +160,7 @@ struct vv_h2_block {       /* a head that is being decoded */
 };
 
 #define VV_H2_ID_BUCKETS 64
+#define VV_H2_PAST 256 /* the peer's last numbers whose fate is remembered */
 #define VV_H2_URGENCIES 8
 #define VV_H2_EARLY 4
 
@@ -182,10 +183,12 @@ struct vv_h2 {
     uint32_t streams_told;
     uint32_t streams_in; /* open, of the peer */
     uint32_t peer_streams_max;
-    uint32_t last_id;     /* the highest of the peer */
-    uint32_t next_id;     /* the next of ours */
-    uint32_t drained_id;  /* with drained: the last one taken */
-    uint32_t promised_id; /* the highest of a push we do not want */
+    uint32_t last_id;                     /* the highest of the peer */
+    uint32_t next_id;                     /* the next of ours */
+    uint32_t drained_id;                  /* with drained: the last one taken */
+    uint32_t promised_id;                 /* the highest of a push we do not want */
+    uint64_t past_open[VV_H2_PAST / 64];  /* a bit for a number: a stream had it */
+    uint64_t past_reset[VV_H2_PAST / 64]; /* and was reset, so that late frames may come */
     struct vv_list streams, gathered;
     struct vv_list leaving; /* close when `out` has left */
     struct vv_list dying;   /* close now */
@@ -277,6 +280,7 @@ void vv_h2_guard_well(struct vv_h2_guard *g);
 void vv_h2_guard_sent_data(struct vv_h2_guard *g);
 
 /* http2_frame.c */
+void vv_h2_past_reset(struct vv_h2 *c, uint32_t id); /* by either side */
 void vv_h2_frames(struct vv_h2 *c, const uint8_t *p, const uint8_t *end);
 
 /* http2_head.c */
