@@ -86,14 +86,16 @@ static struct vv_acme_wish *wish_new(const struct vv_acme_conf *conf)
     if (w == NULL) {
         return NULL;
     }
-    const char *const *all = conf->directory_count > 0 ? conf->directory : default_directory;
+    const bool given = conf->directory_count > 0;
+    const char *const *all = given ? conf->directory : default_directory;
+    const size_t count = given ? conf->directory_count : VV_COUNT(default_directory);
     bool ok = true;
     atomic_init(&w->refs, 1);
     vv_arena_init(&w->arena, NULL, 0, 1024, 0);
-    w->directory_count = conf->directory_count > 0 ? conf->directory_count : 1;
-    w->directory = vv_arena_zalloc(&w->arena, w->directory_count * sizeof *w->directory);
+    w->directory_count = count;
+    w->directory = vv_arena_zalloc(&w->arena, count * sizeof *w->directory);
     ok = w->directory != NULL;
-    for (size_t i = 0; ok && i < w->directory_count; i++) {
+    for (size_t i = 0; ok && i < count; i++) {
         w->directory[i] = copy(w, all[i], &ok);
     }
     w->store = copy(w, conf->store, &ok);
@@ -183,7 +185,8 @@ static struct vv_acme_entry **list_new(const struct vv_acme *a, const struct vv_
                                        size_t *ret_count)
 {
     char name[VV_ACME_NAME_MAX];
-    struct vv_acme_entry **list = calloc(conf->name_count + a->entry_count + 1, sizeof *list);
+    struct vv_acme_entry **list =
+        calloc(conf->name_count + a->entry_count + 1, sizeof(struct vv_acme_entry *));
     size_t n = 0;
     for (size_t i = 0; list != NULL && i < conf->name_count; i++) {
         lower_name(name, conf->name[i]);
@@ -379,12 +382,12 @@ static void free_event(struct vv_acme_event *e)
 void vv_acme_say(struct vv_acme *a, enum vv_acme_level level, const char *name, const char *fmt,
                  ...)
 {
-    char text[VV_ACME_TEXT];
+    struct vv_sb text = VV_SB_INIT;
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
+    vv_sb_vaddf(&text, fmt, args);
     va_end(args);
-    struct vv_acme_event e = {level, strdup(name), strdup(text)};
+    struct vv_acme_event e = {level, strdup(name), vv_sb_take(&text)};
     if (e.name == NULL || e.text == NULL) {
         free_event(&e);
         return;
@@ -481,7 +484,8 @@ enum vv_err vv_acme_revoke(struct vv_acme *a, const char *name)
     if (e != NULL) {
         err = e->revoke ? VV_EAGAIN : e->stamp == 0 ? VV_ENOENT : VV_OK;
     } else if (a->wish != NULL && vv_acme_store_stamp(a->wish->store, lower) != 0) {
-        struct vv_acme_entry **list = realloc(a->entry, (a->entry_count + 1) * sizeof *list);
+        struct vv_acme_entry **list =
+            realloc(a->entry, (a->entry_count + 1) * sizeof(struct vv_acme_entry *));
         e = list != NULL ? entry_new(lower, false) : NULL;
         a->entry = list != NULL ? list : a->entry;
         err = e != NULL ? VV_OK : VV_ENOMEM;

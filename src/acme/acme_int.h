@@ -13,7 +13,6 @@
 
 #define VV_ACME_THREADS 4
 #define VV_ACME_EVENTS 256
-#define VV_ACME_TEXT 800
 #define VV_ACME_LOOKS_MAX 50 /* into the store, a second, for challenges of strangers */
 
 struct vv_acme_wish { /* a configuration; immutable and counted */

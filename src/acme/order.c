@@ -86,10 +86,13 @@ static void enter(struct vv_acme_order *o, enum state to, uint64_t now_ns)
 static void VV_PRINTF(4, 5)
     fail(struct vv_acme_order *o, uint64_t now_ns, enum vv_acme_fault fault, const char *fmt, ...)
 {
+    struct vv_sb text = VV_SB_INIT;
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(o->failure.text, sizeof o->failure.text, fmt, args);
+    vv_sb_vaddf(&text, fmt, args);
     va_end(args);
+    (void)snprintf(o->failure.text, sizeof o->failure.text, "%s", vv_sb_str(&text).p);
+    vv_sb_fini(&text);
     o->failure.fault = fault;
     enter(o, ST_FAILED, now_ns);
 }

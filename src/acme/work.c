@@ -29,10 +29,13 @@ struct job {
 static void VV_PRINTF(3, 4)
     local_failure(struct job *job, enum vv_acme_fault fault, const char *fmt, ...)
 {
+    struct vv_sb text = VV_SB_INIT;
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(job->failure.text, sizeof job->failure.text, fmt, args);
+    vv_sb_vaddf(&text, fmt, args);
     va_end(args);
+    (void)snprintf(job->failure.text, sizeof job->failure.text, "%s", vv_sb_str(&text).p);
+    vv_sb_fini(&text);
     job->failure.fault = fault;
     job->failure.retry_after_ns = 0;
 }

@@ -4,7 +4,7 @@
 #include "gateway/settings_int.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+#include <sys/stat.h>
 
 #define MAC_BYTES_MAX 256
 #define STAGING "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -189,6 +189,23 @@ static void resolve(struct vv_conf_doc *doc, const char **path)
     }
 }
 
+/* What would stop a start: keys lie there. A directory that is not there will be made. */
+static void check_store(struct vv_conf_doc *doc, const struct vv_acme_settings *a)
+{
+    struct stat st;
+    if (a->store == NULL || !vv_conf_may_read(doc) || stat(a->store, &st) != 0) {
+        return;
+    }
+    const bool folder = S_ISDIR(st.st_mode);
+    if (!folder || (st.st_mode & 077) != 0) {
+        vv_conf_report(doc,
+                       &(struct vv_conf_report){.field = &a->store,
+                                                .hint = folder ? "it holds keys: chmod 700"
+                                                               : "name a directory of its own"},
+                       folder ? "others may look into %s" : "%s is no directory", a->store);
+    }
+}
+
 static void check_own(struct vv_conf_doc *doc, const struct vv_acme_settings *a)
 {
     struct vv_str text;
@@ -235,6 +252,7 @@ void vv_settings_check_acme(struct vv_conf_doc *doc, struct vv_settings *s)
     resolve(doc, &s->acme.store);
     resolve(doc, &s->acme.ca);
     check_directories(doc, &s->acme);
+    check_store(doc, &s->acme);
     check_own(doc, &s->acme);
     for (size_t i = 0; i < vv_list_count(s->listen); i++) {
         const struct vv_listen_settings *l = s->listen->item[i];

@@ -40,7 +40,10 @@ class Names:
             wanted = known and struct.unpack("!H", ask[end + 1 : end + 3])[0] == 1  # A
             head = ask[:2] + struct.pack("!HHHHH", 0x8580 if known else 0x8583, 1, wanted, 0, 0)
             record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x01\x00\x04\x7f\x00\x00\x01" if wanted else b""
-            self.socket.sendto(head + question + record, peer)
+            try:
+                self.socket.sendto(head + question + record, peer)
+            except OSError:
+                return
 
     def close(self):
         self.socket.close()

@@ -331,6 +331,8 @@ LISTEN = "listen: {web: 80, secure: {port: 443, tls: {mode: auto, names: [%s]}}}
     ("shop.test", "acme: {ca: missing.pem}\n", "missing.pem"),
     ("shop.test", "acme: {eab: {key: k, mac: 'no base64!'}}\n", "base64url"),
     ("shop.test", "acme: {retry: 4}\n", "unit"),
+    ("shop.test", "acme: {store: /etc}\n", "chmod 700"),
+    ("shop.test", "acme: {store: /etc/passwd}\n", "no directory"),
 ])
 def test_mistakes_are_found_before_a_start(tmp_path, names, more, word):
     code, text = check(tmp_path, LISTEN % names + more)
