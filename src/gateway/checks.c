@@ -6,6 +6,7 @@
 #include "gateway/checks.h"
 
 #include "balance/check.h"
+#include "gateway/checks_h2.h"
 #include "gateway/upstream_tls.h"
 #include "observe/log.h"
 #include "wire/http1.h"
@@ -21,6 +22,8 @@
 #define STATUS_MAX 600
 #define REASON_BYTES 128
 
+enum { HTTP, TCP, GRPC }; /* group.type, as in check_types */
+
 struct group { /* one service with a check */
     struct vv_list node;
     struct vv_checks *checks;
@@ -29,6 +32,7 @@ struct group { /* one service with a check */
     uint64_t type;
     char *path, *host;          /* host NULL: the server's name */
     struct vv_service_tls *tls; /* counted; NULL: none */
+    bool http2;
     bool good[STATUS_MAX];
     uint64_t set_generation;
     struct vv_list probers;
@@ -54,6 +58,7 @@ struct prober { /* one server */
     char *in;
     size_t in_cap, in_bytes, read_bytes;
     struct vv_h1_head *head;
+    struct vv_check_h2 *h2; /* NULL: HTTP/1.1 is spoken */
 };
 
 struct vv_checks {
@@ -83,6 +88,8 @@ static void probe_close(struct prober *p)
     free(p->request);
     free(p->in);
     free(p->head);
+    vv_check_h2_free(p->h2);
+    p->h2 = NULL;
     p->request = p->in = NULL;
     p->head = NULL;
     p->in_cap = p->in_bytes = p->read_bytes = 0;
@@ -167,6 +174,32 @@ static bool make_request(struct prober *p)
     return p->request != NULL;
 }
 
+/* Says the same in HTTP/2, when that is what is spoken. False: the probe is over. */
+static bool translate_request(struct prober *p)
+{
+    char *bytes;
+    size_t count;
+    const bool agreed = p->tls == NULL || vv_str_eq(vv_tls_alpn(p->tls), VV_STR("h2"));
+    if (p->group->type == GRPC && !agreed) {
+        finish(p, false, "the server does not speak HTTP/2");
+        return false;
+    }
+    if (p->request == NULL || !p->group->http2 || !agreed) {
+        return true;
+    }
+    const enum vv_err err = vv_check_h2_new(
+        (struct vv_str){p->request, p->request_bytes}, p->tls != NULL, p->group->type == GRPC,
+        vv_loop_now(p->group->checks->loop), &p->h2, &bytes, &count);
+    if (err != VV_OK) {
+        fail_err(p, "no request", err);
+        return false;
+    }
+    free(p->request);
+    p->request = bytes;
+    p->request_bytes = count;
+    return true;
+}
+
 static enum vv_err put_bytes(struct prober *p, const char *bytes, size_t n, size_t *ret_bytes)
 {
     if (p->tls != NULL) {
@@ -219,9 +252,35 @@ static bool send_request(struct prober *p)
     return true;
 }
 
+static bool look_at_h2_answer(struct prober *p)
+{
+    char reason[REASON_BYTES];
+    int status = 0;
+    const enum vv_err err = vv_check_h2_feed(p->h2, (struct vv_str){p->in, p->in_bytes},
+                                             vv_loop_now(p->group->checks->loop), &status);
+    p->in_bytes = 0;
+    if (err == VV_EAGAIN) {
+        return true;
+    }
+    if (err != VV_OK) {
+        fail_err(p, "no answer", err);
+        return false;
+    }
+    if (p->group->type == GRPC) {
+        finish(p, status == 200, "it does not say that it is serving");
+        return false;
+    }
+    snprintf(reason, sizeof reason, "status %d", status);
+    finish(p, status < STATUS_MAX && p->group->good[status], reason);
+    return false;
+}
+
 /* The final head decides; interim ones are dropped. True while the probe goes on. */
 static bool look_at_answer(struct prober *p)
 {
+    if (p->h2 != NULL) {
+        return look_at_h2_answer(p);
+    }
     static const struct vv_h1_limits limits = {
         .line_bytes = READ_MAX, .head_bytes = READ_MAX, .fields = VV_H1_FIELDS_MAX};
     char reason[REASON_BYTES];
@@ -315,8 +374,10 @@ static bool reach(struct prober *p, uint32_t events)
     if (err == VV_OK && vv_url_is_secure(p->server->name)) {
         err = p->group->tls == NULL
                   ? VV_ECONFIG
-                  : vv_service_tls_connect(p->group->tls, p->server, VV_SERVICE_TLS_PROBE, p->io.fd,
-                                           &p->tls);
+                  : vv_service_tls_connect(p->group->tls, p->server,
+                                           p->group->http2 ? VV_SERVICE_TLS_REQUESTS
+                                                           : VV_SERVICE_TLS_PROBE,
+                                           p->io.fd, &p->tls);
     }
     if (err != VV_OK) {
         fail_err(p, "no connection", err);
@@ -358,6 +419,9 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
             finish(p, true, ""); /* TCP: it opened */
             return;
         }
+        if (!translate_request(p)) {
+            return;
+        }
     } else if (p->tls != NULL && (events & (VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) != 0) {
         vv_tls_read_to_end(p->tls);
     }
@@ -380,11 +444,10 @@ static bool make_buffers(struct prober *p)
 
 static void probe_start(struct prober *p)
 {
-    enum { HTTP, TCP };
     struct vv_loop *loop = p->group->checks->loop;
     enum vv_err err = VV_OK;
     p->connected = p->waiting = false;
-    if (p->group->type == HTTP && !make_buffers(p)) {
+    if (p->group->type != TCP && !make_buffers(p)) {
         err = VV_ENOMEM;
     }
     if (err == VV_OK) {
@@ -570,6 +633,7 @@ static enum vv_err group_conf(struct group *g, const struct vv_service *s, uint6
         g->tls = vv_service_tls_ref(s->tls);
     }
     g->type = conf->type;
+    g->http2 = s->conf->http2 != 0 || conf->type == GRPC;
     expect(g, conf->expect);
     if (memcmp(&g->timing, &conf->timing, sizeof g->timing) != 0) {
         g->timing = conf->timing;

@@ -57,7 +57,7 @@ struct vv_server_settings {
 
 struct vv_check_settings { /* check: {path, every, timeout, fails, passes, grace} */
     struct vv_check_conf timing;
-    uint64_t type;    /* 0 http, 1 tcp */
+    uint64_t type;    /* 0 http, 1 tcp, 2 grpc */
     const char *path; /* default "/" */
     const char *host; /* Host of the probe, default the server's name */
     struct vv_conf_list

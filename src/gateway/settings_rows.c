@@ -130,8 +130,9 @@ static const struct vv_conf_row listen_rows[] = {
     {FIELD(http2), .key = "http2", .type = VV_CONF_BOOL, .def = "true", .reload = true,
      .doc = "Whether HTTP/2 is offered; without TLS by prior knowledge."},
     {FIELD(redirect), .key = "redirect", .type = VV_CONF_TEXT, .reload = true,
-     .doc = "https: every request here that did not come over HTTPS is sent there, to the port of the "
-            "listener with tls, or to that of https:8443. Default: requests are served.",
+     .doc =
+         "https: every request here that did not come over HTTPS is sent there, to the port of the "
+         "listener with tls, or to that of https:8443. Default: requests are served.",
      .example = "https"},
     {FIELD(clients), .key = "clients", .type = VV_CONF_SECTION,
      .section = &vv_settings_clients_section, .reload = true, .doc = "What one client may do here.",
@@ -171,14 +172,18 @@ const struct vv_conf_section vv_settings_server_section = {.name = "server",
                                                            SHORTS(server_shorts),
                                                            .doc = "One server of a service."};
 
-static const char *const check_types[] = {"http", "tcp", NULL};
+static const char *const check_types[] = {"http", "tcp", "grpc", NULL};
 #define FIELD(f) VV_CONF_FIELD(struct vv_check_settings, f)
 static const struct vv_conf_row check_rows[] = {
     {FIELD(timing.enabled), .type = VV_CONF_PRESENT},
     {FIELD(path), .key = "path", .type = VV_CONF_TEXT, .def = "/", .reload = true,
      .doc = "What a probe asks for.", .example = "/health"},
     {FIELD(type), .key = "type", .type = VV_CONF_ENUM, .def = "http", .names = check_types,
-     .reload = true, .doc = "A GET request, or only a TCP connection."},
+     .reload = true,
+     .doc =
+         "A GET request (over HTTP/2 where servers are asked that way), only a TCP connection, or "
+         "the health protocol of gRPC (with `http2`).",
+     .example = "grpc"},
     {FIELD(timing.every_ns), .key = "every", .type = VV_CONF_DURATION, .def = "10s", .min = "100ms",
      .max = "1h", .reload = true, .doc = "Time between two probes of a server."},
     {FIELD(timing.timeout_ns), .key = "timeout", .type = VV_CONF_DURATION, .def = "5s",

@@ -55,6 +55,10 @@ struct vv_ustream *vv_ustream_new(struct vv_uh2 *c, const struct vv_uconn_owner 
 /* It has news for its owner. */
 void vv_ustream_ready(struct vv_ustream *st);
 void vv_ustream_tell(struct vv_ustream *st);
+/* A request head of ours, HTTP/1 text, as one of HTTP/2; method, path, authority and fields point into it.
+ * False: more than `max` fields. */
+VV_MUST_CHECK bool vv_uh2_split(struct vv_str head, struct vv_h2_request *r,
+                                struct vv_h2_field *field, size_t max);
 /* The connection is gone, and the codec with it. */
 void vv_ustream_lost(struct vv_ustream *st, enum vv_err err);
 #endif

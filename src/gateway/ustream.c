@@ -4,6 +4,7 @@
  * copied once, out of what was read for all streams. Content of requests is copied as well: it must stay
  * until the codec is done with it, and the request may be over before that. */
 #include "gateway/head_writer.h"
+#include "gateway/trailers.h"
 #include "gateway/upstream_h2_int.h"
 #include <stdlib.h>
 
@@ -183,7 +184,7 @@ static void refuse(struct vv_ustream *st)
 }
 
 /* Our own text, so it is split, not judged. */
-static bool split(struct vv_str head, struct vv_h2_request *r, struct vv_h2_field *field,
+bool vv_uh2_split(struct vv_str head, struct vv_h2_request *r, struct vv_h2_field *field,
                   size_t max)
 {
     struct vv_str line = vv_str_cut(&head, '\n');
@@ -222,7 +223,7 @@ enum vv_err vv_ustream_ask(struct vv_uconn *u, struct vv_str head, bool end)
         refuse(st);
         return VV_OK;
     }
-    if (!split(head, &r, field, VV_COUNT(field))) {
+    if (!vv_uh2_split(head, &r, field, VV_COUNT(field))) {
         return VV_EINVAL;
     }
     st->head_method = vv_str_eq(r.method, VV_STR("HEAD"));
@@ -489,13 +490,16 @@ static void on_trailers(void *user, struct vv_h2_stream *s, const struct vv_h1_h
     char *at = st->trailer_text;
     for (uint32_t i = 0; i < fields->fields_count; i++) {
         const struct vv_h1_field *f = &fields->fields[i];
+        if (!vv_trailer_passes(f)) {
+            continue;
+        }
+        struct vv_field *to = &st->trailer[st->trailer_count++];
         memcpy(at, f->name.p, f->name.n);
         memcpy(at + f->name.n, f->value.p, f->value.n);
-        st->trailer[i].name = (struct vv_str){at, f->name.n};
-        st->trailer[i].value = (struct vv_str){at + f->name.n, f->value.n};
+        to->name = (struct vv_str){at, f->name.n};
+        to->value = (struct vv_str){at + f->name.n, f->value.n};
         at += f->name.n + f->value.n;
     }
-    st->trailer_count = fields->fields_count;
 }
 
 static void on_end(void *user, struct vv_h2_stream *s)

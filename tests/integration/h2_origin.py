@@ -55,12 +55,10 @@ class Stream:
         return piece
 
     def body(self):
-        whole = b""
-        while True:
-            piece = self.read()
-            if not piece:
-                return whole
-            whole += piece
+        pieces = []
+        while piece := self.read():
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def answer(self, status=200, headers=(), body=None, end=True):
         """A head; with `body` (and unless end is False the end) behind it."""
@@ -186,6 +184,7 @@ class Connection:
                 self.h2.initiate_connection()
                 if self.origin.settings:
                     self.h2.update_settings(self.origin.settings)
+                self.h2.increment_flow_control_window(1 << 24)  # windows of streams are what counts
                 self.flush()
             while not self.over:
                 data = self.sock.recv(65536)

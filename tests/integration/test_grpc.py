@@ -29,9 +29,13 @@ class Server:
             futures.ThreadPoolExecutor(40),
             options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
         )
-        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", rpc),))
+        self.rpc = grpc.method_handlers_generic_handler("test.Echo", rpc)
+        self.server.add_generic_rpc_handlers(tuple(self.methods()))
         self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
         self.server.start()
+
+    def methods(self):
+        return [self.rpc]
 
     @property
     def url(self):
@@ -277,3 +281,37 @@ def test_a_conversation_that_is_cancelled(through, server):
     call.cancel()
     assert server.cancelled.wait(PATIENCE)
     hold.set()
+
+
+# --------------------------------------------------------------------------------------------- probes
+
+
+class Health(Server):
+    """Speaks the health protocol: {1: 1} is SERVING, {1: 2} NOT_SERVING."""
+
+    def __init__(self):
+        self.word = 1
+        super().__init__()
+
+    def methods(self):
+        health = grpc.unary_unary_rpc_method_handler(lambda message, context: bytes([8, self.word]))
+        return [*super().methods(), grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": health})]
+
+
+def test_a_server_that_is_not_serving_is_taken_out(through, server, stack):
+    """One of the two says that it does not serve; the other does not know the protocol."""
+    well = Health()
+    stack.append(well)
+    probe = {"type": "grpc", "every": "200ms", "fails": 1, "timeout": "150ms"}
+    gw, channel = through([well.url, server.url], service={"check": probe})
+
+    def up():
+        return {s["name"]: s["state"] == "up" for s in gw.api("/services/echo/servers")["servers"]}
+
+    names = [f"127.0.0.1:{s.port}" for s in (well, server)]
+    wait_for("the one without the protocol is out", lambda: up() == {names[0]: True, names[1]: False})
+    assert [unary(channel, "Unary")(b"ab", timeout=PATIENCE) for _ in range(4)] == [b"ba"] * 4
+    well.word = 2
+    wait_for("both are out", lambda: not any(up().values()))
+    well.word = 1
+    wait_for("it is back", lambda: up()[names[0]])

@@ -392,7 +392,7 @@ def test_a_slow_server_holds_back_its_client(shared):
         gate.wait(PATIENCE)
         s.answer(200, body=b"%d" % len(s.body()))
 
-    gw, _ = shared(handler)
+    gw, _ = shared(handler, settings={SettingCodes.INITIAL_WINDOW_SIZE: MIB})
     total = 16 * MIB
     sent = [0]
     with gw.client() as c:
@@ -514,6 +514,24 @@ def test_a_hedge_wins_and_the_slow_stream_is_reset(shared):
     assert lost
     wait_for("the losers were reset", lambda: all(s.reset_code is not None for s in lost))
     assert len(origins[0].connections) == 1
+
+
+def test_probes_are_http2_as_well(shared):
+    well = [True]
+
+    def handler(s):
+        s.answer(200 if s.path != "/health" or well[0] else 500, body=b"x")
+
+    gw, origin = shared(handler, service={"check": {"path": "/health", "every": "200ms", "timeout": "150ms", "fails": 1}})
+    wait_for("it is asked", lambda: any(s.path == "/health" for s in origin.requests))
+    probe = next(s for s in origin.requests if s.path == "/health")
+    assert (probe.method, probe.get("user-agent")) == ("GET", "vivace-check")
+    assert gw.ask("/").status == 200
+    well[0] = False
+    wait_for("it is out", lambda: gw.ask("/").status == 503)
+    well[0] = True
+    wait_for("it is back", lambda: gw.ask("/").status == 200)
+    assert not origin.errors
 
 
 # --------------------------------------------------------------------------------------------- faults
