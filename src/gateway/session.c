@@ -587,6 +587,7 @@ static bool next_request(struct vv_session *s)
             return false;
         }
         if (err == VV_EAGAIN) {
+            s->head_seen = first.n;
             return s->readable || s->eof;
         }
     }

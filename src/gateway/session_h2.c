@@ -147,6 +147,9 @@ void vv_session_h2_flush_all(struct vv_session *s)
         }
     }
     give_stage_back(s);
+    if (s->eof && h->streams > 0) {
+        vv_session_streams_give_up(s);
+    }
     if (over(s)) {
         vv_session_close(s);
     } else if (h->streams == 0) {
@@ -364,6 +367,7 @@ void vv_session_h2_begin(struct vv_session *s, struct vv_str first)
         w->h2_pool = vv_h2_pool_new(&w->h2_counts);
     }
     h->s = s;
+    vv_list_init(&h->open);
     h->wake.fn = on_wake;
     vv_list_init(&h->wake.node);
     h->codec = w->h2_pool != NULL ? vv_h2_server_new(w->h2_pool, &s->listener->h2_conf,

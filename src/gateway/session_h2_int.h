@@ -11,6 +11,7 @@ struct vv_session_h2 { /* a connection */
     struct vv_buf *stage; /* short frames of the batch that is being written */
     unsigned at;          /* first slice of the batch that has not left */
     uint32_t streams;     /* open */
+    struct vv_list open;  /* their sessions */
     bool inside; /* the codec is at work further up the stack: it will be asked for output */
     bool woken;  /* and there is new output meanwhile */
     bool said_goodbye;
@@ -25,6 +26,9 @@ extern const struct vv_h2_events vv_session_h2_events;
 void vv_session_h2_wake(struct vv_session *conn);
 /* Writes until the codec has nothing more or the client takes nothing more. */
 void vv_session_h2_flush_all(struct vv_session *conn);
+/* The client says nothing more and what could be sent has left: streams that need another word of it, or
+ * a window, will never end. */
+void vv_session_streams_give_up(struct vv_session *conn);
 /* Sets the connection's timer. */
 void vv_session_h2_rest(struct vv_session *conn);
 #endif

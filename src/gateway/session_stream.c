@@ -46,6 +46,7 @@ static struct vv_session *stream_new(struct vv_session *conn, struct vv_h2_strea
     vv_timer_init(&s->timer, on_timer);
     vv_out_init(&s->out);
     stream->user = s;
+    vv_list_push_back(&conn->h2->open, &s->node);
     conn->h2->streams++;
     conn->h2->idle_since_ns = conn->h2->quiet_at_ns = 0;
     vv_session_took(conn);
@@ -118,7 +119,10 @@ static void on_head(void *user, struct vv_h2_stream *stream, const struct vv_h1_
         vv_session_refuse_syntax(x);
         return;
     }
-    if (vv_str_eq(vv_h2_protocol(stream), VV_STR("websocket")) && !become_upgrade(s, x)) {
+    const struct vv_str protocol = vv_h2_protocol(stream);
+    if (protocol.n > 0 && !vv_str_eq(protocol, VV_STR("websocket"))) {
+        x->req.target_form = VV_H1_AUTHORITY; /* refused as any other CONNECT is */
+    } else if (protocol.n > 0 && !become_upgrade(s, x)) {
         vv_answer_error(x, VV_REASON_NO_MEMORY);
         return;
     }
@@ -576,6 +580,16 @@ const struct vv_h2_events vv_session_h2_events = {
     .sent = on_sent,
     .closed = on_closed,
 };
+
+void vv_session_streams_give_up(struct vv_session *conn)
+{
+    VV_LIST_EACH (it, &conn->h2->open) {
+        struct vv_session *s = VV_LIST_ENTRY(it, struct vv_session, node);
+        if (s->stream != NULL && (!s->input_ended || vv_h2_unsent(s->stream) > 0)) {
+            vv_session_h2_cut(s);
+        }
+    }
+}
 
 /* ---- the head as text ---- */
 
