@@ -567,6 +567,7 @@ static void on_closed(void *user, struct vv_h2_stream *stream, enum vv_h2_reason
     vv_loop_defer_stop(&s->again);
     free_body(s);
     vv_out_fini(&s->out, &s->w->bufs);
+    vv_list_del(&s->node);
     conn->h2->streams--;
     s->corpse.bury = bury;
     vv_worker_bury(s->w, &s->corpse);
