@@ -8,7 +8,6 @@
 #include "gateway/canary.h"
 #include "gateway/challenge.h"
 #include "gateway/grpc.h"
-#include "gateway/homes.h"
 #include "gateway/identify.h"
 #include "gateway/recall.h"
 #include "gateway/secure.h"
@@ -72,8 +71,10 @@ static enum result normalise(struct vv_exchange *x)
         x->path = VV_STR("*");
         return CONTINUE;
     }
-    if (x->req.target_form == VV_H1_AUTHORITY) {
-        return refuse(x, VV_REASON_METHOD_UNKNOWN); /* CONNECT: this is no forward proxy */
+    if (x->req.target_form == VV_H1_AUTHORITY || x->req.method == VV_METHOD_CONNECT) {
+        /* This is no forward proxy. With a protocol we do not know it would be a tunnel, too (RFC 8441):
+         * its content would stand behind the head at the server, as further requests. */
+        return refuse(x, VV_REASON_METHOD_UNKNOWN);
     }
     if (plain_path(x->req.path)) {
         x->path = x->req.path;
@@ -110,25 +111,6 @@ static enum result server_wide(struct vv_exchange *x)
 static enum result browsers(struct vv_exchange *x)
 {
     return vv_secure_early(x) ? ANSWERED : CONTINUE;
-}
-
-/* CHALLENGE: an authority looks whether a name is ours (RFC 8555 8.3). */
-static enum result challenge(struct vv_exchange *x)
-{
-    static const struct vv_str prefix = {"/.well-known/acme-challenge/", 28};
-    if (x->path.n <= prefix.n || x->path.p[1] != '.' || x->session->secure || x->w->homes == NULL ||
-        !vv_str_starts(x->path, prefix)) {
-        return CONTINUE;
-    }
-    const struct vv_str token = {x->path.p + prefix.n, x->path.n - prefix.n};
-    const struct vv_str answer = vv_certs_challenge(x->w->homes->certs, token, &x->arena);
-    if (answer.n == 0) {
-        return CONTINUE; /* somebody else's: a route may know it */
-    }
-    const struct vv_field field[] = {{VV_STR("Content-Type"), VV_STR("application/octet-stream")},
-                                     {VV_STR("Cache-Control"), VV_STR("no-store")}};
-    vv_answer_simple(x, 200, field, VV_COUNT(field), answer);
-    return ANSWERED;
 }
 
 /* ROUTE: which route, which parameters. */
@@ -246,10 +228,10 @@ static enum result act(struct vv_exchange *x)
 }
 
 static enum result (*const phases[])(struct vv_exchange *x) = {
-    identify, normalise,    server_wide, challenge, browsers, route,
-    bounds,   access_check, admit,       split,     recall,   act,
+    identify,     normalise, server_wide, browsers, route, bounds,
+    access_check, admit,     split,       recall,   act,
 };
-enum { ROUTED = 6, ACCESS = 7, ADMIT = 8, RECALL = 10 };
+enum { ROUTED = 5, ACCESS = 6, ADMIT = 7, RECALL = 9 };
 
 static void run_from(struct vv_exchange *x, size_t i)
 {

@@ -372,7 +372,7 @@ def test_garbage_from_clients_never_hurts_others(proxy, load):
         b"GET / HTTP/1.1\r\n" * 50,
         b"\r\n" * 5000,
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nS\r\n\r\n",
         bytes(range(256)) * 10,
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n",
         b" GET / HTTP/1.1\r\nHost: a\r\n\r\n",
