@@ -260,7 +260,8 @@ bool vv_answer_head_stored(struct vv_exchange *x, int status, struct vv_str bloc
     struct vv_session *s = x->session;
     const struct vv_edits *edits = &x->route->answer_edits;
     const struct vv_str fixed = edits->fixed[x->https];
-    const size_t bytes = ANSWER_ROOM + block.n + x->id.n + vv_recall_fields_bytes(x) + fixed.n;
+    const size_t bytes = ANSWER_ROOM + block.n + x->id.n + vv_recall_fields_bytes(x) + fixed.n +
+                         vv_answer_more_bytes(x);
     struct vv_writer w = {vv_out_reserve(&s->out, &x->w->bufs, bytes)};
     const char *start = w.at;
     if (start == NULL) {

@@ -148,6 +148,7 @@ void vv_out_commit(struct vv_out *o, size_t bytes)
         return;
     }
     char *at = o->copied->data + o->copied->end;
+    VV_ASSERT(vv_buf_room(o->copied) >= bytes); /* else somebody wrote more than it reserved */
     o->copied->end += (uint32_t)bytes;
     o->pending += bytes;
     struct iovec *last = o->count > o->at ? &o->piece[o->count - 1] : NULL;

@@ -480,6 +480,12 @@ bool vv_fetch_failed(struct vv_exchange *x)
 
 /* ---- requests of our own ---- */
 
+/* Only we write heads with the whole URL in them: warm.c, for those that are asked for over TLS. */
+static bool is_for_https(struct vv_str head)
+{
+    return vv_str_starts(head, VV_STR("GET https://"));
+}
+
 static enum vv_err run_detached(struct vv_listener *l, struct vv_session *like, struct vv_str text,
                                 enum vv_fetch_why why)
 {
@@ -489,6 +495,7 @@ static enum vv_err run_detached(struct vv_listener *l, struct vv_session *like, 
     }
     struct vv_worker *w = l->worker;
     s->why = (uint8_t)(1 + why);
+    s->secure = like != NULL ? like->secure : is_for_https(text);
     s->in = vv_buf_get(&w->bufs, text.n);
     struct vv_exchange *x = s->in != NULL ? vv_exchange_new(w, s) : NULL;
     if (x == NULL) {
@@ -515,11 +522,15 @@ static enum vv_err run_detached(struct vv_listener *l, struct vv_session *like, 
 
 enum vv_err vv_fetch_begin(struct vv_worker *w, struct vv_str head, enum vv_fetch_why why)
 {
-    if (vv_list_empty(&w->listeners)) {
-        return VV_ENOENT;
+    struct vv_listener *found = NULL;
+    VV_LIST_EACH (it, &w->listeners) {
+        struct vv_listener *l = VV_LIST_ENTRY(it, struct vv_listener, node);
+        if (found == NULL || ((found->tls != NULL) != is_for_https(head) &&
+                              (l->tls != NULL) == is_for_https(head))) {
+            found = l; /* the first where a client could have asked for it */
+        }
     }
-    struct vv_listener *l = VV_LIST_ENTRY(w->listeners.next, struct vv_listener, node);
-    return run_detached(l, NULL, head, why);
+    return found != NULL ? run_detached(found, NULL, head, why) : VV_ENOENT;
 }
 
 enum vv_err vv_fetch_behind(struct vv_exchange *x, enum vv_fetch_why why)

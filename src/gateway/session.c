@@ -64,8 +64,8 @@ void vv_session_close(struct vv_session *s)
     }
     struct vv_worker *w = s->w;
     vv_loop_timer_stop(w->loop, &s->timer);
-    if (s->registered) {
-        vv_loop_del(w->loop, &s->io, true);
+    if (s->registered) { /* a pool thread may keep the descriptor open: the loop must not hear it */
+        vv_loop_del(w->loop, &s->io, s->tls_job == NULL);
     }
     if (vv_session_has_client(s)) {
         if (!vv_session_tls_end(s)) { /* else whoever works for it closes */
@@ -861,6 +861,7 @@ struct vv_session *vv_session_detached(struct vv_listener *l, const struct vv_se
     if (like != NULL) { /* the origin sees whose request it was */
         s->peer = like->peer;
         s->trusted = like->trusted;
+        s->secure = like->secure; /* it stands in the keys of what is kept */
         s->client_ip_bytes = like->client_ip_bytes;
         memcpy(s->client_ip, like->client_ip, sizeof s->client_ip);
     } else {

@@ -47,16 +47,18 @@ static enum vv_err errand_new(struct vv_str url, enum vv_fetch_why why, struct e
     }
     const struct vv_str authority = vv_url_authority(url);
     const struct vv_str path = uri.path.n > 0 ? uri.path : VV_STR("/");
-    const size_t cap = path.n + uri.query.n + authority.n + 64;
+    const size_t cap = path.n + uri.query.n + 2 * authority.n + 64;
     struct errand *e = malloc(sizeof *e + cap);
     if (e == NULL) {
         return VV_ENOMEM;
     }
     *e = (struct errand){.why = why};
+    const bool https = vv_str_eq_nocase(uri.scheme, VV_STR("https")); /* see vv_fetch_begin() */
     const int n = snprintf(
-        e->head, cap, "GET " VV_STR_FMT "%s" VV_STR_FMT " HTTP/1.1\r\nHost: " VV_STR_FMT "\r\n\r\n",
-        VV_STR_ARG(path), uri.query.p != NULL ? "?" : "", VV_STR_ARG(uri.query),
-        VV_STR_ARG(authority));
+        e->head, cap,
+        "GET %s" VV_STR_FMT VV_STR_FMT "%s" VV_STR_FMT " HTTP/1.1\r\nHost: " VV_STR_FMT "\r\n\r\n",
+        https ? "https://" : "", VV_STR_ARG(https ? authority : VV_STR("")), VV_STR_ARG(path),
+        uri.query.p != NULL ? "?" : "", VV_STR_ARG(uri.query), VV_STR_ARG(authority));
     e->n = (size_t)n;
     *ret = e;
     return VV_OK;
