@@ -594,7 +594,7 @@ uint8_t *vv_hpack_out_again(struct vv_hpack_out *e, uint8_t *to, uint32_t number
 uint8_t *vv_hpack_out_status(struct vv_hpack_out *e, uint8_t *to, int status)
 {
     static const int indexed[] = {200, 204, 206, 304, 400, 404, 500}; /* from index 8 on */
-    for (uint8_t i = 0; i < VV_COUNT(indexed); i++) {
+    for (size_t i = 0; i < VV_COUNT(indexed); i++) {
         if (indexed[i] == status) {
             *to++ = (uint8_t)(0x80 | (8 + i));
             return to;

@@ -150,7 +150,8 @@ struct vv_h2_frame { /* the one that is coming in */
     uint32_t left; /* bytes still to come */
 };
 
-struct vv_h2_block { /* a head that is being decoded */
+/* A head that is being decoded. */
+struct vv_h2_block {
     struct vv_h2_inner *s; /* NULL: for the table's sake only */
     struct vv_h1_head *head;
     uint32_t list_bytes;

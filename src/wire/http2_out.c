@@ -255,8 +255,7 @@ static bool recall(const struct vv_h2_memo *memo, uint32_t *at, const char *p, s
     for (uint32_t i = *at; i < memo->count && i < *at + LOOK_AHEAD; i++) {
         const size_t n = memo->line[i].n;
         if (n <= left && vv_hpack_same(p, memo->text + memo->line[i].at, n)) {
-            ret->raw = (struct vv_str){p, n};
-            ret->number = memo->line[i].number;
+            *ret = (struct line){.raw = {p, n}, .number = memo->line[i].number};
             *at = i + 1;
             return true;
         }

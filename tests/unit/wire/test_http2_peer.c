@@ -51,7 +51,7 @@ static void choose(struct message *m, unsigned number)
         }
         char *value = m->field[m->count].value;
         const size_t room = sizeof m->field[0].value;
-        strcpy(m->field[m->count++].name, names[i]);
+        snprintf(m->field[m->count++].name, sizeof m->field[0].name, "%s", names[i]);
         if (i == 3) {
             snprintf(value, room, "%08x%08x", pick(1 << 24), number);
         } else if (i == 7) {
