@@ -473,3 +473,8 @@ bool vv_h2_can_open(const struct vv_h2 *c)
     return c->client && !c->dead && !c->drained && !c->peer_goes && c->next_id <= VV_H2_ID_MAX &&
            c->streams_told < c->peer_streams_max;
 }
+
+uint32_t vv_h2_streams_allowed(const struct vv_h2 *c)
+{
+    return c->peer_streams_max;
+}
