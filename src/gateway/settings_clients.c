@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-#define FILE_PROBLEMS_MAX 5 /* of one file: the rest would say the same */
+#define BAN_NS (600 * VV_SEC) /* the default: written out it says nothing */
+#define FILE_PROBLEMS_MAX 5   /* of one file: the rest would say the same */
 
 struct lists { /* one list on its way to a set */
     struct vv_conf_doc *doc;
@@ -129,7 +130,8 @@ static void warn_idle_keys(struct vv_conf_doc *doc, const struct vv_clients_sett
             &(struct vv_conf_report){.field = &c->burst, .warning = true, .hint = "add new: 100/s"},
             "burst does nothing without a rate");
     }
-    if (vv_conf_given(doc, &c->ban_ns) && c->malformed == NULL) {
+    const bool own_ban = vv_conf_given(doc, &c->ban_ns) && c->ban_ns != BAN_NS;
+    if (own_ban && c->malformed == NULL) {
         vv_conf_report(doc,
                        &(struct vv_conf_report){
                            .field = &c->ban_ns, .warning = true, .hint = "add malformed: 20/min"},
