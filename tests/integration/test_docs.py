@@ -32,8 +32,21 @@ def check(path):
                           stderr=subprocess.STDOUT, text=True, timeout=30 * harness.SCALE)
 
 
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    """A key and a certificate in one file: whatever a page calls such a file."""
+    path = tmp_path_factory.mktemp("pem") / "both.pem"
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                           "-subj", "/CN=localhost", "-days", "30", "-keyout", "-"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=True)
+    path.write_bytes(made.stdout)
+    return path
+
+
 @pytest.mark.parametrize("text", configurations())
-def test_a_configuration_of_a_page_is_right(text, tmp_path):
+def test_a_configuration_of_a_page_is_right(text, tmp_path, pem):
+    for name in re.findall(r"[\w-]+\.(?:pem|key)\b", text):
+        (tmp_path / name).write_bytes(pem.read_bytes())
     for folder in ("public", "site"):  # what the pages say one has
         (tmp_path / folder).mkdir()
     (tmp_path / "vivace.yaml").write_text(text)
@@ -42,8 +55,8 @@ def test_a_configuration_of_a_page_is_right(text, tmp_path):
 
 
 @pytest.mark.parametrize("path", [p for p in EXAMPLES], ids=lambda p: str(p.relative_to(ROOT)))
-def test_an_example_is_right(path, tmp_path):
-    words = {"PORT": "8080", "ORIGIN_PORT": "3000", "WORKERS": "1", "BODY1K": "x" * 1024}
+def test_an_example_is_right(path, tmp_path, pem):
+    words = {"CERT": str(pem), "KEY": str(pem), "PORT": "8080", "ORIGIN_PORT": "3000", "WORKERS": "1", "BODY1K": "x" * 1024}
     text = re.sub(r"@@(\w+)@@", lambda m: words[m.group(1)], path.read_text())
     (tmp_path / "site").mkdir()
     (tmp_path / path.name).write_text(text)
