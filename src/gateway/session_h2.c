@@ -123,6 +123,19 @@ static bool over(const struct vv_session *s)
     return vv_h2_finished(h->codec) || s->hup || (s->eof && vv_h2_streams(h->codec) == 0);
 }
 
+/* The client has ended its side. If all of it is gone, the answer to whatever is sent is a reset. */
+static void left_alone(struct vv_session *s)
+{
+    struct vv_session_h2 *h = s->h2;
+    vv_session_streams_give_up(s);
+    if (!h->asked && !vv_h2_finished(h->codec)) {
+        h->asked = true;
+        if (vv_h2_ping(h->codec)) {
+            vv_session_h2_wake(s);
+        }
+    }
+}
+
 void vv_session_h2_flush_all(struct vv_session *s)
 {
     struct vv_session_h2 *h = s->h2;
@@ -148,7 +161,7 @@ void vv_session_h2_flush_all(struct vv_session *s)
     }
     give_stage_back(s);
     if (s->eof && h->streams > 0) {
-        vv_session_streams_give_up(s);
+        left_alone(s);
     }
     if (over(s)) {
         vv_session_close(s);
