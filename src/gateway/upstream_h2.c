@@ -250,6 +250,9 @@ static void on_readable(struct vv_uconn *u)
         c->asked = false;
         err = vv_h2_receive(c->h2, (struct vv_str){b->data + b->start, vv_buf_len(b)}, c->heard_ns);
         b->start = b->end = 0;
+        /* The next connection begins with what this one was told. */
+        c->home->streams_max =
+            vv_max_u64(1, vv_min_u64(vv_h2_streams_allowed(c->h2), STREAMS_UNKNOWN));
     }
     vv_buf_put(&c->w->bufs, u->in);
     u->in = NULL;
@@ -282,7 +285,7 @@ static const struct vv_uconn_owner carrier = {on_connected, on_readable, on_writ
 void vv_uh2_home_init(struct vv_uh2_home *home, struct vv_worker *w, struct vv_upstreams *us,
                       struct vv_upstream_pool *pool)
 {
-    *home = (struct vv_uh2_home){.w = w, .us = us, .pool = pool};
+    *home = (struct vv_uh2_home){.w = w, .us = us, .pool = pool, .streams_max = STREAMS_UNKNOWN};
     vv_list_init(&home->conns);
 }
 
@@ -330,8 +333,8 @@ static bool takes_another(const struct vv_uh2 *c)
     if (c->u->tls_generation != c->home->tls_generation) {
         return false;
     }
-    return c->h2 == NULL ? c->stream_count < STREAMS_UNKNOWN
-                         : c->stream_count < STREAMS_MAX && vv_h2_can_open(c->h2);
+    return c->stream_count < (c->reads == 0 ? c->home->streams_max : STREAMS_MAX) &&
+           (c->h2 == NULL || vv_h2_can_open(c->h2));
 }
 
 static enum vv_err open_new(struct vv_uh2_home *home, struct vv_server *server,

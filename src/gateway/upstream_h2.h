@@ -28,6 +28,8 @@
 struct vv_uh2_home {      /* embedded in the server's pool */
     struct vv_list conns; /* warmest first */
     size_t streams;       /* lent and not yet let go */
+    size_t
+        streams_max; /* that a connection is given before its server has said how many it takes */
     /* PRIVATE from here */
     struct vv_upstreams *us;
     struct vv_upstream_pool *pool;

@@ -411,7 +411,8 @@ static void on_head(void *user, struct vv_h2_stream *s, const struct vv_h1_head 
 {
     struct vv_uh2 *c = user;
     struct vv_ustream *st = s->user;
-    size_t bytes = sizeof "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n";
+    const struct vv_str reason = vv_str_from(vv_h1_reason(head->status)); /* HTTP/2 has none */
+    size_t bytes = sizeof "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n" + reason.n;
     c->answered = true;
     if (!st->lent) {
         return;
@@ -431,7 +432,9 @@ static void on_head(void *user, struct vv_h2_stream *s, const struct vv_h1_head 
     struct vv_writer w = {b->data};
     vv_put(&w, VV_STR("HTTP/1.1 "));
     vv_put_u64(&w, (uint64_t)head->status);
-    vv_put(&w, VV_STR(" \r\n"));
+    vv_put(&w, VV_STR(" "));
+    vv_put(&w, reason);
+    vv_put(&w, VV_STR("\r\n"));
     for (uint32_t i = 0; i < head->fields_count; i++) {
         vv_put_field(&w, head->fields[i].name, head->fields[i].value);
     }

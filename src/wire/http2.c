@@ -182,7 +182,9 @@ static void judge_close(struct vv_h2_inner *s)
     if (s->close_why != VV_H2_FINE) {
         return;
     }
-    if (s->peer_reset && (s->close_code != VV_H2_NO_ERROR || !s->peer_ended)) {
+    /* A server may end so what it has answered in full; a client that does gives up as by any code. */
+    const bool well = c->client && s->peer_ended && s->close_code == VV_H2_NO_ERROR;
+    if (s->peer_reset && !well) {
         s->close_why = VV_H2_WHY_PEER_RESET;
         vv_h2_count(c, VV_H2_WHY_PEER_RESET);
     } else {

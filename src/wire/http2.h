@@ -167,7 +167,7 @@ uint32_t vv_h2_streams(const struct vv_h2 *c); /* told and not closed */
 size_t vv_h2_memory(const struct vv_h2 *c);    /* bytes in use */
 /* Client: may another stream be opened now (peer's limit, GOAWAY)? */
 bool vv_h2_can_open(const struct vv_h2 *c);
-/* Client: how many streams the server takes at once; UINT32_MAX: it has not said. */
+/* Client: how many streams the server takes at once; 100 before it was heard, UINT32_MAX: any number. */
 uint32_t vv_h2_streams_allowed(const struct vv_h2 *c);
 
 /* Keeps what head() showed: for a caller whose own head outlives the call. What the slices point at

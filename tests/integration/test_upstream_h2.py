@@ -62,6 +62,7 @@ def test_a_request_is_asked_over_http2_and_answered_over_http1(shared):
     gw, origin = shared(lambda s: s.answer(200, [("x-kind", "h2"), ("etag", '"1"')], b"hello"))
     answer = gw.ask("/a?b=c", headers=[("X-Own", "1"), ("Connection", "close, x-hop"), ("X-Hop", "2")])
     assert (answer.status, answer.body, answer.get("x-kind")) == (200, b"hello", "h2")
+    assert answer.reason == "OK"
     (asked,) = origin.requests
     assert (asked.method, asked.path, asked.get(":scheme")) == ("GET", "/a?b=c", "http")
     assert asked.get(":authority") == "test" and asked.get("host") is None
@@ -212,6 +213,28 @@ def test_more_streams_than_the_server_takes_go_to_another_connection(shared):
     answers = at_once(gw, 12, simple)
     assert [a.status for a in answers] == [200] * 12
     assert 2 <= len(origin.connections) <= 3  # a new one takes some before it says how many
+
+
+def test_a_burst_before_the_server_has_said_how_many_it_takes(shared):
+    """It refuses what is too much; none of it fails, and the next connections begin with less."""
+    open_now, lock = {}, threading.Lock()
+
+    def handler(s):
+        with lock:
+            mine = open_now.setdefault(s.conn.number, set())
+            mine.add(s.id)
+            full = len(mine) > 10
+        if full:
+            s.reset(ErrorCodes.REFUSED_STREAM)
+        else:
+            time.sleep(0.2)
+            s.answer(200, body=b"x")
+        with lock:
+            mine.discard(s.id)
+
+    gw, _ = shared(handler, settings={SettingCodes.MAX_CONCURRENT_STREAMS: 10})
+    assert [a.status for a in at_once(gw, 40, simple)] == [200] * 40
+    assert len(open_now) <= 5
 
 
 def test_streams_that_were_refused_are_asked_again(shared):
