@@ -370,7 +370,7 @@ static void check_checks(struct check *c, const struct vv_service_settings *s)
     }
 }
 
-static void check_service(struct check *c, const struct vv_service_settings *s)
+static void check_service(struct check *c, struct vv_service_settings *s)
 {
     check_servers(c, s);
     check_checks(c, s);

@@ -92,7 +92,7 @@ void vv_settings_warn_caches(struct vv_conf_doc *doc, const struct vv_settings_r
 /* "host:port", "http://host[:port][/]", "https://host[:port][/]", "unix:/path"; NULL when it is one of them,
  * else what would be. The name is resolved later, by the gateway. */
 const char *vv_settings_bad_server(const char *url);
-void vv_settings_check_upstream(struct vv_conf_doc *doc, const struct vv_service_settings *s);
+void vv_settings_check_upstream(struct vv_conf_doc *doc, struct vv_service_settings *s);
 
 /* settings_check.c: what no single row can see. Reports through the document. */
 void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root);
