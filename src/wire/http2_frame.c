@@ -151,6 +151,17 @@ static void decode(struct vv_h2 *c, struct vv_h2_inner *s, bool end_stream, cons
     }
 }
 
+/* A head that nobody hears is decoded all the same, so a client pays for it. Late answers of a server are the
+ * fault of our own resets. */
+static void book_head(struct vv_h2 *c, const struct vv_h2_inner *s)
+{
+    if (s != NULL || c->client) {
+        vv_h2_guard_head(&c->guard);
+    } else if (!c->dead && !vv_h2_guard_late(&c->guard)) {
+        vv_h2_fail(c, VV_H2_WHY_FLOOD_FRAMES);
+    }
+}
+
 /* A whole block: of a head, of trailers, or of a push that is turned down. */
 static void head_whole(struct vv_h2 *c, uint32_t id, unsigned flags, const uint8_t *p,
                        const uint8_t *end)
@@ -161,6 +172,8 @@ static void head_whole(struct vv_h2 *c, uint32_t id, unsigned flags, const uint8
         c->block_promised = 0;
     } else if (!stream_of_head(c, id, &s)) {
         return;
+    } else {
+        book_head(c, s);
     }
     if (!c->dead) {
         decode(c, s, (flags & VV_H2_F_END_STREAM) != 0, p, end);

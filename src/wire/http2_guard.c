@@ -11,6 +11,8 @@
 #define MILLION UINT64_C(1000000)
 #define FRAMES_PER_REQUEST 4 /* its PRIORITY_UPDATE, an empty DATA with no end yet, a PING */
 #define WINDOWS_PER_DATA 2   /* the stream's and the connection's */
+#define SETTINGS_MAX 32      /* in a frame; each may touch all streams (CVE-2020-11080) */
+#define SETTING_BYTES 6
 
 static void bucket_init(struct vv_h2_bucket *b, uint32_t burst, uint32_t per_second)
 {
@@ -55,6 +57,17 @@ void vv_h2_guard_sent_data(struct vv_h2_guard *g)
     earn(&g->windows, WINDOWS_PER_DATA * MILLION);
 }
 
+void vv_h2_guard_head(struct vv_h2_guard *g)
+{
+    earn(&g->frames, FRAMES_PER_REQUEST * MILLION);
+    earn(&g->windows, WINDOWS_PER_DATA * MILLION);
+}
+
+bool vv_h2_guard_late(struct vv_h2_guard *g)
+{
+    return spend(&g->frames);
+}
+
 void vv_h2_guard_time(struct vv_h2_guard *g, uint64_t now_ns)
 {
     if (now_ns <= g->at_ns) {
@@ -87,14 +100,16 @@ enum vv_h2_reason vv_h2_guard_frame(struct vv_h2 *c, const struct vv_h2_frame *f
     struct vv_h2_guard *g = &c->guard;
     switch (f->type) {
     case VV_H2_T_DATA:
-        if ((f->flags & VV_H2_F_END_STREAM) != 0 ||
-            (f->length > 0 && (f->flags & VV_H2_F_PADDED) == 0)) {
+        if (f->length > 0 && (f->flags & VV_H2_F_PADDED) == 0) {
             return VV_H2_FINE;
         }
-        break; /* nothing in it, or perhaps only padding */
+        break; /* nothing in it but perhaps the end, or only padding; it may be on no stream */
+    case VV_H2_T_SETTINGS:
+        if (f->length > SETTINGS_MAX * SETTING_BYTES) {
+            return VV_H2_WHY_FLOOD_FRAMES;
+        }
+        break;
     case VV_H2_T_HEADERS:
-        earn(&g->frames, FRAMES_PER_REQUEST * MILLION);
-        earn(&g->windows, WINDOWS_PER_DATA * MILLION);
         g->continuations = g->head_bytes = 0;
         return judge_head(c, f->length);
     case VV_H2_T_CONTINUATION:
@@ -104,7 +119,7 @@ enum vv_h2_reason vv_h2_guard_frame(struct vv_h2 *c, const struct vv_h2_frame *f
         return spend(&g->resets) ? VV_H2_FINE : VV_H2_WHY_FLOOD_RESETS;
     case VV_H2_T_WINDOW_UPDATE:
         return spend(&g->windows) ? VV_H2_FINE : VV_H2_WHY_FLOOD_WINDOW;
-    default: /* SETTINGS, PING, PRIORITY, GOAWAY, unknown ones; ACKs, too */
+    default: /* PING, PRIORITY, GOAWAY, unknown ones; ACKs, too */
         break;
     }
     return spend(&g->frames) ? VV_H2_FINE : VV_H2_WHY_FLOOD_FRAMES;

@@ -273,6 +273,10 @@ void vv_h2_guard_init(struct vv_h2_guard *g, const struct vv_h2_conf *conf, uint
 void vv_h2_guard_time(struct vv_h2_guard *g, uint64_t now_ns);
 /* A frame begins. Not VV_H2_FINE: what there was too much of. */
 enum vv_h2_reason vv_h2_guard_frame(struct vv_h2 *c, const struct vv_h2_frame *f);
+/* A head came for a stream that lives: what belongs to it may come, too. */
+void vv_h2_guard_head(struct vv_h2_guard *g);
+/* A head came for none: too late, or too early for a number. False: once too often. */
+bool vv_h2_guard_late(struct vv_h2_guard *g);
 /* A stream was reset by the peer's fault; false: once too often. */
 bool vv_h2_guard_reset(struct vv_h2_guard *g);
 /* A stream ended as it should. */
