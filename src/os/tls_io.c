@@ -15,6 +15,9 @@
 #include <stdlib.h>
 
 #define WIRE_BYTES (VV_TLS_TAKE_MAX + 16 * 1024) /* a write at most, and what frames its records */
+/* What may wait for one connection: a write, or a flight and what it held, and answers to key updates. Whoever
+ * wants more of those without taking any is after our memory. */
+#define OUT_MAX (WIRE_BYTES + 128 * 1024)
 #define KTLS_FIRST 72 /* BIO_CTRL_SET_KTLS and its neighbours for sending, openssl/bio.h */
 #define KTLS_LAST 75
 
@@ -114,7 +117,7 @@ static bool send_all(struct vv_tls *t, const void *last, size_t last_n)
         return fail(t, VV_ENOMEM, 0, VV_TLS_FAIL_MEMORY);
     }
     wire.n = 0;
-    return true;
+    return t->out_n <= OUT_MAX || fail(t, VV_ELIMIT, 0, VV_TLS_FAIL_PROTOCOL);
 }
 
 enum vv_err vv_tls_wire_flush(struct vv_tls *t)

@@ -1,5 +1,6 @@
 /* tests/unit/os/test_tls.c - handshakes, records, closing and failing, over pairs of sockets. */
 #include "os/pool.h"
+#include "os/tls_int.h"
 #include "test_tls_kit.h"
 #include <pthread.h>
 
@@ -611,6 +612,33 @@ VV_TEST(an_offloaded_handshake_that_fails_is_counted_once)
     VV_CHECK_INT(k.s_err, VV_EREFUSED);
     VV_CHECK_INT(k.stats.failed[VV_TLS_FAIL_ALERT], 1);
     VV_CHECK_INT(k.stats.handshakes, 0);
+    kit_stop(&k);
+    vv_tls_context_unref(s);
+    vv_tls_context_unref(c);
+}
+
+/* ---- hostile ends --------------------------------------------------------------------------- */
+
+VV_TEST(one_who_asks_for_new_keys_and_reads_no_answer_is_cut_off)
+{
+    struct vv_tls_context *s = kit_server_a((struct vv_tls_server_conf){0});
+    struct vv_tls_context *c = kit_client((struct vv_tls_client_conf){0});
+    struct kit k;
+    char buf[4096];
+    const int few = 4096;
+    size_t n = 0, most = 0;
+    enum vv_err err = VV_OK;
+    kit_meet(&k, s, c, "a.test");
+    VV_CHECK_INT(setsockopt(k.s->fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof(few)), 0);
+    for (unsigned i = 0; i < 40000 && (err == VV_OK || err == VV_EAGAIN); i++) {
+        const struct iovec one = {(void *)(uintptr_t) "x", 1};
+        VV_CHECK_INT(SSL_key_update(k.c->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        VV_CHECK_INT(vv_tls_write(k.c, &one, 1, 0, VV_SEC, &n), VV_OK);
+        err = vv_tls_read(k.s, buf, sizeof(buf), &n);
+        most = vv_max_u64(most, vv_tls_unsent(k.s));
+    }
+    VV_CHECK_INT(err, VV_ELIMIT); /* an answer has 27 bytes: 40,000 would be a megabyte */
+    VV_CHECK(most <= VV_TLS_TAKE_MAX + 160 * 1024);
     kit_stop(&k);
     vv_tls_context_unref(s);
     vv_tls_context_unref(c);
