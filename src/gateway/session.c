@@ -140,7 +140,11 @@ static uint64_t send_limit(const struct vv_session *s)
 
 void vv_session_expect_progress(struct vv_session *s)
 {
-    vv_session_send_owed(s, send_limit(s));
+    if (s->conn != NULL) {
+        vv_session_send_soon(s, send_limit(s));
+    } else {
+        vv_session_send_owed(s, send_limit(s));
+    }
     vv_session_arm(s);
 }
 

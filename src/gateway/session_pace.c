@@ -5,6 +5,7 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
+#define SOON_NS (100 * VV_MS)
 #define LOOK_BYTES (64u * 1024u) /* how much may leave before the kernel is asked about it */
 
 static bool is_grpc(const struct vv_exchange *x)
@@ -86,9 +87,23 @@ void vv_session_send_owed(struct vv_session *s, uint64_t limit_ns)
     wait_for_client(s, &conf);
 }
 
+void vv_session_send_soon(struct vv_session *s, uint64_t limit_ns)
+{
+    if (s->send_pace.since_ns != 0) {
+        vv_session_send_owed(s, limit_ns);
+        return;
+    }
+    const uint64_t now = vv_worker_now(s->w);
+    s->send_mark = s->out.sent;
+    s->send_stall_ns = now + limit_ns;
+    s->send_wait_ns = now + vv_min_u64(limit_ns, SOON_NS);
+}
+
 void vv_session_send_rests(struct vv_session *s)
 {
-    if (s->send_wait_ns != 0) {
+    if (s->send_wait_ns != 0 && s->send_pace.since_ns == 0) {
+        s->send_wait_ns = 0; /* no account was opened */
+    } else if (s->send_wait_ns != 0) {
         const struct vv_pace_conf conf = vv_session_pace_conf(s);
         vv_pace_pay(&s->send_pace, &conf, 0, vv_worker_now(s->w));
         s->send_wait_ns = 0;

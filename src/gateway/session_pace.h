@@ -20,6 +20,9 @@ const char *vv_session_body_late(struct vv_session *s, uint64_t now_ns);
 
 /* `out` is blocked: sets send_wait_ns. */
 void vv_session_send_owed(struct vv_session *s, uint64_t limit_ns);
+/* The same of a stream, whose batch leaves with what its connection writes at the end of the turn: most often
+ * there is nothing to look after, so the account is opened only when it still waits a while later. */
+void vv_session_send_soon(struct vv_session *s, uint64_t limit_ns);
 /* All of it has left. */
 void vv_session_send_rests(struct vv_session *s);
 /* send_wait_ns has passed: NULL: go on, there is a new one; else it is too slow: label of the metric. */
