@@ -379,7 +379,7 @@ static bool unblock(struct vv_session *s)
 
 /* ---- between requests ---- */
 
-static void linger(struct vv_session *s)
+void vv_session_linger(struct vv_session *s)
 {
     const bool unread =
         !s->eof && (s->readable || !s->body.done || (s->in != NULL && s->in->end > s->at));
@@ -720,7 +720,7 @@ static void finish_turn(struct vv_session *s)
         return; /* goes on when the client has read, or has sent the rest of its body */
     }
     if (s->close_after) {
-        linger(s);
+        vv_session_linger(s);
     } else {
         rest(s);
     }

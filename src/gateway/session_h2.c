@@ -123,6 +123,21 @@ static bool over(const struct vv_session *s)
     return vv_h2_finished(h->codec) || s->hup || (s->eof && vv_h2_streams(h->codec) == 0);
 }
 
+/* Who made a mistake is to read what it was: closing with unread bytes would take our GOAWAY along. A flood
+ * is not listened to any longer. */
+static void close_when_over(struct vv_session *s)
+{
+    struct vv_session_h2 *h = s->h2;
+    const bool flood = vv_h2_reasons[vv_h2_why(h->codec)].code == VV_H2_ENHANCE_YOUR_CALM;
+    if (!h->failed || flood || s->eof || s->hup) {
+        vv_session_close(s);
+        return;
+    }
+    vv_session_h2_end(s);
+    s->h2 = NULL;
+    vv_session_linger(s);
+}
+
 /* The client has ended its side. If all of it is gone, the answer to whatever is sent is a reset. */
 static void left_alone(struct vv_session *s)
 {
@@ -164,7 +179,7 @@ void vv_session_h2_flush_all(struct vv_session *s)
         left_alone(s);
     }
     if (over(s)) {
-        vv_session_close(s);
+        close_when_over(s);
     } else if (h->streams == 0) {
         vv_session_h2_rest(s);
     }
@@ -201,8 +216,7 @@ static bool read_all(struct vv_session *s)
     vv_buf_put(&s->w->bufs, b);
     if (!fine) {
         vv_door_malformed(s);
-        s->eof = true; /* the codec has a last word; nothing more is read */
-        s->readable = false;
+        s->h2->failed = true; /* the codec has a last word; nothing more is read */
     }
     return true;
 }
@@ -212,7 +226,8 @@ void vv_session_h2_run(struct vv_session *s)
     if (s->h2->inside) {
         return;
     }
-    if ((s->readable || (s->tls != NULL && vv_tls_has_more(s->tls))) && !s->eof && !read_all(s)) {
+    if ((s->readable || (s->tls != NULL && vv_tls_has_more(s->tls))) && !s->eof && !s->h2->failed &&
+        !read_all(s)) {
         vv_session_close(s);
         return;
     }
@@ -393,9 +408,7 @@ void vv_session_h2_begin(struct vv_session *s, struct vv_str first)
     }
     s->h2 = h;
     s->state = VV_SESSION_H2;
-    if (first.n > 0 && !take(s, first)) {
-        s->eof = true;
-    }
+    h->failed = first.n > 0 && !take(s, first);
     vv_buf_put(&w->bufs, s->in);
     s->in = NULL;
     vv_session_h2_rest(s);

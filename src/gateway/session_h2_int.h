@@ -15,7 +15,8 @@ struct vv_session_h2 { /* a connection */
     bool inside; /* the codec is at work further up the stack: it will be asked for output */
     bool woken;  /* and there is new output meanwhile */
     bool said_goodbye;
-    bool asked; /* by PING, whether a client that ended its side still listens */
+    bool failed; /* it is told so, and nothing more is read */
+    bool asked;  /* by PING, whether a client that ended its side still listens */
     uint64_t draining_until_ns, idle_since_ns, quiet_at_ns; /* 0: not so */
     struct vv_defer wake;
     struct vv_corpse corpse;

@@ -17,6 +17,8 @@ void vv_session_refused_for(struct vv_exchange *x, enum vv_h1_error error);
 void vv_session_own(struct vv_session *s, struct vv_exchange *x);
 void vv_session_refuse_syntax(struct vv_exchange *x); /* x->req.error says why */
 void vv_session_count_timeout(struct vv_session *s, const char *wait);
+/* Ends the connection so that its last words arrive: what still comes is read for a while. */
+void vv_session_linger(struct vv_session *s);
 /* A deadline inside an exchange may be over. */
 void vv_session_deadline(struct vv_session *s, uint64_t now_ns);
 /* The client's time to take what is in the batch begins anew. */

@@ -183,6 +183,9 @@ static void head_whole(struct vv_h2 *c, uint32_t id, unsigned flags, const uint8
 static void add_fragment(struct vv_h2 *c, const uint8_t *p, const uint8_t *end)
 {
     const size_t n = (size_t)(end - p);
+    if (n == 0) {
+        return;
+    }
     uint8_t *to = vv_h2_buffer_room(c, &c->block, n);
     if (to == NULL) {
         vv_h2_fail(c, VV_H2_WHY_MEMORY);
@@ -243,7 +246,8 @@ static void on_continuation(struct vv_h2 *c, const uint8_t *p, const uint8_t *en
     if (!c->dead && (c->in.flags & VV_H2_F_END_HEADERS) != 0) {
         const uint32_t id = c->block_id;
         c->block_id = 0;
-        head_whole(c, id, c->block_flags, c->block.p, c->block.p + c->block.n);
+        const uint8_t *block = c->block.n > 0 ? c->block.p : p; /* all of it may be empty */
+        head_whole(c, id, c->block_flags, block, block + c->block.n);
         vv_h2_buffer_free(c, &c->block);
     }
 }

@@ -262,6 +262,8 @@ def expect(case, client, line):
         assert stream.code == rest[1], stream
     elif what == "goaway":
         code = client.gone()
+        if rest[0] == "ENHANCE_YOUR_CALM" and client.was_reset:
+            return  # floods are not listened to: what was unread may take the last word along
         assert code == rest[0], client.goaways
         assert len(rest) < 2 or client.goaways[-1][0] == int(rest[1]), client.goaways
     elif what == "closed":
@@ -400,7 +402,8 @@ def test_frames(stage, case):
             return
         verdict, *rest = wanted.split(" ")
         if verdict == "connection":
-            assert client.gone() == rest[0], client.goaways
+            code = client.gone()
+            assert code == rest[0] or (rest[0] == "ENHANCE_YOUR_CALM" and client.was_reset), client.goaways
         elif verdict == "stream":
             stream = client.answer(client.stream(int(rest[0])))
             assert stream.code == rest[1], stream
