@@ -96,9 +96,10 @@ void vv_grpc_bounds(struct vv_exchange *x)
     if (!vv_grpc_asked(x)) {
         return;
     }
-    /* Either side of a stream of messages may have nothing to say for a while. */
-    const uint64_t idle_ns = x->route->conf->timeouts.idle_ns;
-    x->body_timeout_ns = idle_ns == 0 ? 0 : vv_max_u64(x->body_timeout_ns, idle_ns);
+    if (x->session->conn != NULL) { /* either side may have nothing to say for a while */
+        const uint64_t idle_ns = x->route->conf->timeouts.idle_ns;
+        x->body_timeout_ns = idle_ns == 0 ? 0 : vv_max_u64(x->body_timeout_ns, idle_ns);
+    }
     const struct vv_h1_field *f = vv_h1_find_name(&x->req, VV_STR("grpc-timeout"));
     if (f == NULL || vv_grpc_timeout(f->value, &ns) != VV_OK) {
         return;

@@ -408,7 +408,10 @@ void vv_session_h2_begin(struct vv_session *s, struct vv_str first)
     }
     s->h2 = h;
     s->state = VV_SESSION_H2;
-    h->failed = first.n > 0 && !take(s, first);
+    if (first.n > 0 && !take(s, first)) {
+        vv_door_malformed(s);
+        h->failed = true;
+    }
     vv_buf_put(&w->bufs, s->in);
     s->in = NULL;
     vv_session_h2_rest(s);

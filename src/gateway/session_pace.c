@@ -1,6 +1,7 @@
 /* src/gateway/session_pace.c - what the client has taken is what was written less what the kernel still keeps: a
  * slow reader drains the kernel's megabytes for minutes before that takes a byte more from us. */
 #include "gateway/session_pace.h"
+#include "gateway/grpc.h"
 #include "os/tls.h"
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -8,14 +9,10 @@
 #define SOON_NS (100 * VV_MS)
 #define LOOK_BYTES (64u * 1024u) /* how much may leave before the kernel is asked about it */
 
+/* A conversation. Over HTTP/1 there is none: there it is what a trickling client would like to be. */
 static bool is_grpc(const struct vv_exchange *x)
 {
-    for (uint32_t i = 0; i < x->req.fields_count; i++) {
-        if (x->req.fields[i].id == VV_FIELD_CONTENT_TYPE) {
-            return vv_str_starts(x->req.fields[i].value, VV_STR("application/grpc"));
-        }
-    }
-    return false;
+    return x->session->conn != NULL && vv_grpc_asked(x);
 }
 
 void vv_session_body_owed(struct vv_exchange *x)

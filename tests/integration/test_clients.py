@@ -11,6 +11,7 @@ import pytest
 
 import harness
 from harness import SCALE, Client, Closed, ok, request, wait_for
+from http2_client import H2, MAGIC
 
 LONG = os.environ.get("VIVACE_LONG") == "1"
 HELLO = [{"respond": {"body": "x"}}]
@@ -138,6 +139,12 @@ def test_too_much_garbage_is_a_ban_until_it_ends_or_is_lifted(gateway):
     assert gw.metric("vivace_client_bans_total") == 1
     assert gw.metric("vivace_connections_refused_total", reason="banned") >= 1
     assert gw.api("/status")["clients_banned"] == 1
+    for garbage in (1, 2, 3, 4):  # behind the magic words of HTTP/2 as well, in the first packet already
+        with Client(gw.port, source="127.0.0.9") as c:
+            c.send(MAGIC + b"\x00\x00\x00\x03\x00\x00\x00\x00\x00")
+            c.rest()
+    assert fares(gw, "127.0.0.9") == "closed"
+    assert gw.api("/clients?address=127.0.0.9", "DELETE")["pardoned"] == 1
     top = gw.api("/clients")["clients"][0]
     assert top["address"] == "127.0.0.7" and top["malformed"] == 4 and top["banned_seconds"] > 3000
     assert gw.api("/clients?address=127.0.0.8", "DELETE")["pardoned"] == 0
@@ -227,13 +234,13 @@ def test_a_body_that_trickles_is_cut_off_and_one_that_flows_is_not(proxy):
     gw, server = proxy(listen={"clients": SLOW}, route={"timeouts": {"body": "20s"}})
     results = {}
 
-    def upload(name, pieces, piece, pause, framing="length"):
+    def upload(name, pieces, piece, pause, framing="length", kind="text/plain"):
         began = time.monotonic()
         with gw.client() as c:
             if framing == "length":
                 c.send(request("/", "POST", {"Content-Length": str(pieces * len(piece))}))
             else:
-                c.send(request("/", "POST", {"Transfer-Encoding": "chunked"}))
+                c.send(request("/", "POST", {"Transfer-Encoding": "chunked", "Content-Type": kind}))
             try:
                 for _ in range(pieces):
                     c.send(piece if framing == "length" else b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -250,6 +257,7 @@ def test_a_body_that_trickles_is_cut_off_and_one_that_flows_is_not(proxy):
         for a in (
             ("trickle", 60, b"x", 0.1),
             ("chunks", 60, b"x", 0.1, "chunked"),
+            ("no gRPC over HTTP/1", 60, b"x", 0.1, "chunked", "application/grpc"),
             ("flow", 15, b"x" * 400, 0.2),
         )
     ]
@@ -258,11 +266,11 @@ def test_a_body_that_trickles_is_cut_off_and_one_that_flows_is_not(proxy):
     for t in threads:
         t.join()
     assert results["flow"][0] == 200, results
-    for name in ("trickle", "chunks"):
+    for name in ("trickle", "chunks", "no gRPC over HTTP/1"):
         status, took = results[name]
         assert status in (408, "cut"), results
         assert 0.9 <= took < 7.0 * SCALE, results
-    assert gw.metric("vivace_timeouts_total", wait="body_rate") == 2
+    assert gw.metric("vivace_timeouts_total", wait="body_rate") == 3
 
 
 def test_a_body_whose_server_is_slow_is_not_slow(proxy):
@@ -300,19 +308,21 @@ def test_conversations_may_pause(proxy):
             conn.send(ok(body))
 
     gw, server = proxy(handler, listen={"clients": SLOW}, route={"timeouts": {"body": "20s"}})
-    grpc, early, tunnel, idle = gw.client(), gw.client(), gw.client(), gw.client()
+    grpc, early, tunnel, idle = H2(gw.port), gw.client(), gw.client(), gw.client()
     head = {"Transfer-Encoding": "chunked"}
-    grpc.send(request("/", "POST", dict(head, **{"Content-Type": "application/grpc+proto"})) + b"1\r\na\r\n")
+    call = grpc.request("/", "POST", {"content-type": "application/grpc+proto"}, end=False)
+    grpc.data(call, b"a")
     early.send(request("/early", "POST", head) + b"1\r\na\r\n")
     tunnel.send(request("/", headers={"Connection": "upgrade", "Upgrade": "echo"}))
     assert tunnel.answer().status == 101
     assert b"200 OK" in early.head()
     time.sleep(2.5)
-    for c in (grpc, early):
-        c.send(b"1\r\nb\r\n0\r\n\r\n")
+    early.send(b"1\r\nb\r\n0\r\n\r\n")
+    grpc.data(call, b"b", end=True)
     tunnel.send(b"ping")
     assert tunnel.take(4) == b"ping"
-    assert grpc.answer().body == b"ab"
+    grpc.answer(call)
+    assert call.status == 200 and call.body == b"ab"
     assert early.chunked() == b"hiab"
     assert gw.metric("vivace_timeouts_total", wait="body_rate") == 0
     for c in (grpc, early, tunnel, idle):
