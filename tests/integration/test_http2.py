@@ -176,6 +176,98 @@ def test_an_upload_of_100_mb_goes_as_fast_as_the_server_takes_it(gateway, origin
         assert slow - idle < 4096 and fast - idle < 4096, (idle, slow, fast)
 
 
+def upload(c, stream, data, end=True):
+    """Content as far as windows allow, until all has left or the stream is over."""
+    at = 0
+    while at < len(data) and not stream.over:
+        room = min(c.settings[4] + c.windows.get(stream.id, 0) - at, 65535 + c.windows.get(0, 0) - c.used)
+        n = min(room, 16384, len(data) - at)
+        if n <= 0:
+            c.wait("a window", lambda: c.pump(0.1) or True)
+            continue
+        c.data(stream, data[at:at + n], end and at + n == len(data))
+        at += n
+        c.used += n
+
+
+def test_windows_come_back_however_uploads_end(gateway, origin):
+    """Three MB of content that nobody wanted, then an upload of one MB: the connection's window is 1 MiB."""
+    held = threading.Event()
+
+    def handler(conn):
+        while True:
+            req = conn.read_head()
+            if req.target == "/hold":
+                held.wait(20)
+                return
+            if req.target == "/refuse":
+                conn.send(ok(b"no", "403 Forbidden", [("Connection", "close")]))
+                return
+            body = conn.chunked() if req.has("Transfer-Encoding") else conn.take(int(req.get("Content-Length")))
+            conn.send(ok(b"%d" % len(body)))
+
+    server = origin(handler)
+    gw = gateway({"services": {"app": [server.url]}, "workers": 1, "routes": [
+        {"path": "/own", "respond": {"body": "own"}}, {"path": "/", "to": "app"}]})
+    with H2(gw.port) as c:
+        c.wait("its windows", lambda: 4 in c.settings and 0 in c.windows)
+        c.used = 0
+        for i in range(14):
+            for path, headers in (("/hold", {}), ("/refuse", {}), ("/own", {}), ("/own", {"te": "gzip"})):
+                stream = c.request(path, "POST", headers, end=False)
+                upload(c, stream, b"x" * 60000, end=False)
+                if path == "/hold":
+                    c.reset(stream)
+                else:
+                    c.answer(stream)
+        held.set()
+        assert c.used > 2_500_000 or c.used >= 14 * 60000, c.used
+        stream = c.request("/whole", "POST", end=False)
+        upload(c, stream, b"y" * MIB)
+        assert c.answer(stream).body == b"%d" % MIB
+        c.ping()
+        assert 65535 + c.windows[0] - c.used >= 512 * 1024, "most of the window is open again"
+    gw.wait_metric("vivace_http_requests_in_flight", 0)
+    gw.books_balance()
+
+
+def test_a_stream_that_nobody_reads_or_writes_ends_alone(gateway, origin):
+    """Times of sending and receiving are those of a stream; its neighbours go on."""
+    timeouts = {"send": "400ms", "body": "400ms"}
+    gw = gateway(config(origin(answer=lambda r: ok(b"x" * 300000)), {"timeouts": timeouts}))
+    with H2(gw.port, hold=True) as c:
+        c.grant(0, 1 << 24)
+        unread = c.request("/unread")
+        unsent = c.request("/unsent", "POST", end=False)
+        c.data(unsent, b"a little")
+        c.answer(unread, 20 * SCALE)
+        c.answer(unsent, 20 * SCALE)
+        assert not unread.ended and unread.code is not None and len(unread.body) == 65535, unread
+        assert unsent.status == 408, unsent
+        live = c.request("/")
+        c.grant(live.id, 1 << 20)
+        assert len(c.answer(live).body) == 300000
+    gw.books_balance()
+
+
+def test_a_large_head_of_an_answer_comes_in_several_frames(gateway, origin):
+    value = "v" * 6000
+    gw = gateway(config(origin(answer=lambda r: ok(b"body", headers=[(f"x-{i}", value) for i in range(5)]))))
+    with H2(gw.port) as c:
+        for _ in range(3):
+            stream = c.ask("/")
+            assert stream.body == b"body" and [stream.get(f"x-{i}") for i in range(5)] == [value] * 5
+
+
+def test_a_connection_that_may_ask_so_often_says_goodbye(gateway, origin):
+    gw = gateway(config(origin(), listen={"web": {"keepalive_requests": 5}}))
+    with H2(gw.port) as c:
+        streams = [c.request("/") for _ in range(5)]
+        assert all(c.answer(s).status == 200 for s in streams)
+        assert c.gone(10 * SCALE) == "NO_ERROR"
+        assert c.goaways[0][0] == 0x7FFFFFFF and c.goaways[-1][0] == 9
+
+
 # ------------------------------------------------------------------------------------ ends before time
 
 
