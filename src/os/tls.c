@@ -104,7 +104,7 @@ static enum vv_err judge(struct vv_tls *t, int result)
         t->waits = e == SSL_ERROR_WANT_READ ? VV_TLS_WAITS_READ : VV_TLS_WAITS_WRITE;
         return VV_EAGAIN;
     }
-    if (e == SSL_ERROR_WANT_CLIENT_HELLO_CB) {
+    if (e == SSL_ERROR_WANT_X509_LOOKUP) {
         t->waits = VV_TLS_WAITS_WORK;
         return VV_EAGAIN;
     }

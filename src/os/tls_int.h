@@ -95,8 +95,9 @@ struct vv_tls {
     int fd, io_errno;
     enum vv_err over; /* VV_OK while it can be used */
     uint8_t failure, waits;
-    bool done, resumed, held; /* held: `out` was never tried on the socket */
-    bool hello_done, worked, may_work;
+    bool done, resumed, held;         /* held: `out` was never tried on the socket */
+    const struct vv_tls_group *group; /* server: of the name that was asked for */
+    bool hello_done, worked, may_work, takes_ecdsa;
     bool to_end, drained, end; /* the socket has nothing more for now; for ever */
     bool direct, corked;       /* the next record goes out at once; nothing goes out */
     bool ktls, said_done;      /* close_notify was sent */

@@ -13,6 +13,7 @@
 
 #define SLOW_RSA_BITS 2048       /* above: more than a millisecond for each signature, see tls.h */
 #define SIGALG_ECDSA_P256 0x0403 /* RFC 8446 section 4.2.3 */
+#define GROUP_P256 0x0017        /* RFC 8446 section 4.2.7 */
 #define NAME_MAX_BYTES 255
 
 /* ---- names ---------------------------------------------------------------------------------- */
@@ -113,33 +114,52 @@ static struct vv_str hello_name(SSL *ssl)
     return (struct vv_str){(const char *)p + 5, len};
 }
 
-static bool offers_ecdsa(SSL *ssl)
+/* Is it in this extension, a list of numbers of two bytes? */
+static bool offers(SSL *ssl, unsigned extension, unsigned number)
 {
     const unsigned char *p;
     size_t n;
-    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_signature_algorithms, &p, &n) != 1) {
+    if (SSL_client_hello_get0_ext(ssl, extension, &p, &n) != 1) {
         return false;
     }
     for (size_t i = 2; i + 1 < n; i += 2) {
-        if ((p[i] << 8 | p[i + 1]) == SIGALG_ECDSA_P256) {
+        if ((unsigned)(p[i] << 8 | p[i + 1]) == number) {
             return true;
         }
     }
     return false;
 }
 
-/* Will this handshake make us sign with a large RSA key, as far as can be known now? */
-static bool will_be_slow(SSL *ssl, const struct vv_tls_group *g)
+/* Before TLS 1.3 the suite says as well which kind of key signs. */
+static bool shares_ecdsa_suite(SSL *ssl)
 {
-    const unsigned char *p;
-    size_t n;
-    if (!g->slow || (g->cert[VV_TLS_KEY_EC] != NULL && offers_ecdsa(ssl))) {
-        return false;
+    STACK_OF(SSL_CIPHER) *theirs = SSL_get_client_ciphers(ssl), *ours = SSL_get_ciphers(ssl);
+    for (int i = 0; i < sk_SSL_CIPHER_num(theirs); i++) {
+        const SSL_CIPHER *suite = sk_SSL_CIPHER_value(theirs, i);
+        if (SSL_CIPHER_get_auth_nid(suite) == NID_auth_ecdsa &&
+            sk_SSL_CIPHER_find(ours, (SSL_CIPHER *)(uintptr_t)suite) >= 0) {
+            return true;
+        }
     }
-    const bool resumes =
-        SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &n) == 1 ||
-        (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_session_ticket, &p, &n) == 1 && n > 0);
-    return !resumes;
+    return false;
+}
+
+/* Will this handshake make us sign with a large RSA key? When in doubt, yes: a client must not be able to choose
+ * that the loop does it. */
+static bool will_be_slow(SSL *ssl, const struct vv_tls *t)
+{
+    const struct vv_tls_group *g = t->group;
+    const bool small = g->cert[VV_TLS_KEY_EC] != NULL && t->takes_ecdsa &&
+                       (SSL_version(ssl) >= TLS1_3_VERSION || shares_ecdsa_suite(ssl));
+    return g->slow && !small;
+}
+
+/* Asked for a certificate only when a ticket was not taken up, so for what is about to be signed. */
+static int on_cert(SSL *ssl, void *user)
+{
+    const struct vv_tls_context *c = user;
+    const struct vv_tls *t = SSL_get_app_data(ssl);
+    return c->offload && !t->may_work && !t->challenge && will_be_slow(ssl, t) ? -1 : 1;
 }
 
 /* RFC 8737 section 3: the protocol of the challenge is the only one that is offered. */
@@ -194,9 +214,9 @@ static int on_hello(SSL *ssl, int *alert, void *user)
     if (g == NULL) {
         g = c->groups[0];
     }
-    if (c->offload && !t->may_work && will_be_slow(ssl, g)) {
-        return SSL_CLIENT_HELLO_RETRY;
-    }
+    t->group = g;
+    t->takes_ecdsa = offers(ssl, TLSEXT_TYPE_signature_algorithms, SIGALG_ECDSA_P256) &&
+                     offers(ssl, TLSEXT_TYPE_supported_groups, GROUP_P256);
     if (t->name == NULL && name.n > 0) {
         t->name = strndup(name.p, name.n);
         for (char *q = t->name; q != NULL && *q != '\0'; q++) {
@@ -288,6 +308,7 @@ static bool ask_clients(SSL_CTX *ssl, const struct clients *who)
 static bool set_up(struct vv_tls_context *c, SSL_CTX *ssl, const struct clients *who)
 {
     SSL_CTX_set_client_hello_cb(ssl, on_hello, NULL);
+    SSL_CTX_set_cert_cb(ssl, on_cert, c);
     SSL_CTX_set_tlsext_servername_callback(ssl, on_name);
     SSL_CTX_set_tlsext_status_cb(ssl, on_status);
     SSL_CTX_set_tlsext_status_arg(ssl, c);

@@ -1,6 +1,7 @@
 /* tests/unit/os/test_tls.c - handshakes, records, closing and failing, over pairs of sockets. */
 #include "os/pool.h"
 #include "os/tls_int.h"
+#include "os/tls_tickets.h"
 #include "test_tls_kit.h"
 #include <pthread.h>
 
@@ -597,6 +598,60 @@ VV_TEST(a_client_that_takes_ecdsa_needs_no_pool)
     vv_tls_cert_unref(ec);
     vv_tls_context_unref(s);
     vv_tls_context_unref(c);
+}
+
+static void must_wait_for_work(struct vv_tls_context *s, struct vv_tls_context *c,
+                               void (*change)(SSL *ssl))
+{
+    struct kit k;
+    kit_start(&k, s, c, "a.test");
+    change(k.c->ssl);
+    VV_CHECK_INT(vv_tls_handshake(k.c), VV_EAGAIN);
+    VV_CHECK_INT(vv_tls_handshake(k.s), VV_EAGAIN);
+    VV_CHECK_INT(vv_tls_waits(k.s), VV_TLS_WAITS_WORK);
+    vv_tls_handshake_work(k.s);
+    kit_shake(&k);
+    VV_CHECK_INT(k.s_err, VV_OK);
+    VV_CHECK(!vv_tls_resumed(k.s));
+    kit_say(k.c, k.s, "hello");
+    kit_stop(&k);
+}
+
+static void with_a_strange_ticket(SSL *ssl)
+{
+    static unsigned char ticket[200]; /* no key of ours has such a name */
+    VV_CHECK_INT(SSL_set_max_proto_version(ssl, TLS1_2_VERSION), 1);
+    VV_CHECK_INT(SSL_set_session_ticket_ext(ssl, ticket, sizeof(ticket)), 1);
+}
+static void with_suites_of_rsa(SSL *ssl)
+{
+    VV_CHECK_INT(SSL_set_max_proto_version(ssl, TLS1_2_VERSION), 1);
+    VV_CHECK_INT(
+        SSL_set_cipher_list(ssl, "ECDHE-ECDSA-AES128-CCM:ECDHE-RSA-AES128-GCM-SHA256:@SECLEVEL=1"),
+        1);
+}
+static void without_the_curve(SSL *ssl)
+{
+    VV_CHECK_INT(SSL_set_max_proto_version(ssl, TLS1_2_VERSION), 1);
+    VV_CHECK_INT(SSL_set1_groups_list(ssl, "X25519"), 1);
+}
+
+VV_TEST(no_client_can_have_the_loop_sign_with_a_large_key)
+{
+    struct vv_tls_tickets *tickets = NULL;
+    VV_CHECK_INT(vv_tls_tickets_new(VV_HOUR, vv_clock_wall(), &tickets), VV_OK);
+    struct vv_tls_cert *ec = kit_cert(VV_TLS_KEY_EC, "a.test");
+    struct vv_tls_context *alone = slow_server(NULL, tickets);
+    struct vv_tls_context *both = slow_server(ec, tickets);
+    struct vv_tls_context *c = kit_client((struct vv_tls_client_conf){0});
+    must_wait_for_work(alone, c, with_a_strange_ticket);
+    must_wait_for_work(both, c, with_suites_of_rsa);
+    must_wait_for_work(both, c, without_the_curve);
+    vv_tls_cert_unref(ec);
+    vv_tls_context_unref(alone);
+    vv_tls_context_unref(both);
+    vv_tls_context_unref(c);
+    vv_tls_tickets_unref(tickets);
 }
 
 VV_TEST(an_offloaded_handshake_that_fails_is_counted_once)
