@@ -21,7 +21,7 @@ struct cli_load {
     struct vv_load_gate gate[LOAD_GATES_MAX]; /* of the command line */
     size_t gate_count;
     const char *header[CLI_OPTIONS_MAX];
-    char *text, *body, *overrides; /* of the job */
+    char *text, *body, *overrides, *ca; /* of the job */
 };
 /* `what`: URL or file, NULL: the profile's or --target. `rate` > 0 replaces all phases by one of this
  * rate for `for_ns`; without a rate `for_ns` > 0 replaces --for. Prints what is wrong; returns an exit code. */

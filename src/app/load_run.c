@@ -133,14 +133,18 @@ struct vv_load_result *cli_load_run(const struct cli_args *a, const struct cli_l
     if (cli_value(a, "agents") != NULL) {
         return run_agents(a, s);
     }
+    struct vv_sb why = VV_SB_INIT;
+    o.why = &why;
     const enum vv_err err = vv_load_run(s->plan, &o, &r);
     clear(&l);
     if (err == VV_EFILES) {
         (void)cli_fail(EXIT_FAILED, "not enough file descriptors for so many users: raise the "
                                     "limit (ulimit -n) or use fewer");
     } else if (err != VV_OK) {
-        (void)cli_fail(EXIT_FAILED, "the run failed: %s", vv_err_text(err));
+        (void)cli_fail(EXIT_FAILED, "the run failed: %s",
+                       why.n > 0 && !why.failed ? why.p : vv_err_text(err));
     }
+    vv_sb_fini(&why);
     return r;
 }
 

@@ -212,8 +212,18 @@ static bool merge_overrides(const struct cli_args *a, const struct vv_load_phase
     if (phase != NULL) {
         (void)json_object_set_new(config, "phases", phases_json(phase));
     }
-    if (cli_flag(a, "insecure")) {
-        (void)json_object_set_new(config, "tls", json_pack("{s:b}", "rejectUnauthorized", 0));
+    if (cli_flag(a, "insecure") || s->ca != NULL) {
+        json_t *tls = json_object_get(config, "tls");
+        if (!json_is_object(tls)) {
+            (void)json_object_set_new(config, "tls", json_object());
+            tls = json_object_get(config, "tls");
+        }
+        if (cli_flag(a, "insecure")) {
+            (void)json_object_set_new(tls, "rejectUnauthorized", json_false());
+        }
+        if (s->ca != NULL) {
+            (void)json_object_set_new(tls, "ca", json_string(s->ca));
+        }
     }
     s->overrides = json_object_size(config) > 0 ? json_dumps(config, JSON_COMPACT) : NULL;
     json_decref(o);
@@ -295,6 +305,8 @@ static int setup_line(const struct cli_args *a, const char *url, const struct vv
     }
     l->url = url;
     l->headers = s->header;
+    l->tls_insecure = cli_flag(a, "insecure");
+    l->tls_ca = s->ca;
     l->method = cli_value(a, "method");
     if (l->method == NULL && l->body != NULL) {
         l->method = "POST";
@@ -379,6 +391,10 @@ static int fill(const struct cli_args *a, const char *what, const char *profile,
     if (given && phase.duration_ns == 0) {
         phase.duration_ns = DEFAULT_FOR;
     }
+    const char *ca = cli_value(a, "ca");
+    if (ca != NULL && (s->ca = realpath(ca, NULL)) == NULL) { /* agents need it absolute */
+        return cli_fail(EXIT_USAGE, "%s: no such file", ca);
+    }
     s->job.threads = (unsigned)threads;
     s->job.allow_late = cli_flag(a, "allow-late");
     const int code = is_url(what) ? setup_line(a, what, &phase, s)
@@ -403,5 +419,6 @@ void cli_load_setup_free(struct cli_load *s)
     free(s->text);
     free(s->body);
     free(s->overrides);
+    free(s->ca);
     *s = (struct cli_load){0};
 }

@@ -29,6 +29,7 @@ const struct cli_option options_load[] = {
     {0, "html", "FILE", "report as one page with charts"},
     {0, "junit", "FILE", "gates as test cases, JUnit XML"},
     {'k', "insecure", NULL, "do not check certificates"},
+    {0, "ca", "FILE", "trust these (PEM) instead of the system's"},
     {0, "threads", "NUMBER", "of the generator, default 1"},
     {0, "seed", "NUMBER", "the same choices again"},
     {0, "allow-late", NULL, "a late generator does not make the run invalid"},

@@ -230,12 +230,14 @@ static enum vv_err send_result(int fd, const struct vv_load_result *r)
 static enum vv_err run_job(struct serving *s, const struct vv_load_plan *plan,
                            const struct vv_load_job *job)
 {
+    struct vv_sb why = VV_SB_INIT;
     struct vv_load_options o = {.threads = job->threads,
                                 .allow_late = job->allow_late,
                                 .seed = job->seed,
                                 .period_states = true,
                                 .progress = watch,
                                 .user = s,
+                                .why = &why,
                                 .stop = s->agent->stop};
     struct vv_load_result *r = NULL;
     struct vv_str name, body;
@@ -250,7 +252,11 @@ static enum vv_err run_job(struct serving *s, const struct vv_load_plan *plan,
     say(s->agent, "running");
     err = vv_load_run(plan, &o, &r);
     if (err != VV_OK) {
-        return send_frame(s->peer.fd, "refused", vv_str_from(vv_err_text(err)));
+        const bool more = why.n > 0 && !why.failed;
+        err = send_frame(s->peer.fd, "refused",
+                         more ? vv_sb_str(&why) : vv_str_from(vv_err_text(err)));
+        vv_sb_fini(&why);
+        return err;
     }
     err = s->gone ? VV_OK : send_result(s->peer.fd, r);
     vv_load_result_free(r);

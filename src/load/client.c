@@ -1,13 +1,16 @@
 /* src/load/client.c - written for two cases that decide what a generator can offer: the next request
  * on a connection that is alive (one write, one read, no allocation, no copy), and a new connection
  * for one request (the request is written before epoll is asked whether the connection stands: on
- * a short way it does already). Everything else, like an answer in pieces, takes the slower road of
- * copying into `kept` and parsing the head once more when the answer is complete. */
+ * a short way it does already). TLS is one branch beside each of these. Everything else, like an
+ * answer in pieces, takes the slower road of copying into `kept` and parsing the head once more when
+ * the answer is complete. */
 #include "load/client.h"
 
+#include "base/sb.h"
 #include "os/clock.h"
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,6 +18,8 @@
 #define READ_BYTES (64 * VV_KIB)
 #define KEPT_FIRST (4 * VV_KIB)
 #define SEGMENT_BYTES 500 /* any network carries so much in one segment (RFC 9293 section 3.7.1) */
+#define SESSIONS_NAME 64  /* TLS sessions kept of a name: so many connections resume at a time */
+#define SESSIONS_MAX 256
 #define ENDED_KEEP (64 * VV_KIB) /* a bigger buffer is not kept for the next answer */
 
 static const struct vv_h1_limits limits = {
@@ -23,6 +28,7 @@ static const struct vv_h1_limits limits = {
 #define STATES(X)                                                                                  \
     X(CLOSED, "no socket")                                                                         \
     X(CONNECTING, "the first write will say whether it stands")                                    \
+    X(HANDSHAKE, "TLS is agreed on before the request goes out")                                   \
     X(IDLE, "open, nothing asked")                                                                 \
     X(HEAD, "a request is out, its answer's head is not complete")                                 \
     X(LENGTH, "reading a body of known length")                                                    \
@@ -125,8 +131,10 @@ void vv_load_client_fini(struct vv_load_client *c)
     free(c->buf);
     free(c->head);
     bytes_fini(&c->ended);
+    vv_tls_context_unref(c->tls);
     c->buf = NULL;
     c->head = NULL;
+    c->tls = NULL;
 }
 
 bool vv_load_conn_is_open(const struct vv_load_conn *conn)
@@ -137,12 +145,24 @@ bool vv_load_conn_is_open(const struct vv_load_conn *conn)
 void vv_load_conn_close(struct vv_load_conn *conn)
 {
     if (conn->state != ST_CLOSED) {
+        if (conn->tls != NULL) {
+            (void)vv_tls_close(conn->tls); /* best effort: nobody waits for it to go out */
+            vv_tls_free(conn->tls);
+            conn->tls = NULL;
+        }
         vv_loop_del(conn->client->loop, &conn->io, true);
         close(conn->io.fd);
         conn->io.fd = -1;
         conn->state = ST_CLOSED;
         conn->out = (struct vv_str){0};
         bytes_fini(&conn->kept);
+    }
+}
+
+void vv_load_conn_rest(struct vv_load_conn *conn)
+{
+    if (conn->tls != NULL && conn->state == ST_IDLE) {
+        vv_tls_idle(conn->tls);
     }
 }
 
@@ -153,6 +173,8 @@ static void finish(struct vv_load_conn *conn, struct vv_load_answer *a)
     struct vv_load_client *const c = conn->client;
     a->sent_ns = conn->sent_ns;
     a->first_byte_ns = conn->first_byte_ns;
+    a->tls_connect_ns = conn->tls_connect_ns;
+    conn->tls_connect_ns = 0;
     a->end_ns = vv_max_u64(a->end_ns, a->sent_ns);
     conn->done(conn, a);
     if (c->ended.cap > ENDED_KEEP) {
@@ -181,9 +203,69 @@ static void succeed(struct vv_load_conn *conn, struct vv_str body, unsigned read
     finish(conn, &a);
 }
 
+/* ---- TLS ---- */
+
+static void keep_reason(struct vv_load_client *c, const char *text)
+{
+    if (c->tls_error[0] == '\0') {
+        (void)snprintf(c->tls_error, sizeof(c->tls_error), "%s", text);
+    }
+}
+
+static const char *tls_failed(struct vv_load_conn *conn, enum vv_err err)
+{
+    const enum vv_tls_failure why = vv_tls_failure(conn->tls);
+    char text[VV_TLS_ERROR_TEXT];
+    if (err == VV_ENOMEM) {
+        return "ENOMEM";
+    }
+    if (conn->state != ST_HANDSHAKE && (err == VV_ERESET || err == VV_ECLOSED)) {
+        return "ECONNRESET";
+    }
+    keep_reason(conn->client, vv_tls_error(conn->tls, text));
+    return why == VV_TLS_FAIL_IO || why == VV_TLS_FAIL_CLOSED ? "ECONNRESET" : "tls";
+}
+
+static const char *flush_tls(struct vv_load_conn *conn)
+{
+    enum vv_err err = VV_OK;
+    if (conn->state == ST_CONNECTING || conn->state == ST_HANDSHAKE) {
+        return NULL;
+    }
+    while (conn->out.n > 0 && err == VV_OK) {
+        const struct iovec v = {(void *)(uintptr_t)conn->out.p, conn->out.n};
+        size_t n = 0;
+        err = vv_tls_write(conn->tls, &v, 1, 0, conn->sent_ns, &n);
+        conn->client->bytes_out += n;
+        conn->out.p += n;
+        conn->out.n -= n;
+    }
+    if (err == VV_OK && vv_tls_unsent(conn->tls) > 0) {
+        err = vv_tls_flush(conn->tls);
+    }
+    return err == VV_OK || err == VV_EAGAIN ? NULL : tls_failed(conn, err);
+}
+
+/* As recv() does it, but a failure is *reterr; NULL with -1: nothing is there. */
+static ssize_t receive_tls(struct vv_load_conn *conn, const char **reterr)
+{
+    size_t n = 0;
+    const enum vv_err err = vv_tls_read(conn->tls, conn->client->buf, READ_BYTES, &n);
+    if (err == VV_OK || err == VV_ECLOSED) {
+        return (ssize_t)n;
+    }
+    *reterr = err == VV_EAGAIN ? NULL : tls_failed(conn, err);
+    return -1;
+}
+
+/* ---- sending and receiving ---- */
+
 /* Writes what is left. NULL: done or waiting for room. */
 static const char *flush(struct vv_load_conn *conn)
 {
+    if (conn->tls != NULL) {
+        return flush_tls(conn);
+    }
     while (conn->out.n > 0) {
         const ssize_t n = send(conn->io.fd, conn->out.p, conn->out.n, MSG_NOSIGNAL);
         if (n >= 0) {
@@ -380,28 +462,36 @@ static void ended_by_peer(struct vv_load_conn *conn, unsigned reads)
     }
 }
 
+/* error NULL: nothing broke. */
+static void broke(struct vv_load_conn *conn, const char *error)
+{
+    if (error != NULL && conn->state == ST_IDLE) {
+        vv_load_conn_close(conn);
+        conn->gone(conn);
+    } else if (error != NULL) {
+        fail(conn, error);
+    }
+}
+
 static void read_answer(struct vv_load_conn *conn)
 {
     struct vv_load_client *const c = conn->client;
     for (unsigned reads = 1;; reads++) {
-        const ssize_t got = recv(conn->io.fd, c->buf, READ_BYTES, 0);
+        const char *error = NULL;
+        const ssize_t got = conn->tls == NULL ? recv(conn->io.fd, c->buf, READ_BYTES, 0)
+                                              : receive_tls(conn, &error);
         if (got == 0) {
             ended_by_peer(conn, reads);
             return;
         }
         if (got < 0) {
-            if (errno == EINTR) {
+            if (conn->tls == NULL && errno == EINTR) {
                 continue;
             }
-            if (errno != EAGAIN) {
-                const char *why = errno_name(errno);
-                if (conn->state == ST_IDLE) {
-                    vv_load_conn_close(conn);
-                    conn->gone(conn);
-                } else {
-                    fail(conn, why);
-                }
+            if (conn->tls == NULL && errno != EAGAIN) {
+                error = errno_name(errno);
             }
+            broke(conn, error);
             return;
         }
         c->bytes_in += (uint64_t)got;
@@ -427,28 +517,52 @@ static void read_answer(struct vv_load_conn *conn)
     }
 }
 
+/* An event before the connection stood. True: it does now, and what waits may go on. */
+static bool stand(struct vv_load_conn *conn, uint32_t *events)
+{
+    if (conn->state == ST_CONNECTING) {
+        if ((*events & (VV_IO_WRITE | VV_IO_ERROR | VV_IO_HUP)) == 0) {
+            return false;
+        }
+        const enum vv_err err = vv_sock_error(conn->io.fd);
+        if (err != VV_OK) {
+            fail(conn, err_name(err));
+            return false;
+        }
+        conn->state = conn->tls == NULL ? ST_HEAD : ST_HANDSHAKE;
+    }
+    if (conn->tls != NULL) {
+        const enum vv_err err = vv_tls_handshake(conn->tls);
+        if (err != VV_OK) {
+            if (err != VV_EAGAIN) {
+                fail(conn, tls_failed(conn, err));
+            }
+            return false;
+        }
+        conn->state = ST_HEAD;
+        conn->tls_connect_ns = vv_max_u64(vv_clock_now() - conn->opened_ns, 1);
+        *events |= VV_IO_READ | VV_IO_WRITE; /* their edges went by during the handshake */
+    }
+    return true;
+}
+
 static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
 {
     struct vv_load_conn *conn = VV_CONTAINER(io, struct vv_load_conn, io);
     (void)loop;
     if ((events & (VV_IO_RDHUP | VV_IO_HUP)) != 0) {
         conn->peer_ended = true;
-    }
-    if (conn->state == ST_CONNECTING) {
-        if ((events & (VV_IO_WRITE | VV_IO_ERROR | VV_IO_HUP)) == 0) {
-            return;
+        if (conn->tls != NULL) {
+            vv_tls_read_to_end(conn->tls);
         }
-        const enum vv_err err = vv_sock_error(io->fd);
-        if (err != VV_OK) {
-            fail(conn, err_name(err));
-            return;
-        }
-        conn->state = ST_HEAD;
     }
-    if (conn->out.n > 0 && (events & VV_IO_WRITE) != 0) {
+    if (conn->state <= ST_HANDSHAKE && !stand(conn, &events)) {
+        return;
+    }
+    if ((conn->out.n > 0 || conn->tls != NULL) && (events & VV_IO_WRITE) != 0) {
         const char *error = flush(conn);
         if (error != NULL) {
-            fail(conn, error);
+            broke(conn, error);
             return;
         }
     }
@@ -472,6 +586,8 @@ void vv_load_conn_init(struct vv_load_conn *conn, struct vv_load_client *client,
 {
     *conn = (struct vv_load_conn){
         .io = {.fn = on_io, .fd = -1}, .client = client, .done = done, .gone = gone};
+    conn->number = client->made;
+    client->made = (uint8_t)((client->made + 1) % SESSIONS_NAME);
     vv_list_init(&conn->node);
 }
 
@@ -495,8 +611,57 @@ const char *vv_load_conn_open(struct vv_load_conn *conn, const struct vv_addr *t
     conn->io.fd = fd;
     conn->state = ST_CONNECTING;
     conn->peer_ended = conn->used = false;
-    conn->at_once = !tcp; /* a unix socket has nothing to wait for */
+    conn->tls_connect_ns = 0; /* the last one may have been given up before it was told */
+    conn->at_once = !tcp;     /* a unix socket has nothing to wait for */
     conn->client->connections++;
+    return NULL;
+}
+
+enum vv_err vv_load_client_trust(struct vv_load_client *c, const struct vv_load_trust *trust)
+{
+    static const char *const alpn[] = {"http/1.1"};
+    const struct vv_tls_client_conf conf = {.ca_file = trust->ca_file,
+                                            .alpn = alpn,
+                                            .alpn_count = VV_COUNT(alpn),
+                                            .sessions_max = SESSIONS_MAX,
+                                            .insecure = trust->insecure};
+    struct vv_sb why = VV_SB_INIT;
+    const enum vv_err err = c->tls == NULL ? vv_tls_client_new(&conf, &why, &c->tls) : VV_OK;
+    if (err != VV_OK) {
+        keep_reason(c, why.n > 0 && !why.failed ? why.p : vv_err_text(err));
+    }
+    vv_sb_fini(&why);
+    return err;
+}
+
+const char *vv_load_conn_open_tls(struct vv_load_conn *conn, const struct vv_addr *to,
+                                  const char *name, uint16_t port)
+{
+    struct vv_load_client *const c = conn->client;
+    /* Tickets are used once: each connection has its own. A name has up to 253 characters. */
+    char key[300];
+    const int n = snprintf(key, sizeof(key), "%s %u %u", name, port, conn->number);
+    const uint64_t now_ns = vv_clock_now();
+    const char *error = vv_load_conn_open(conn, to);
+    if (error != NULL) {
+        return error;
+    }
+    const enum vv_err err =
+        n < (int)sizeof(key)
+            ? vv_tls_connect_keyed(c->tls, conn->io.fd, name, key, &c->tls_stats, &conn->tls)
+            : VV_EINVAL;
+    if (err != VV_OK) {
+        vv_load_conn_close(conn);
+        if (err != VV_EINVAL) {
+            return err_name(err);
+        }
+        keep_reason(c, "no certificate can be for the name of this URL");
+        return "tls";
+    }
+    conn->opened_ns = now_ns;
+    if (!conn->at_once) {
+        send_at_once(conn); /* the flights of a handshake must not wait for each other */
+    }
     return NULL;
 }
 

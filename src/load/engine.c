@@ -3,6 +3,7 @@
  * up with it. A second is complete when every thread has handed over a later one. */
 #include "load/engine.h"
 
+#include "base/sb.h"
 #include "load/engine_int.h"
 #include "load/periods.h"
 #include "os/clock.h"
@@ -287,6 +288,12 @@ static enum vv_err start_threads(struct run *run)
     }
     while (run->ready < run->threads) {
         vv_loop_turn(run->home, TICK_NS);
+    }
+    for (unsigned i = 0; run->err != VV_OK && o->why != NULL && i < run->threads; i++) {
+        if (run->gens[i].client.tls_error[0] != '\0') {
+            vv_sb_adds(o->why, run->gens[i].client.tls_error);
+            break;
+        }
     }
     return run->err;
 }

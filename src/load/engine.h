@@ -10,7 +10,8 @@
  *            answer in hand. Open users finish their flow after the last phase, for 10 min at most.
  * Agents:    every part needs the same plan, seed and number of threads.
  * Threads:   vv_load_run() blocks its caller; `progress` runs on the calling thread once a second.
- * Errors:    VV_EFILES: not enough descriptors, before anything is sent.
+ * Errors:    VV_EFILES: not enough descriptors. VV_EINVAL: the certificates to trust cannot be read. Both
+ *            before anything is sent.
  */
 #ifndef VV_LOAD_ENGINE_H
 #define VV_LOAD_ENGINE_H
@@ -27,6 +28,7 @@ struct vv_load_options {
     /* Once a second with what is known so far; return true to stop. NULL: none. */
     bool (*progress)(void *user, const struct vv_load_result *so_far);
     void *user;
+    struct vv_sb *why; /* gets one line when an error has more to say; NULL: nobody wants to know */
     const volatile int *stop; /* set by a signal handler: ends the run, what was measured counts */
 };
 VV_MUST_CHECK enum vv_err vv_load_run(const struct vv_load_plan *plan,

@@ -72,6 +72,7 @@ struct vv_load_gen {
     uint64_t *phase_alive;                             /* users of each phase */
     uint64_t alive, open;                              /* users, connections */
     uint64_t cpu_ns, in_bytes, out_bytes, connections; /* counted in batches so far */
+    uint64_t handshakes, resumed;                      /* the same */
     uint64_t last_sent_ns;
     struct vv_load_batch *batch, *spare, *batches;
     struct vv_load_user_slot *free_users, *users;
@@ -90,6 +91,8 @@ void vv_load_batch_return(struct vv_load_batch *b);
 /* users.c */
 /* Begins the user of this start, `late_ns` after its time. */
 void vv_load_users_start(struct vv_load_gen *g, const struct vv_load_start *start, uint64_t now_ns);
+/* Makes TLS possible; client.tls_error says why not. */
+VV_MUST_CHECK enum vv_err vv_load_users_trust(struct vv_load_gen *g);
 /* Looks the plan's target up and waits for the answer a little: not during the run. */
 void vv_load_users_resolve(struct vv_load_gen *g);
 /* Closed users stop at their next step; with `at_once` all users are dropped uncounted. */

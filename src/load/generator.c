@@ -64,11 +64,16 @@ static void take_counters(struct vv_load_gen *g, struct vv_load_batch *b)
     b->r->bytes_in = g->client.bytes_in - g->in_bytes;
     b->r->bytes_out = g->client.bytes_out - g->out_bytes;
     b->r->connections = g->client.connections - g->connections;
+    b->r->tls_handshakes = g->client.tls_stats.handshakes - g->handshakes;
+    b->r->tls_resumed = g->client.tls_stats.resumed - g->resumed;
+    memcpy(b->r->tls_error, g->client.tls_error, sizeof(b->r->tls_error));
     b->in_flight = g->alive;
     g->cpu_ns = cpu_ns;
     g->in_bytes = g->client.bytes_in;
     g->out_bytes = g->client.bytes_out;
     g->connections = g->client.connections;
+    g->handshakes = g->client.tls_stats.handshakes;
+    g->resumed = g->client.tls_stats.resumed;
 }
 
 /* The second is over: its batch goes to the caller. Without memory for another one it stays, and
@@ -171,12 +176,15 @@ static void generate(struct vv_load_gen *g)
     }
 }
 
-/* What a thread sets up by itself; names are looked up before the clock starts. */
+/* What a thread sets up by itself; names are looked up and certificates read before the clock starts. */
 static enum vv_err set_up(struct vv_load_gen *g)
 {
     enum vv_err err = vv_dns_new(g->loop, &g->dns);
     if (err == VV_OK) {
         err = vv_alarm_open(g->loop, &g->alarm, on_alarm);
+    }
+    if (err == VV_OK && (g->shared->view.tls || g->shared->view.tls_ca != NULL)) {
+        err = vv_load_users_trust(g);
     }
     if (err == VV_OK) {
         vv_load_users_resolve(g);

@@ -35,6 +35,8 @@ static void write_line(struct vv_json *j, const struct vv_load_line *l)
     vv_json_arr_end(j);
     vv_json_ku64(j, "timeout_ns", l->timeout_ns);
     vv_json_ku64(j, "expect_status", (uint64_t)l->expect_status);
+    vv_json_kbool(j, "tls_insecure", l->tls_insecure);
+    optional(j, "tls_ca", l->tls_ca);
     vv_json_ku64(j, "duration_ns", p->duration_ns);
     vv_json_kdouble(j, "rate", p->rate);
     vv_json_kdouble(j, "ramp_to", p->ramp_to);
@@ -105,6 +107,8 @@ static void read_line(struct memory *m, struct vv_load_line *l)
     l->headers = m->header;
     l->timeout_ns = number(o, "timeout_ns");
     l->expect_status = (int)number(o, "expect_status");
+    l->tls_insecure = json_is_true(json_object_get(o, "tls_insecure"));
+    l->tls_ca = text_of(o, "tls_ca");
     l->phase = (struct vv_load_phase){
         .duration_ns = number(o, "duration_ns"),
         .rate = json_number_value(json_object_get(o, "rate")),

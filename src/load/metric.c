@@ -92,6 +92,14 @@ static double m_connections(const struct vv_load_result *r)
 {
     return (double)r->connections;
 }
+static double m_handshakes(const struct vv_load_result *r)
+{
+    return (double)r->tls_handshakes;
+}
+static double m_resumed(const struct vv_load_result *r)
+{
+    return (double)r->tls_resumed;
+}
 static double m_cpu(const struct vv_load_result *r)
 {
     const double cores = r->threads > 0 ? (double)r->threads : 1.0;
@@ -116,6 +124,8 @@ static const struct named plain[] = {
     {"vivace.error_rate", m_error_rate},
     {"vivace.success_rate", m_success_rate},
     {"vivace.connections", m_connections},
+    {"vivace.tls_handshakes", m_handshakes},
+    {"vivace.tls_resumed", m_resumed},
     {"vivace.generator_cpu", m_cpu},
     {"error_rate", m_error_rate},
     {"errors", m_error_rate}, /* as `pass: {errors: 5%}` says it */
@@ -381,6 +391,9 @@ bool vv_load_metric(const struct vv_load_result *r, struct vv_str name, double *
     }
     if (take(&rest, "vivace.service.") || take(&rest, "service.")) {
         return vv_load_hist_value(r->service, rest, ret);
+    }
+    if (take(&rest, "vivace.tls_connect.")) {
+        return vv_load_hist_value(r->tls_connect, rest, ret);
     }
     /* What is left can only be a latency: "vivace.latency.p95", "latency.p95", "p95". */
     if (!take(&rest, "vivace.latency.")) {

@@ -236,7 +236,10 @@ bool load_request_seal(struct vv_load_plan *p, struct load_request *r)
             r->bytes = vv_arena_str(&p->arena, vv_sb_str(&out));
             r->place = place;
             r->place.host = vv_arena_str(&p->arena, place.host);
+            p->view.tls = p->view.tls || place.tls;
         }
+    } else if (r->url.count > 0 && r->url.part[0].kind == VV_LOAD_PART_LITERAL) {
+        p->view.tls = p->view.tls || vv_str_starts(r->url.part[0].literal, VV_STR("https://"));
     }
     const bool no_memory = url.failed || scratch.failed || body.failed || out.failed ||
                            (r->bytes.n > 0 && (r->bytes.p == NULL || r->place.host.p == NULL));
@@ -327,6 +330,8 @@ static void read_line(struct vv_load_plan *p, const struct vv_load_line *line,
     load_phase_add(p, &line->phase);
     p->view.target = load_dup(p, url);
     p->view.timeout_ns = r->timeout_ns;
+    p->view.tls_insecure = line->tls_insecure;
+    p->view.tls_ca = line->tls_ca != NULL ? load_dup(p, vv_str_from(line->tls_ca)) : NULL;
     p->view.pool = UINT64_MAX; /* one URL: connections are used again, as wrk does */
     if (!load_request_seal(p, r)) {
         vv_conf_problems_add(problems, false, NULL, "cannot send a request to \"%s\"", line->url);

@@ -32,6 +32,7 @@ void load_target(struct load_reading *r, const NODE *n)
         return;
     }
     p->view.target = full;
+    p->view.tls = place.tls;
     p->names.target = vv_str_from(full);
 }
 
@@ -209,15 +210,21 @@ static void http(struct load_reading *r, const NODE *n)
     defaults(r, vv_conf_node_get(n, "defaults"), "config.http.defaults");
 }
 
-static void tls(struct load_reading *r, const NODE *n)
+void load_tls(struct load_reading *r, const NODE *n)
 {
-    static const char *const known[] = {"rejectUnauthorized", NULL};
+    static const char *const known[] = {"rejectUnauthorized", "ca", NULL};
+    const char *path = NULL;
+    struct vv_str text;
     bool yes = true;
     if (n == NULL || !load_is(r, n, VV_CONF_NODE_MAP, "tls")) {
         return;
     }
-    load_known_keys(r, n, known, "config.tls");
+    load_known_keys(r, n, known, r->config != NULL ? "config.tls" : "tls");
     const NODE *reject = vv_conf_node_get(n, "rejectUnauthorized");
+    const NODE *ca = vv_conf_node_get(n, "ca");
+    if (ca != NULL && load_fixed(r, ca, "ca", &path) && load_file(r, ca, path, &text)) {
+        r->plan->view.tls_ca = load_beside(r, ca, path);
+    }
     if (reject != NULL && load_bool(r, reject, "rejectUnauthorized", &yes)) {
         r->plan->view.tls_insecure = !yes;
     }
@@ -487,7 +494,7 @@ void load_config(struct load_reading *r, const NODE *config)
     }
     defaults(r, vv_conf_node_get(config, "defaults"), "config.defaults");
     http(r, vv_conf_node_get(config, "http"));
-    tls(r, vv_conf_node_get(config, "tls"));
+    load_tls(r, vv_conf_node_get(config, "tls"));
     if ((n = vv_conf_node_get(config, "variables")) != NULL) {
         load_variables(r, n, "config.variables");
     }

@@ -13,26 +13,32 @@ static const char *from_environment(void *user, const char *name)
     return getenv(name);
 }
 
-bool load_file(struct load_reading *r, const NODE *n, const char *path, struct vv_str *ret)
+const char *load_beside(struct load_reading *r, const NODE *n, const char *path)
 {
-    struct vv_load_plan *p = r->plan;
     const struct vv_conf_pos pos = n != NULL ? vv_conf_node_pos(n) : (struct vv_conf_pos){0};
     const char *slash = pos.file != NULL && path[0] != '/' ? strrchr(pos.file, '/') : NULL;
     const struct vv_str folder = {pos.file, slash != NULL ? (size_t)(slash + 1 - pos.file) : 0};
-    const struct vv_str full = vv_arena_fmt(&p->arena, VV_STR_FMT "%s", (int)folder.n,
+    const struct vv_str full = vv_arena_fmt(&r->plan->arena, VV_STR_FMT "%s", (int)folder.n,
                                             slash != NULL ? folder.p : "", path);
+    if (full.p == NULL) {
+        longjmp(r->plan->out_of_memory, 1);
+    }
+    return full.p;
+}
+
+bool load_file(struct load_reading *r, const NODE *n, const char *path, struct vv_str *ret)
+{
+    struct vv_load_plan *p = r->plan;
+    const char *full = load_beside(r, n, path);
     char *text = NULL;
     size_t bytes = 0;
-    if (full.p == NULL) {
-        longjmp(p->out_of_memory, 1);
-    }
     if (r->source->no_files) {
-        load_wrong(r, n, "files may not be read here: %s", full.p);
+        load_wrong(r, n, "files may not be read here: %s", full);
         return false;
     }
-    const enum vv_err err = vv_file_read(full.p, FILE_BYTES_MAX, &text, &bytes);
+    const enum vv_err err = vv_file_read(full, FILE_BYTES_MAX, &text, &bytes);
     if (err != VV_OK) {
-        load_wrong(r, n, "cannot read %s: %s", full.p, vv_err_text(err));
+        load_wrong(r, n, "cannot read %s: %s", full, vv_err_text(err));
         return false;
     }
     char *copy = vv_arena_alloc(&p->arena, bytes + 1);
@@ -80,9 +86,11 @@ static void merge_overrides(struct load_reading *r, NODE *root)
         return;
     }
     /* {"config": {...}} as the other tool has it, or just what goes into config. */
-    const NODE *config = vv_conf_node_get(root, "config");
-    NODE *into =
-        vv_conf_node_get(n, "config") != NULL || config == NULL ? root : (NODE *)(uintptr_t)config;
+    const NODE *config = vv_conf_node_get(root, "config"), *load = vv_conf_node_get(root, "load");
+    const NODE *part = config != NULL ? config : load; /* our short form inside of another file */
+    const bool whole = part == NULL || vv_conf_node_get(n, "config") != NULL ||
+                       vv_conf_node_kind(part) != VV_CONF_NODE_MAP;
+    NODE *into = whole ? root : (NODE *)(uintptr_t)part;
     if (!vv_conf_node_merge(r->tree, into, n)) {
         longjmp(r->plan->out_of_memory, 1);
     }

@@ -52,7 +52,8 @@ bool load_pairs(struct load_reading *r, const NODE *n, const char *what, bool he
                 struct load_pairs *ret);
 uint32_t load_slot(struct load_reading *r, const char *name, const NODE *use);
 void load_slot_set(struct load_reading *r, const char *name);
-/* A file named in the scenario file, beside it. */
+/* A file named in the scenario file, beside it: its path from here, and its text. */
+const char *load_beside(struct load_reading *r, const NODE *n, const char *path);
 bool load_file(struct load_reading *r, const NODE *n, const char *path, struct vv_str *ret);
 
 /* plan_flow.c */
@@ -70,6 +71,7 @@ void load_expects(struct load_reading *r, const NODE *expect, struct load_reques
 void load_expect_add(struct load_reading *r, struct load_request *q, struct load_expect e);
 /* plan_config.c */
 void load_config(struct load_reading *r, const NODE *config);
+void load_tls(struct load_reading *r, const NODE *n); /* NULL is fine */
 void load_variables(struct load_reading *r, const NODE *map, const char *where);
 void load_payloads(struct load_reading *r, const NODE *n);
 void load_target(struct load_reading *r, const NODE *n);

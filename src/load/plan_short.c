@@ -223,10 +223,10 @@ static void sequence(struct load_reading *r, const NODE *n)
 
 void load_short(struct load_reading *r, const NODE *root)
 {
-    static const char *const known[] = {"target",  "headers", "timeout",   "pool",     "variables",
-                                        "payload", "tests",   "scenarios", "pass",     "users",
-                                        "rate",    "for",     "ramp",      "ramp_to",  "arrival",
-                                        "max",     "phases",  "ensure",    "sequence", NULL};
+    static const char *const known[] = {
+        "target",    "headers", "timeout", "pool",   "variables", "payload", "tests",
+        "scenarios", "pass",    "users",   "rate",   "for",       "ramp",    "ramp_to",
+        "arrival",   "max",     "phases",  "ensure", "sequence",  "tls",     NULL};
     struct vv_load_plan *p = r->plan;
     const NODE *n = NULL;
     load_known_keys(r, root, known, "a load file");
@@ -242,6 +242,7 @@ void load_short(struct load_reading *r, const NODE *root)
     if ((n = vv_conf_node_get(root, "pool")) != NULL) {
         (void)load_whole(r, n, "pool", USERS_MAX, &p->view.pool);
     }
+    load_tls(r, vv_conf_node_get(root, "tls"));
     if ((n = vv_conf_node_get(root, "variables")) != NULL) {
         load_variables(r, n, "variables");
     }

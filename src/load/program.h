@@ -61,7 +61,9 @@ struct vv_load_view {   /* of a plan, for engine and reports */
     uint64_t timeout_ns; /* of one request unless it says its own */
     uint64_t pool;       /* connections shared by all users, UINT64_MAX: as many as are needed at a
                           * time, used again while they live; 0: one for each user */
-    bool tls_insecure;
+    bool tls;            /* some request goes to https, as far as the file tells */
+    bool tls_insecure;   /* any certificate will do */
+    const char *tls_ca;  /* PEM file of those to trust; NULL: those of the system */
     uint64_t start_unix_ns; /* of a recorded log; 0 */
 };
 
@@ -91,6 +93,8 @@ struct vv_load_line {
     struct vv_load_phase phase;
     uint64_t timeout_ns;
     int expect_status; /* 0: below 400 */
+    bool tls_insecure;
+    const char *tls_ca; /* as in the view */
 };
 VV_MUST_CHECK enum vv_err vv_load_plan_line(const struct vv_load_line *line,
                                             struct vv_conf_problems *problems,

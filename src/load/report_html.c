@@ -322,7 +322,13 @@ static void codes(struct vv_sb *out, const struct vv_load_result *r)
         vv_sb_addf(out, "</td><td>%llu</td><td></td></tr>\n",
                    (unsigned long long)r->error[i].count);
     }
-    vv_sb_adds(out, "</table></section>\n");
+    vv_sb_adds(out, "</table>\n");
+    if (r->tls_error[0] != '\0') {
+        vv_sb_adds(out, "<p>TLS failed first with: ");
+        vv_sb_add_markup(out, r->tls_error);
+        vv_sb_adds(out, "</p>\n");
+    }
+    vv_sb_adds(out, "</section>\n");
 }
 
 static void endpoints(struct vv_sb *out, const struct vv_load_result *r)
@@ -372,6 +378,9 @@ void vv_load_report_html(const struct vv_load_result *r, struct vv_load_judged j
     latency_row(out, "from the intended start", r->latency);
     latency_row(out, "from the actual send", r->service);
     latency_row(out, "to the first byte", r->first_byte);
+    if (r->tls_handshakes > 0) {
+        latency_row(out, "to connect, with TLS", r->tls_connect);
+    }
     vv_sb_adds(out, "</table></section>\n");
     codes(out, r);
     endpoints(out, r);

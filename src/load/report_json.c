@@ -69,6 +69,7 @@ static void summaries(struct vv_json *j, const char *key, const struct vv_load_r
     }
     summary(j, "vivace.latency", r->latency);
     summary(j, "vivace.service", r->service);
+    summary(j, "vivace.tls_connect", r->tls_connect);
     vv_json_obj_end(j);
     vv_sb_fini(&name);
 }
@@ -283,9 +284,9 @@ static void gates(struct vv_json *j, struct vv_load_judged judged)
 
 static void ours(struct vv_json *j, const struct vv_load_result *r, struct vv_load_judged judged)
 {
-    static const char *const values[] = {"offered_rate", "achieved_rate", "throughput",
-                                         "error_rate",   "late_starts",   "late_max",
-                                         "connections",  "generator_cpu"};
+    static const char *const values[] = {
+        "offered_rate", "achieved_rate", "throughput",     "error_rate",  "late_starts",
+        "late_max",     "connections",   "tls_handshakes", "tls_resumed", "generator_cpu"};
     struct vv_sb state = VV_SB_INIT;
     vv_json_key(j, "vivace");
     vv_json_obj(j);
@@ -293,6 +294,7 @@ static void ours(struct vv_json *j, const struct vv_load_result *r, struct vv_lo
     vv_json_kbool(j, "passed", vv_load_passed(r, judged));
     vv_json_kcstr(j, "model", r->closed ? "closed" : "open");
     vv_json_kcstr(j, "invalid", r->invalid);
+    vv_json_kcstr(j, "tls_error", r->tls_error[0] != '\0' ? r->tls_error : NULL);
     vv_json_kbool(j, "interrupted", r->interrupted);
     vv_json_kdouble(j, "duration_seconds", (double)r->duration_ns / 1e9);
     vv_json_kdouble(j, "planned_seconds", (double)r->planned_ns / 1e9);

@@ -223,13 +223,14 @@ static void latencies(const struct vv_load_result *r, bool colour, struct vv_sb 
         const char *name, *text;
     } rows[] = {{"vivace.latency.", "from the intended start"},
                 {"vivace.service.", "from the actual send"},
-                {"http.response_time.", "to the first byte"}};
+                {"http.response_time.", "to the first byte"},
+                {"vivace.tls_connect.", "to connect, with TLS"}};
     vv_sb_addf(out, "\n%s%-24s", paint(colour, BOLD), "Latency");
     for (size_t c = 0; c < VV_COUNT(columns); c++) {
         vv_sb_addf(out, " %9s", columns[c]);
     }
     vv_sb_addf(out, "%s\n", paint(colour, PLAIN));
-    for (size_t i = r->closed ? 1 : 0; i < VV_COUNT(rows); i++) {
+    for (size_t i = r->closed ? 1 : 0; i < VV_COUNT(rows) - (r->tls_handshakes == 0); i++) {
         vv_sb_addf(out, "%-24s", rows[i].text);
         for (size_t c = 0; c < VV_COUNT(columns); c++) {
             char name[64], buf[VV_LOAD_TEXT];
@@ -260,6 +261,9 @@ static void codes_and_errors(const struct vv_load_result *r, bool colour, struct
     for (size_t i = 0; i < r->error_count; i++) {
         vv_sb_addf(out, "%sError %.31s: %llu%s\n", paint(colour, RED), r->error[i].name,
                    (unsigned long long)r->error[i].count, paint(colour, PLAIN));
+    }
+    if (r->tls_error[0] != '\0') {
+        vv_sb_addf(out, "TLS failed first with: %s\n", r->tls_error);
     }
 }
 
@@ -315,6 +319,10 @@ static void generator(const struct vv_load_result *r, bool colour, struct vv_sb 
                r->threads, r->threads == 1 ? "" : "s", vv_load_value(r, "vivace.generator_cpu"),
                r->threads == 1 ? "it" : "them", (unsigned long long)r->connections,
                (unsigned long long)r->late, vv_load_ms_text((double)r->late_max_ns / 1e6, late));
+    if (r->tls_handshakes > 0) {
+        vv_sb_addf(out, "TLS: %llu handshakes, %llu of them resumed\n",
+                   (unsigned long long)r->tls_handshakes, (unsigned long long)r->tls_resumed);
+    }
     if (r->interrupted) {
         vv_sb_addf(out, "%sInterrupted: what was measured until then.%s\n", paint(colour, YELLOW),
                    paint(colour, PLAIN));

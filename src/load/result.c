@@ -19,13 +19,14 @@ const char *vv_load_invalid_text(struct vv_str text)
 }
 
 /* The histograms outside of endpoints, so that nobody forgets one. */
-#define TOTALS 4
+#define TOTALS 5
 static void totals(const struct vv_load_result *r, struct vv_load_hist *ret[TOTALS + 6])
 {
     ret[0] = r->latency;
     ret[1] = r->service;
     ret[2] = r->first_byte;
     ret[3] = r->session;
+    ret[4] = r->tls_connect;
     for (size_t i = 0; i < VV_COUNT(r->by_class); i++) {
         ret[TOTALS + i] = r->by_class[i];
     }
@@ -44,8 +45,9 @@ static bool fill(struct vv_load_result *r)
     r->service = vv_load_hist_new();
     r->first_byte = vv_load_hist_new();
     r->session = vv_load_hist_new();
-    bool ok =
-        r->latency != NULL && r->service != NULL && r->first_byte != NULL && r->session != NULL;
+    r->tls_connect = vv_load_hist_new();
+    bool ok = r->latency != NULL && r->service != NULL && r->first_byte != NULL &&
+              r->session != NULL && r->tls_connect != NULL;
     for (size_t i = 0; i < VV_COUNT(r->by_class); i++) {
         r->by_class[i] = vv_load_hist_new();
         ok = ok && r->by_class[i] != NULL;
@@ -123,6 +125,7 @@ void vv_load_result_clear(struct vv_load_result *r)
                                    .service = r->service,
                                    .first_byte = r->first_byte,
                                    .session = r->session,
+                                   .tls_connect = r->tls_connect,
                                    .endpoint = r->endpoint,
                                    .expect = r->expect,
                                    .window = r->window,
@@ -227,6 +230,11 @@ static void merge_counters(struct vv_load_result *into, const struct vv_load_res
     into->bytes_in += from->bytes_in;
     into->bytes_out += from->bytes_out;
     into->connections += from->connections;
+    into->tls_handshakes += from->tls_handshakes;
+    into->tls_resumed += from->tls_resumed;
+    if (into->tls_error[0] == '\0') {
+        memcpy(into->tls_error, from->tls_error, sizeof(into->tls_error));
+    }
     into->late += from->late;
     into->late_max_ns = vv_max_u64(into->late_max_ns, from->late_max_ns);
     into->cpu_ns += from->cpu_ns;

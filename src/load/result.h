@@ -45,13 +45,16 @@ struct vv_load_result {
     uint64_t users_created, users_completed, users_failed, users_skipped;
     uint64_t *users_by_scenario;
     uint64_t bytes_in, bytes_out, connections;
-    uint64_t late; /* starts more than 1 ms after their time */
+    uint64_t tls_handshakes, tls_resumed; /* done; of these with a session from before */
+    uint64_t late;                        /* starts more than 1 ms after their time */
     uint64_t late_max_ns;
     uint64_t codes[600];
     struct vv_load_named error[VV_LOAD_NAMES_MAX];
     size_t error_count;
+    char tls_error[256]; /* why TLS failed for the first time; "": it did not */
     struct vv_load_hist *latency, *service, *first_byte, *session;
-    struct vv_load_hist *by_class[6];         /* first_byte by status / 100 */
+    struct vv_load_hist *tls_connect; /* connecting and handshake, of requests that were answered */
+    struct vv_load_hist *by_class[6]; /* first_byte by status / 100 */
     struct vv_load_endpoint_result *endpoint; /* view.endpoint_count */
     struct vv_load_tally *expect;             /* view.expect_count */
     struct vv_load_window *window;

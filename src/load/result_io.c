@@ -21,11 +21,11 @@ static const struct scalar {
     const char *name;
     size_t offset;
 } scalars[] = {
-    SCALAR(started_unix_ns), SCALAR(duration_ns),  SCALAR(planned_ns),    SCALAR(offered),
-    SCALAR(requests),        SCALAR(answers),      SCALAR(failed),        SCALAR(users_created),
-    SCALAR(users_completed), SCALAR(users_failed), SCALAR(users_skipped), SCALAR(bytes_in),
-    SCALAR(bytes_out),       SCALAR(connections),  SCALAR(late),          SCALAR(late_max_ns),
-    SCALAR(cpu_ns),
+    SCALAR(started_unix_ns), SCALAR(duration_ns),    SCALAR(planned_ns),    SCALAR(offered),
+    SCALAR(requests),        SCALAR(answers),        SCALAR(failed),        SCALAR(users_created),
+    SCALAR(users_completed), SCALAR(users_failed),   SCALAR(users_skipped), SCALAR(bytes_in),
+    SCALAR(bytes_out),       SCALAR(connections),    SCALAR(late),          SCALAR(late_max_ns),
+    SCALAR(cpu_ns),          SCALAR(tls_handshakes), SCALAR(tls_resumed),
 };
 #define WINDOW(field)                                                                              \
     {                                                                                              \
@@ -51,8 +51,10 @@ static void set_field(void *base, const struct scalar *s, uint64_t v)
 
 static struct vv_load_hist **total_hist(struct vv_load_result *r, size_t i, const char **ret_name)
 {
-    static const char *const names[] = {"latency", "service", "first_byte", "session"};
-    struct vv_load_hist **const list[] = {&r->latency, &r->service, &r->first_byte, &r->session};
+    static const char *const names[] = {"latency", "service", "first_byte", "session",
+                                        "tls_connect"};
+    struct vv_load_hist **const list[] = {&r->latency, &r->service, &r->first_byte, &r->session,
+                                          &r->tls_connect};
     *ret_name = i < VV_COUNT(names) ? names[i] : NULL;
     return i < VV_COUNT(names) ? list[i] : NULL;
 }
@@ -203,6 +205,8 @@ void vv_load_result_write(const struct vv_load_result *r, struct vv_sb *out)
     write_hist(&j, "service", r->service);
     write_hist(&j, "first_byte", r->first_byte);
     write_hist(&j, "session", r->session);
+    write_hist(&j, "tls_connect", r->tls_connect);
+    vv_json_kcstr(&j, "tls_error", r->tls_error);
     vv_json_key(&j, "by_class");
     vv_json_obj(&j);
     for (unsigned i = 0; i < VV_COUNT(r->by_class); i++) {
@@ -411,6 +415,7 @@ static enum vv_err fill(const json_t *o, struct vv_load_result *r)
     r->interrupted = json_is_true(json_object_get(o, "interrupted"));
     r->threads = (unsigned)number(o, "threads");
     r->invalid = invalid[0] != '\0' ? vv_load_invalid_text(vv_str_from(invalid)) : NULL;
+    (void)snprintf(r->tls_error, sizeof(r->tls_error), "%s", text_of(o, "tls_error"));
     read_codes(o, r->codes);
     for (size_t i = 0; i < json_array_size(list); i++) {
         r->users_by_scenario[i] = number(json_array_get(list, i), "users");

@@ -22,13 +22,13 @@
 #define AS_ENUM(name, doc) ST_##name,
 enum state { STATES(AS_ENUM) };
 
-struct vv_load_dest { /* a host and port that users talk to */
+struct vv_load_dest { /* a host and port that users talk to, plain or over TLS */
     struct vv_load_dest *next;
     struct vv_load_gen *gen;
     struct vv_dns_query query;
     struct vv_addr addr[DEST_ADDRESSES];
     size_t addr_count, prefer; /* prefer: the address that worked last */
-    bool resolving;
+    bool resolving, tls;
     uint64_t open;          /* connections of the pool */
     struct vv_list idle;    /* vv_load_conn.node, newest first */
     struct vv_list waiting; /* vv_load_user_slot.node, oldest first */
@@ -131,6 +131,21 @@ static void conn_leave(struct vv_load_user_slot *u, bool keep)
     }
 }
 
+enum vv_err vv_load_users_trust(struct vv_load_gen *g)
+{
+    const struct vv_load_view *v = &g->shared->view;
+    const struct vv_load_trust trust = {.ca_file = v->tls_ca, .insecure = v->tls_insecure};
+    return vv_load_client_trust(&g->client, &trust);
+}
+
+static const char *open_tls(struct vv_load_gen *g, struct vv_load_conn *conn,
+                            const struct vv_load_dest *d, const struct vv_addr *to)
+{
+    const enum vv_err err = vv_load_users_trust(g); /* only after a redirect it is not done yet */
+    return err == VV_OK ? vv_load_conn_open_tls(conn, to, d->host, d->port)
+                        : (err == VV_ENOMEM ? "ENOMEM" : "tls");
+}
+
 static const char *conn_new(struct vv_load_user_slot *u)
 {
     struct vv_load_gen *g = u->gen;
@@ -143,7 +158,7 @@ static const char *conn_new(struct vv_load_user_slot *u)
     }
     struct vv_load_dest *d = u->dest;
     const struct vv_addr *to = &d->addr[(d->prefer + u->addr_tries) % d->addr_count];
-    const char *error = vv_load_conn_open(conn, to);
+    const char *error = d->tls ? open_tls(g, conn, d, to) : vv_load_conn_open(conn, to);
     if (error != NULL) {
         vv_list_push_front(&g->free_conns, &conn->node);
         return error;
@@ -183,11 +198,12 @@ static void on_resolved(struct vv_dns_query *q, const struct vv_dns_answer *answ
     serve_waiting(d); /* all of them: with addresses, or to learn that there is none */
 }
 
-static struct vv_load_dest *dest_for(struct vv_load_gen *g, struct vv_str host, uint16_t port)
+static struct vv_load_dest *dest_for(struct vv_load_gen *g, struct vv_str host, uint16_t port,
+                                     bool tls)
 {
     struct vv_load_dest *d = g->dests;
-    while (d != NULL &&
-           (d->port != port || d->host_bytes != host.n || memcmp(d->host, host.p, host.n) != 0)) {
+    while (d != NULL && (d->port != port || d->tls != tls || d->host_bytes != host.n ||
+                         memcmp(d->host, host.p, host.n) != 0)) {
         d = d->next;
     }
     if (d == NULL) {
@@ -198,6 +214,7 @@ static struct vv_load_dest *dest_for(struct vv_load_gen *g, struct vv_str host, 
         memcpy(d->host, host.p, host.n);
         d->host_bytes = host.n;
         d->port = port;
+        d->tls = tls;
         d->gen = g;
         d->query = (struct vv_dns_query){.fn = on_resolved, .port = port};
         vv_list_init(&d->idle);
@@ -219,13 +236,14 @@ static struct vv_load_dest *dest_for(struct vv_load_gen *g, struct vv_str host, 
 void vv_load_users_resolve(struct vv_load_gen *g)
 {
     struct vv_str rest = vv_str_from(g->shared->view.target);
-    if (rest.n == 0 || !vv_str_starts(rest, VV_STR("http://"))) {
+    const bool tls = vv_str_starts(rest, VV_STR("https://"));
+    if (!tls && !vv_str_starts(rest, VV_STR("http://"))) {
         return;
     }
-    rest.p += 7;
-    rest.n -= 7;
+    rest.p += tls ? 8 : 7;
+    rest.n -= tls ? 8 : 7;
     struct vv_str host = vv_str_cut(&rest, '/'), port_text = host;
-    uint64_t port = 80;
+    uint64_t port = tls ? 443 : 80;
     if (host.n > 0 && host.p[0] == '[') { /* [::1]:80 */
         port_text.p++;
         port_text.n--;
@@ -237,7 +255,7 @@ void vv_load_users_resolve(struct vv_load_gen *g)
     if (port_text.n > 0 && vv_str_to_u64(port_text, &port) != VV_OK) {
         return;
     }
-    const struct vv_load_dest *d = dest_for(g, host, (uint16_t)port);
+    const struct vv_load_dest *d = dest_for(g, host, (uint16_t)port, tls);
     const uint64_t until_ns = vv_loop_now(g->loop) + RESOLVE_NS;
     while (d != NULL && d->resolving && vv_loop_now(g->loop) < until_ns) {
         vv_loop_turn(g->loop, 50 * VV_MS);
@@ -334,10 +352,10 @@ static bool begin(struct vv_load_user_slot *u)
     u->addr_tries = 0;
     r->requests++;
     r->endpoint[q->endpoint].requests++;
-    if (d == NULL || d->port != q->port || d->host_bytes != q->host.n ||
+    if (d == NULL || d->port != q->port || d->tls != q->tls || d->host_bytes != q->host.n ||
         memcmp(d->host, q->host.p, q->host.n) != 0) {
         conn_leave(u, false); /* a user has one connection: it goes where the user goes */
-        d = u->dest = dest_for(g, q->host, q->port);
+        d = u->dest = dest_for(g, q->host, q->port, q->tls);
     }
     const uint64_t now_ns = vv_loop_now(g->loop);
     const uint64_t plan_ns = g->shared->view.timeout_ns;
@@ -345,7 +363,7 @@ static bool begin(struct vv_load_user_slot *u)
                                 : plan_ns > 0     ? plan_ns
                                                   : TIMEOUT_NS;
     u->deadline_ns = now_ns + timeout_ns;
-    const char *error = q->tls ? "EPROTONOSUPPORT" : d == NULL ? "ENOMEM" : send_or_wait(u);
+    const char *error = d == NULL ? "ENOMEM" : send_or_wait(u);
     if (error != NULL) {
         request_failed(u, error);
         return false;
@@ -391,6 +409,9 @@ static void record(struct vv_load_user_slot *u, const struct vv_load_answer *a, 
     vv_load_hist_add(e->service, a->end_ns - a->sent_ns);
     vv_load_hist_add(e->first_byte, first_ns);
     vv_load_hist_add(b->latency, latency_ns);
+    if (a->tls_connect_ns > 0) {
+        vv_load_hist_add(r->tls_connect, a->tls_connect_ns);
+    }
 }
 
 /* Is it worth to send again? True: it was, and nothing else is to be done now. */
@@ -526,6 +547,9 @@ static void think(struct vv_load_user_slot *u, uint64_t think_ns)
         wake_ns = vv_min_u64(wake_ns, vv_max_u64(end_ns, vv_loop_now(g->loop)));
     }
     u->state = ST_THINKING;
+    if (u->conn != NULL) {
+        vv_load_conn_rest(u->conn);
+    }
     vv_loop_timer_at(g->loop, &u->timer, wake_ns);
 }
 

@@ -34,6 +34,8 @@ VV_TEST(a_line_comes_back_as_it_was)
                  .header_count = 2,
                  .timeout_ns = 3 * VV_SEC,
                  .expect_status = 201,
+                 .tls_insecure = true,
+                 .tls_ca = "/tmp/ca.pem",
                  .phase = {.duration_ns = 9 * VV_SEC,
                            .rate = 0.1,
                            .ramp_to = -1.0,

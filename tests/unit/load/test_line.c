@@ -63,6 +63,34 @@ VV_TEST(a_line_sends_the_same_bytes_for_every_user_without_making_them_again)
     vv_load_plan_free(plan);
 }
 
+VV_TEST(a_line_to_https_says_whom_to_trust)
+{
+    struct vv_load_plan *plan = line_plan(&(struct vv_load_line){
+        .url = "https://[::1]/", .tls_insecure = true, .tls_ca = "/tmp/ca.pem"});
+    struct vv_load_view v;
+    struct vv_load_request q;
+    struct vv_rng rng;
+    uint64_t think = 0;
+    vv_rng_init(&rng, 1);
+    assert_non_null(plan);
+    vv_load_plan_view(plan, &v);
+    VV_CHECK(v.tls && v.tls_insecure);
+    VV_CHECK_STR(v.tls_ca, "/tmp/ca.pem");
+    struct vv_load_user *u = vv_load_user_new(plan, &rng);
+    assert_non_null(u);
+    VV_CHECK_INT(vv_load_user_next(u, &q, &think), VV_LOAD_REQUEST);
+    VV_CHECK(q.tls);
+    VV_CHECK_SLICE(q.host, "::1");
+    VV_CHECK_INT(q.port, 443);
+    vv_load_user_free(u);
+    vv_load_plan_free(plan);
+    plan = line_plan(&(struct vv_load_line){.url = "http://127.0.0.1/"});
+    assert_non_null(plan);
+    vv_load_plan_view(plan, &v);
+    VV_CHECK(!v.tls && !v.tls_insecure && v.tls_ca == NULL);
+    vv_load_plan_free(plan);
+}
+
 VV_TEST(an_answer_of_400_or_more_is_not_as_expected_unless_it_was_asked_for)
 {
     struct vv_load_line line = {.url = "http://[::1]:81"};

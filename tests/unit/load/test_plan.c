@@ -1,6 +1,8 @@
 /* tests/unit/load/test_plan.c - reading scenario files: what is accepted, refused, and where it stands. */
 #include "load_test.h"
 
+#include <unistd.h>
+
 #define CONFIG "config: {target: 'http://h', phases: [{duration: 1, arrivalRate: 1}]}\n"
 #define FLOW "scenarios: [{flow: [{get: {url: /}}]}]\n"
 
@@ -132,6 +134,49 @@ VV_TEST(overrides_replace_parts_of_the_config)
     VV_CHECK_INT(v.phase[0].duration_ns, 7 * VV_SEC);
     free(r.problems);
     vv_load_plan_free(r.plan);
+}
+
+static void check_tls(const char *text, const char *overrides, bool tls, bool insecure,
+                      const char *ca)
+{
+    struct read r = read_source(
+        &(struct vv_load_source){.path = "test.yml", .text = text, .overrides = overrides});
+    struct vv_load_view v;
+    VV_CHECK_STR(r.problems, "");
+    vv_load_plan_view(r.plan, &v);
+    VV_CHECK_INT(v.tls, tls);
+    VV_CHECK_INT(v.tls_insecure, insecure);
+    VV_CHECK_STR(v.tls_ca != NULL ? v.tls_ca : "none", ca);
+    free(r.problems);
+    vv_load_plan_free(r.plan);
+}
+
+#define PHASES "phases: [{duration: 1, arrivalRate: 1}]"
+#define SHORT "target: https://h, rate: 1, for: 1s, scenarios: {a: {get: /}}"
+
+VV_TEST(the_plan_knows_whether_tls_is_needed_and_whom_to_trust)
+{
+    char path[] = "/tmp/vivace-plan-XXXXXX", text[512];
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    check_tls(CONFIG FLOW, NULL, false, false, "none");
+    check_tls("config: {target: 'https://h', " PHASES "}\n" FLOW, NULL, true, false, "none");
+    check_tls(CONFIG "scenarios: [{flow: [{get: {url: 'https://other/'}}]}]\n", NULL, true, false,
+              "none");
+    check_tls(CONFIG "scenarios: [{flow: [{get: {url: 'https://other/{{ $uuid }}'}}]}]\n", NULL,
+              true, false, "none");
+    check_tls("config: {target: 'http://h', tls: {rejectUnauthorized: false}, " PHASES "}\n" FLOW,
+              NULL, false, true, "none");
+    snprintf(text, sizeof text, "{" SHORT ", tls: {ca: %s}}\n", path);
+    check_tls(text, NULL, true, false, path);
+    check_tls("{" SHORT "}\n", "{\"tls\": {\"rejectUnauthorized\": false}}", true, true, "none");
+    check_tls("{load: {" SHORT "}}\n", "{\"tls\": {\"rejectUnauthorized\": false}}", true, true,
+              "none");
+    unlink(path);
+    snprintf(text, sizeof text, "config: {target: 'https://h', tls: {ca: %s}, " PHASES "}\n" FLOW,
+             path);
+    check_says(text, "cannot read /tmp/vivace-plan-");
 }
 
 VV_TEST(ensure_and_its_plugin_become_gates_once)

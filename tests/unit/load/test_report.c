@@ -290,6 +290,28 @@ VV_TEST(html_is_one_file_with_charts_and_nothing_from_elsewhere)
     vv_load_result_free(r);
 }
 
+VV_TEST(tls_is_reported_when_there_was_any)
+{
+    struct vv_load_result *r = sample_result();
+    char *got = make(text, r), *page = make(vv_load_report_html, r);
+    VV_CHECK(strstr(got, "TLS") == NULL && strstr(page, "TLS") == NULL);
+    free(got);
+    free(page);
+    r->tls_handshakes = 3, r->tls_resumed = 2;
+    strcpy(r->tls_error, "expired <long ago>");
+    vv_load_hist_add(r->tls_connect, 2 * VV_MS);
+    got = make(text, r);
+    page = make(vv_load_report_html, r);
+    check_has(got, "to connect, with TLS");
+    check_has(got, "TLS: 3 handshakes, 2 of them resumed\n");
+    check_has(got, "TLS failed first with: expired <long ago>\n");
+    check_has(page, "<td>to connect, with TLS</td>");
+    check_has(page, "TLS failed first with: expired &lt;long ago&gt;");
+    free(got);
+    free(page);
+    vv_load_result_free(r);
+}
+
 VV_TEST(the_live_view_is_one_line_without_a_terminal)
 {
     struct vv_load_result *r = sample_result();
@@ -316,12 +338,19 @@ VV_TEST(a_result_survives_its_text_exactly)
     struct vv_load_result *r = sample_result(), *back = NULL;
     struct vv_sb one = VV_SB_INIT, two = VV_SB_INIT;
     r->invalid = VV_LOAD_INVALID_LATE;
+    r->tls_handshakes = 9, r->tls_resumed = 8;
+    strcpy(r->tls_error, "a \"reason\"");
+    vv_load_hist_add(r->tls_connect, VV_MS);
     vv_load_result_write(r, &one);
     VV_CHECK_INT(vv_load_result_read(vv_sb_str(&one), &back), VV_OK);
     vv_load_result_free(r); /* nothing may be borrowed from it */
     vv_load_result_write(back, &two);
     VV_CHECK_STR(two.p, one.p);
     VV_CHECK_INT(back->requests, 15000);
+    VV_CHECK_INT(back->tls_handshakes, 9);
+    VV_CHECK_INT(back->tls_resumed, 8);
+    VV_CHECK_STR(back->tls_error, "a \"reason\"");
+    VV_CHECK_INT(vv_load_hist_count(back->tls_connect), 1);
     VV_CHECK_INT(back->endpoint[1].codes[503], 120);
     VV_CHECK_STR(back->view.endpoint[0].name, "/api/content-ideas/generate");
     vv_load_result_free(back);

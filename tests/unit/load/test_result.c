@@ -38,6 +38,9 @@ VV_TEST(merging_adds_counters_errors_and_histograms)
     vv_load_result_error(b, "ECONNREFUSED", 3);
     vv_load_endpoint_error(&a->endpoint[1], "EPIPE", 1);
     vv_load_endpoint_error(&b->endpoint[1], "EPIPE", 6);
+    a->tls_handshakes = 2, b->tls_handshakes = 3, b->tls_resumed = 1;
+    strcpy(b->tls_error, "the first reason");
+    vv_load_hist_add(b->tls_connect, 30);
     a->expect[0].ok = 1, b->expect[0].ok = 10, b->expect[0].failed = 100;
     VV_CHECK_INT(vv_load_result_merge(a, b), VV_OK);
     VV_CHECK_INT(a->endpoint[1].error_count, 1);
@@ -53,6 +56,10 @@ VV_TEST(merging_adds_counters_errors_and_histograms)
     VV_CHECK_INT(a->started_unix_ns, 90);
     VV_CHECK_INT(vv_load_hist_count(a->endpoint[1].latency), 2);
     VV_CHECK_INT(vv_load_hist_count(a->by_class[2]), 1);
+    VV_CHECK_INT(a->tls_handshakes, 5);
+    VV_CHECK_INT(a->tls_resumed, 1);
+    VV_CHECK_STR(a->tls_error, "the first reason");
+    VV_CHECK_INT(vv_load_hist_count(a->tls_connect), 1);
     VV_CHECK_INT(a->error_count, 2);
     VV_CHECK_INT(a->error[0].count, 4);
     VV_CHECK_INT(a->error[1].count, 2);
@@ -125,6 +132,8 @@ VV_TEST(a_cleared_result_is_as_new)
     r->requests = 5, r->codes[404] = 1, r->endpoint[0].codes[404] = 1;
     vv_load_hist_add(r->endpoint[0].service, 10);
     vv_load_hist_add(r->session, 10);
+    vv_load_hist_add(r->tls_connect, 10);
+    strcpy(r->tls_error, "a reason");
     vv_load_result_error(r, "EPIPE", 1);
     vv_load_endpoint_error(&r->endpoint[1], "EPIPE", 1);
     r->expect[0].failed = 1;
@@ -133,6 +142,8 @@ VV_TEST(a_cleared_result_is_as_new)
     VV_CHECK_INT(r->requests + r->codes[404] + r->endpoint[0].codes[404] + r->error_count, 0);
     VV_CHECK_INT(vv_load_hist_count(r->endpoint[0].service), 0);
     VV_CHECK_INT(vv_load_hist_count(r->session), 0);
+    VV_CHECK_INT(vv_load_hist_count(r->tls_connect), 0);
+    VV_CHECK_STR(r->tls_error, "");
     VV_CHECK_INT(r->view.endpoint_count, 2);
     vv_load_result_free(r);
 }
