@@ -94,6 +94,7 @@ struct vv_session {
     struct vv_buf *more_tail; /* of a stream: `more` is a chain */
     size_t handed, discarded; /* of a stream: bytes of body lent out, not wanted */
     unsigned given;           /* of a stream: pieces of the batch that the codec has */
+    bool large;               /* of a stream: it holds one of the large blocks of its connection */
     uint32_t head_bytes;      /* of a stream: of the head in the batch; UINT32_MAX: of several */
     struct vv_timer timer;
     struct vv_defer again; /* go on next turn: fairness */

@@ -11,6 +11,7 @@ struct vv_session_h2 { /* a connection */
     struct vv_buf *stage; /* short frames of the batch that is being written */
     unsigned at;          /* first slice of the batch that has not left */
     uint32_t streams;     /* open */
+    unsigned large;       /* parts of files of VV_BUF_LARGE that streams hold */
     struct vv_list open;  /* their sessions */
     bool inside; /* the codec is at work further up the stack: it will be asked for output */
     bool woken;  /* and there is new output meanwhile */

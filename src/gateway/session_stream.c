@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define DISCARD_MAX (64u * 1024u) /* of a body nobody wants; more: the stream is cut */
+#define LARGE_PARTS_MAX 8         /* of files, of a connection */
 
 /* ---- birth ---- */
 
@@ -350,11 +351,26 @@ static enum vv_err give_head(struct vv_session *s)
     return VV_OK;
 }
 
+static void let_go_of_large(struct vv_session *s)
+{
+    s->conn->h2->large -= s->large;
+    s->large = false;
+}
+
+/* A client may ask for a hundred files at once and take none of them: only a few parts are large. */
+static size_t next_part(struct vv_session *s)
+{
+    let_go_of_large(s);
+    s->large = s->out.file_left > VV_BUF_SMALL && s->conn->h2->large < LARGE_PARTS_MAX;
+    s->conn->h2->large += s->large;
+    return (size_t)vv_min_u64(s->out.file_left, s->large ? VV_BUF_LARGE : VV_BUF_SMALL);
+}
+
 /* The next part of a file, once the batch before it has left. */
 static enum vv_err give_file(struct vv_session *s)
 {
     struct vv_out *o = &s->out;
-    const size_t want = (size_t)vv_min_u64(o->file_left, VV_BUF_LARGE);
+    const size_t want = next_part(s);
     struct vv_buf *b = vv_buf_get(&s->w->bufs, want > VV_BUF_SMALL ? VV_BUF_LARGE : VV_BUF_SMALL);
     if (b == NULL) {
         return VV_ENOMEM;
@@ -432,6 +448,7 @@ static enum vv_err give(struct vv_session *s)
 static void batch_left(struct vv_session *s)
 {
     vv_out_clear(&s->out, &s->w->bufs);
+    let_go_of_large(s);
     s->given = 0;
     s->head_bytes = 0;
     s->blocked = false;
@@ -567,6 +584,7 @@ static void on_closed(void *user, struct vv_h2_stream *stream, enum vv_h2_reason
     vv_loop_defer_stop(&s->again);
     free_body(s);
     vv_out_fini(&s->out, &s->w->bufs);
+    let_go_of_large(s);
     vv_list_del(&s->node);
     conn->h2->streams--;
     s->corpse.bury = bury;
