@@ -196,7 +196,9 @@ class H2:
             self.was_reset, data = True, b""
         except ssl.SSLWantReadError:
             return True
-        except (ssl.SSLError, socket.timeout):
+        except ssl.SSLError:  # an end without TLS's own goodbye: the last words were taken along
+            self.was_reset, data = True, b""
+        except socket.timeout:
             data = b""
         if not data:
             self.closed = True
