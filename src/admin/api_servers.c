@@ -122,10 +122,11 @@ static enum vv_err change(struct vv_admin *a, struct vv_admin_exchange *x,
                              c->server);
     }
     if (err == VV_ECONFIG) {
-        return vv_admin_fail(x, 409,
-                             "the service \"%s\" does not speak TLS: give it \"tls: {verify: true}\" "
-                             "in the file first",
-                             c->service);
+        return vv_admin_fail(
+            x, 409,
+            "the service \"%s\" does not speak TLS: give it \"tls: {verify: true}\" "
+            "in the file first",
+            c->service);
     }
     if (err == VV_EINVAL || err == VV_ESYNTAX) {
         return vv_admin_fail(x, 400, "\"%s\" is no address of a server: write 127.0.0.1:3001",
