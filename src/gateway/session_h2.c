@@ -123,18 +123,20 @@ static bool over(const struct vv_session *s)
     return vv_h2_finished(h->codec) || s->hup || (s->eof && vv_h2_streams(h->codec) == 0);
 }
 
-/* Who made a mistake is to read what it was: closing with unread bytes would take our GOAWAY along. A flood
- * is not listened to any longer. */
+/* Closing with unread bytes (a WINDOW_UPDATE is enough) would reset the connection and take along what the
+ * client has not read yet: the last answer, or the GOAWAY that tells its mistake. A flood is not listened to
+ * any longer. */
 static void close_when_over(struct vv_session *s)
 {
     struct vv_session_h2 *h = s->h2;
     const bool flood = vv_h2_reasons[vv_h2_why(h->codec)].code == VV_H2_ENHANCE_YOUR_CALM;
-    if (!h->failed || flood || s->eof || s->hup) {
+    if (flood || s->eof || s->hup) {
         vv_session_close(s);
         return;
     }
     vv_session_h2_end(s);
     s->h2 = NULL;
+    s->body.done = false; /* more may come at any time */
     vv_session_linger(s);
 }
 

@@ -569,6 +569,30 @@ def test_a_farewell_lets_streams_finish(gateway, origin, how):
         gw.books_balance()
 
 
+def test_the_last_answer_before_a_farewell_arrives_whole(gateway, origin):
+    """The client still reads, and gives windows back, when the gateway has written all there is."""
+    go = threading.Event()
+
+    def answer(req):
+        go.wait(harness.PATIENCE)
+        return ok(b"x" * MIB)
+
+    server = origin(answer=answer)
+    gw = gateway(config(server, drain="20s"))
+    with H2(gw.port, first={"WINDOW": 4 * MIB}, recv_buffer=16384) as c:
+        c.grant(0, 4 * MIB)
+        stream = c.request("/")
+        server.wait_requests(1)
+        gw.process.send_signal(signal.SIGTERM)
+        c.wait("both farewells", lambda: len(c.goaways) == 2, 5 * SCALE)
+        go.set()
+        while not stream.over and not c.closed:
+            c.pump()
+            time.sleep(0.002)
+        assert len(stream.body) == MIB and stream.ended, stream.code
+    assert gw.process.wait(20 * SCALE) == 0
+
+
 def test_an_idle_connection_leaves_at_once_when_the_gateway_ends(gateway, origin):
     gw = gateway(config(origin(), drain="20s"))
     with H2(gw.port) as c:
