@@ -86,7 +86,7 @@ static int go_on(void *user, curl_off_t total, curl_off_t now, curl_off_t up, cu
 static void set_up(struct vv_acme_http *h)
 {
     CURL *c = h->curl;
-    (void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");
     (void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, TIME_MS);
     (void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);

@@ -36,8 +36,8 @@ static bool get_text(const json_t *object, const char *key, char *out, size_t ro
     return text_of(json_object_get(object, key), out, room);
 }
 
-/* One that may be fetched: printable, no spaces. */
-static bool url_of(const json_t *v, char out[VV_ACME_URL_MAX])
+/* One to be shown: printable, no spaces. */
+static bool page_of(const json_t *v, char out[VV_ACME_URL_MAX])
 {
     if (!text_of(v, out, VV_ACME_URL_MAX)) {
         return false;
@@ -50,6 +50,19 @@ static bool url_of(const json_t *v, char out[VV_ACME_URL_MAX])
         out[0] = '\0';
     }
     return ok;
+}
+
+/* One that may be fetched: RFC 8555 section 6.1 knows no other way than this. */
+static bool url_of(const json_t *v, char out[VV_ACME_URL_MAX])
+{
+    if (!page_of(v, out)) {
+        return false;
+    }
+    if (strncmp(out, "https://", 8) != 0) {
+        out[0] = '\0';
+        return false;
+    }
+    return true;
 }
 
 static bool get_url(const json_t *object, const char *key, char out[VV_ACME_URL_MAX])
@@ -126,7 +139,7 @@ enum vv_err vv_acme_read_directory(struct vv_str text, struct vv_acme_directory 
                     get_url(root, "newAccount", d.new_account) &&
                     get_url(root, "newOrder", d.new_order);
     (void)get_url(root, "revokeCert", d.revoke);
-    (void)get_url(meta, "termsOfService", d.terms);
+    (void)page_of(json_object_get(meta, "termsOfService"), d.terms);
     d.external_account = json_is_true(json_object_get(meta, "externalAccountRequired"));
     json_decref(root);
     if (!ok) {

@@ -12,6 +12,7 @@
 #define NONCE_MAX 256
 #define NONCE_REFUSALS_MAX 24 /* in a row; at one in two refused, one order in 16 million fails */
 #define BROKEN_MAX 3          /* repetitions of one request */
+#define NOT_READY_MAX 10      /* an order that is ready only when nobody asks */
 #define POLL_FIRST_NS (VV_SEC / 4)
 #define POLL_MAX_NS (10 * VV_SEC)
 #define AUTHORIZE_NS (5 * VV_MINUTE) /* what an authority may think about a challenge or an order */
@@ -60,7 +61,7 @@ struct vv_acme_order {
     const struct vv_acme_order_conf *conf;
     enum state state;
     uint64_t began_ns, since_ns, wait_until_ns, poll_ns;
-    unsigned nonce_refusals, broken;
+    unsigned nonce_refusals, broken, not_ready;
     bool want_nonce, account_made, account_lost;
     struct vv_acme_directory directory;
     struct vv_acme_challenge_doc challenge;
@@ -540,7 +541,8 @@ static void take_bad(struct vv_acme_order *o, uint64_t now_ns, const struct vv_a
         enter(o, ST_ACCOUNT, now_ns);
         return;
     }
-    if (strcmp(p.type, "orderNotReady") == 0 && o->state == ST_FINALIZE) {
+    if (strcmp(p.type, "orderNotReady") == 0 && o->state == ST_FINALIZE &&
+        o->not_ready++ < NOT_READY_MAX) {
         enter(o, ST_ISSUING, now_ns);
         poll_later(o, now_ns, a->retry_after_ns);
         return;

@@ -51,6 +51,21 @@ VV_TEST(a_directory_that_lacks_something_or_is_something_else_is_malformed)
     }
 }
 
+VV_TEST(an_authority_is_spoken_to_over_https_only)
+{
+    struct vv_acme_directory d;
+    VV_CHECK_INT(vv_acme_read_directory(text("{\"newNonce\":\"https://a/n\",\"newAccount\":"
+                                             "\"http://a/a\",\"newOrder\":\"https://a/o\"}"),
+                                        &d),
+                 VV_ESYNTAX);
+    VV_CHECK_INT(vv_acme_read_directory(text("{\"newNonce\":\"https://a/n\",\"newAccount\":"
+                                             "\"https://a/a\",\"newOrder\":\"https://a/o\","
+                                             "\"meta\":{\"termsOfService\":\"http://a/tos\"}}"),
+                                        &d),
+                 VV_OK);
+    VV_CHECK_STR(d.terms, "http://a/tos"); /* for people to read */
+}
+
 VV_TEST(an_address_that_is_too_long_is_not_cut)
 {
     char doc[2048], url[VV_ACME_URL_MAX + 16];

@@ -294,13 +294,13 @@ VV_TEST(an_order_that_says_ready_forever_ends)
     answer("https://a/nonce", 200, "");
     answer_all("https://a/order", 201, ORDER("ready", ""), "https://a/order/1", 0);
     int turns = 0;
-    while (!has_failed() && ++turns < 10000) {
+    while (!has_failed() && ++turns < 20) {
         answer("https://a/fin", 403, PROBLEM("orderNotReady", "wait"));
         if (!has_failed()) {
             answer("https://a/order/1", 200, ORDER("ready", ""));
         }
     }
-    VV_CHECK(turns < 10000);
+    VV_CHECK_INT(turns, 11); /* ten times it may be late */
     end();
 }
 
