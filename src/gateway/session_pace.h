@@ -3,7 +3,7 @@
  * Model:     two waits with a limit each: for more of a request body, and for the client to take what was
  *            written (also when all of it lies in the kernel, which may keep megabytes for each client). Each ends when nothing moves for its timeout, or when what moves is less than the
  *            listener's `clients.min_rate` for longer than its grace (pace.h).
- *            Not owed: bytes of tunnels; of bodies whose answer has begun, and of gRPC, which are
+ *            Not owed: bytes of tunnels; of bodies whose answer has begun, and of gRPC over HTTP/2, which are
  *            conversations with pauses; of bodies that wait for our 100 (Continue).
  * Threads:   one worker.
  */
