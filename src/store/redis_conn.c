@@ -1,0 +1,429 @@
+/* src/store/redis_conn.c - answers find their calls by position, so a place in the ring outlives a
+ * call that did not wait: the answer that comes late is dropped there and the next one still meets
+ * its own call. That is why a timeout costs no connection. */
+#include "store/redis_conn_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define CONNECT_NS_DEFAULT (500 * VV_MS)
+#define CALL_NS_DEFAULT (50 * VV_MS)
+#define HANG_NS_DEFAULT VV_SEC
+#define CALLS_MAX_DEFAULT 1024
+#define OUT_MAX_DEFAULT VV_MIB
+#define READS_A_TURN 16 /* a megabyte; then others on the loop get their turn */
+
+static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events);
+static void on_watch(struct vv_loop *loop, struct vv_timer *t);
+static void on_work(struct vv_loop *loop, struct vv_defer *d);
+
+/* ---------------------------------------------------------------- lifecycle */
+
+static void set_defaults(struct vv_redis_conn_conf *f)
+{
+    f->connect_ns = f->connect_ns > 0 ? f->connect_ns : CONNECT_NS_DEFAULT;
+    f->call_ns = f->call_ns > 0 ? f->call_ns : CALL_NS_DEFAULT;
+    f->hang_ns = f->hang_ns > 0 ? f->hang_ns : HANG_NS_DEFAULT;
+    f->calls_max = f->calls_max > 0 ? f->calls_max : CALLS_MAX_DEFAULT;
+    f->out_max = f->out_max > 0 ? f->out_max : OUT_MAX_DEFAULT;
+}
+
+static char *copy_text(struct vv_str s)
+{
+    return strndup(s.n > 0 ? s.p : "", s.n);
+}
+
+enum vv_err vv_redis_conn_new(struct vv_loop *loop, const struct vv_redis_conn_conf *conf,
+                              const struct vv_redis_conn_events *events, struct vv_redis_conn **ret)
+{
+    struct vv_redis_conn *c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        return VV_ENOMEM;
+    }
+    c->loop = loop;
+    c->conf = *conf;
+    set_defaults(&c->conf);
+    c->events = events != NULL ? *events : (struct vv_redis_conn_events){0};
+    c->io = (struct vv_io){.fn = on_io, .fd = -1};
+    c->work.fn = on_work;
+    vv_list_init(&c->work.node);
+    vv_timer_init(&c->watch, on_watch);
+    uint64_t places = 1;
+    while (places < c->conf.calls_max) {
+        places *= 2;
+    }
+    c->mask = places - 1;
+    c->ring = calloc(places, sizeof(struct vv_redis_call *));
+    c->in = malloc(VV_REDIS_IN_ROOM);
+    c->user = copy_text(conf->user);
+    c->password = copy_text(conf->password);
+    if (c->ring == NULL || c->in == NULL || c->user == NULL || c->password == NULL) {
+        vv_redis_conn_free(c);
+        return VV_ENOMEM;
+    }
+    *ret = c;
+    return VV_OK;
+}
+
+void vv_redis_conn_free(struct vv_redis_conn *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    VV_ASSERT(!c->pumping); /* not from one of its own callbacks */
+    c->events = (struct vv_redis_conn_events){0};
+    vv_redis_conn_fail(c, VV_ECLOSED);
+    if (c->password != NULL) {
+        explicit_bzero(c->password, strlen(c->password));
+    }
+    free(c->ring);
+    free(c->in);
+    free(c->out);
+    free(c->user);
+    free(c->password);
+    free(c);
+}
+
+enum vv_err vv_redis_conn_open(struct vv_redis_conn *c)
+{
+    if (c->state != VV_REDIS_CLOSED) {
+        return VV_EEXIST;
+    }
+    int fd = -1;
+    enum vv_err err = vv_sock_connect(&c->conf.addr, &fd);
+    if (err != VV_OK) {
+        return err;
+    }
+    c->io.fd = fd;
+    err = vv_loop_add(c->loop, &c->io);
+    if (err != VV_OK) {
+        vv_close_fd(&c->io.fd);
+        return err;
+    }
+    vv_resp_reader_init(&c->reader, &c->conf.limits, false);
+    c->state = VV_REDIS_CONNECTING;
+    c->opened++;
+    c->readable = c->writable = c->paused = false;
+    c->in_at = c->in_n = c->out_at = c->out_n = 0;
+    vv_loop_timer_at(c->loop, &c->watch, vv_loop_now(c->loop) + c->conf.connect_ns);
+    return VV_OK;
+}
+
+static void end_call(struct vv_redis_conn *c, struct vv_redis_call *call, enum vv_err err)
+{
+    vv_loop_timer_stop(c->loop, &call->timer);
+    call->under_way = false;
+    call->end(call, err);
+}
+
+void vv_redis_conn_fail(struct vv_redis_conn *c, enum vv_err why)
+{
+    if (c->state == VV_REDIS_CLOSED) {
+        return;
+    }
+    c->state = VV_REDIS_CLOSED;
+    c->opened++;
+    vv_loop_timer_stop(c->loop, &c->watch);
+    vv_loop_defer_stop(&c->work);
+    vv_loop_del(c->loop, &c->io, true);
+    vv_close_fd(&c->io.fd);
+    while (c->head != c->tail) {
+        struct vv_redis_call *call = c->ring[c->head++ & c->mask];
+        if (call != NULL) {
+            end_call(c, call, why);
+        }
+    }
+    if (c->events.closed != NULL) {
+        c->events.closed(c->events.user, why);
+    }
+}
+
+void vv_redis_conn_close(struct vv_redis_conn *c)
+{
+    vv_redis_conn_fail(c, VV_ECLOSED);
+}
+
+void vv_redis_conn_ready(struct vv_redis_conn *c)
+{
+    c->state = VV_REDIS_READY;
+    vv_loop_timer_stop(c->loop, &c->watch);
+    if (c->events.ready != NULL) {
+        c->events.ready(c->events.user);
+    }
+}
+
+/* -------------------------------------------------------------------- calls */
+
+static void on_deadline(struct vv_loop *loop, struct vv_timer *t)
+{
+    struct vv_redis_call *call = VV_CONTAINER(t, struct vv_redis_call, timer);
+    struct vv_redis_conn *c = call->conn;
+    (void)loop;
+    c->ring[call->place & c->mask] = NULL;
+    c->stats.timeouts++;
+    end_call(c, call, VV_ETIMEOUT);
+}
+
+enum vv_err vv_redis_conn_put(struct vv_redis_conn *c, struct vv_redis_call *call,
+                              const struct vv_str *args, size_t args_count)
+{
+    if (c->tail - c->head >= c->conf.calls_max) {
+        return VV_ELIMIT;
+    }
+    const enum vv_err err = vv_redis_out_add(c, args, args_count);
+    if (err != VV_OK) {
+        return err;
+    }
+    const uint64_t now_ns = vv_loop_now(c->loop);
+    if (c->head == c->tail) {
+        c->heard_ns = now_ns; /* patience begins with the first answer that is owed */
+        if (c->state == VV_REDIS_READY) {
+            vv_loop_timer_at(c->loop, &c->watch, now_ns + c->conf.hang_ns);
+        }
+    }
+    call->conn = c;
+    call->place = c->tail++;
+    call->under_way = true;
+    c->ring[call->place & c->mask] = call;
+    vv_timer_init(&call->timer, on_deadline);
+    const uint64_t wait_ns = call->timeout_ns > 0 ? call->timeout_ns : c->conf.call_ns;
+    vv_loop_timer_at(c->loop, &call->timer, now_ns + wait_ns);
+    c->stats.calls++;
+    return VV_OK;
+}
+
+enum vv_err vv_redis_conn_call(struct vv_redis_conn *c, struct vv_redis_call *call,
+                               const struct vv_str *args, size_t args_count)
+{
+    VV_ASSERT(call->end != NULL);
+    return c->state == VV_REDIS_READY ? vv_redis_conn_put(c, call, args, args_count) : VV_EAGAIN;
+}
+
+void vv_redis_call_abandon(struct vv_redis_call *call)
+{
+    if (call->under_way) {
+        call->under_way = false;
+        call->conn->ring[call->place & call->conn->mask] = NULL;
+        vv_loop_timer_stop(call->conn->loop, &call->timer);
+    }
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static enum vv_err deliver(struct vv_redis_conn *c, const struct vv_resp_item *it)
+{
+    const uint64_t opened = c->opened;
+    if (it->push) {
+        c->stats.pushes += it->depth == 0;
+        if (c->events.push != NULL) {
+            c->events.push(c->events.user, it);
+        }
+        return VV_OK;
+    }
+    if (c->head == c->tail) {
+        return VV_ESYNTAX; /* an answer to nothing */
+    }
+    struct vv_redis_call *call = c->ring[c->head & c->mask];
+    if (call != NULL) {
+        vv_loop_timer_stop(c->loop, &call->timer); /* the answer has begun */
+        if (call->item != NULL) {
+            call->item(call, it);
+        }
+    }
+    if (!it->done || c->opened != opened) {
+        return VV_OK;
+    }
+    call = c->ring[c->head++ & c->mask]; /* read again: it may have been abandoned */
+    if (call != NULL) {
+        end_call(c, call, VV_OK);
+    } else {
+        c->stats.dropped++;
+    }
+    return VV_OK;
+}
+
+/* Hands out what is in the buffer; false when this connection is no more. */
+static bool parse(struct vv_redis_conn *c)
+{
+    const uint64_t opened = c->opened;
+    enum vv_err err = VV_OK;
+    while (err == VV_OK && !c->paused) {
+        struct vv_resp_item it;
+        size_t used = 0;
+        err = vv_resp_next(&c->reader, (struct vv_str){c->in + c->in_at, c->in_n - c->in_at}, &used,
+                           &it);
+        c->in_at += used;
+        if (err == VV_OK) {
+            err = deliver(c, &it);
+            if (c->opened != opened) {
+                return false;
+            }
+        }
+    }
+    if (err != VV_OK && err != VV_EAGAIN) {
+        vv_redis_conn_fail(c, err);
+        return false;
+    }
+    memmove(c->in, c->in + c->in_at, c->in_n - c->in_at);
+    c->in_n -= c->in_at;
+    c->in_at = 0;
+    return true;
+}
+
+/* One read into the buffer. VV_EAGAIN: nothing there. */
+static enum vv_err fill(struct vv_redis_conn *c)
+{
+    ssize_t n;
+    do {
+        n = vv_sock_recv(c->io.fd, c->in + c->in_n, VV_REDIS_IN_ROOM - c->in_n);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return vv_err_from_errno(errno);
+    }
+    if (n == 0) {
+        return VV_ECLOSED;
+    }
+    c->in_n += (size_t)n;
+    c->stats.bytes_in += (uint64_t)n;
+    c->heard_ns = vv_loop_now(c->loop);
+    return VV_OK;
+}
+
+static void pump(struct vv_redis_conn *c)
+{
+    if (c->pumping) {
+        return; /* resumed from a callback: the loop below goes on */
+    }
+    c->pumping = true;
+    bool here = parse(c);
+    for (int i = 0; here && !c->paused && c->readable; i++) {
+        if (i == READS_A_TURN) {
+            vv_loop_defer(c->loop, &c->work);
+            break;
+        }
+        const enum vv_err err = fill(c);
+        if (err == VV_EAGAIN) {
+            c->readable = false;
+        } else if (err != VV_OK) {
+            vv_redis_conn_fail(c, err);
+            here = false;
+        } else {
+            here = parse(c);
+        }
+    }
+    c->pumping = false;
+}
+
+void vv_redis_conn_pause(struct vv_redis_conn *c)
+{
+    c->paused = true;
+}
+
+void vv_redis_conn_resume(struct vv_redis_conn *c)
+{
+    if (c->paused && c->state != VV_REDIS_CLOSED) {
+        c->paused = false;
+        c->heard_ns = vv_loop_now(c->loop); /* the silence was ours */
+        vv_loop_defer(c->loop, &c->work);
+    }
+}
+
+/* ------------------------------------------------------------------- events */
+
+/* The socket says that it can be written to: the first time, that it is connected. */
+static void on_writable(struct vv_redis_conn *c)
+{
+    c->writable = true;
+    if (c->state == VV_REDIS_CONNECTING) {
+        enum vv_err err = vv_sock_error(c->io.fd);
+        if (err == VV_OK) {
+            c->state = VV_REDIS_GREETING;
+            err = vv_redis_greet(c);
+        }
+        if (err != VV_OK) {
+            return vv_redis_conn_fail(c, err);
+        }
+    }
+    const enum vv_err err = vv_redis_out_flush(c);
+    if (err != VV_OK && err != VV_EAGAIN) {
+        vv_redis_conn_fail(c, err);
+    }
+}
+
+static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
+{
+    struct vv_redis_conn *c = VV_CONTAINER(io, struct vv_redis_conn, io);
+    const uint64_t opened = c->opened;
+    (void)loop;
+    if ((events & (VV_IO_READ | VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) != 0) {
+        c->readable = true;
+    }
+    if ((events & (VV_IO_WRITE | VV_IO_HUP | VV_IO_ERROR)) != 0) {
+        on_writable(c);
+    }
+    if (c->opened == opened && c->state != VV_REDIS_CONNECTING && c->readable) {
+        pump(c);
+    }
+}
+
+static void on_work(struct vv_loop *loop, struct vv_defer *d)
+{
+    struct vv_redis_conn *c = VV_CONTAINER(d, struct vv_redis_conn, work);
+    const uint64_t opened = c->opened;
+    (void)loop;
+    if (c->writable) {
+        const enum vv_err err = vv_redis_out_flush(c);
+        if (err != VV_OK && err != VV_EAGAIN) {
+            vv_redis_conn_fail(c, err);
+        }
+    }
+    if (c->opened == opened && !c->paused) {
+        pump(c);
+    }
+}
+
+static void on_watch(struct vv_loop *loop, struct vv_timer *t)
+{
+    struct vv_redis_conn *c = VV_CONTAINER(t, struct vv_redis_conn, watch);
+    const uint64_t now_ns = vv_loop_now(loop);
+    if (c->state != VV_REDIS_READY) {
+        return vv_redis_conn_fail(c, VV_ETIMEOUT);
+    }
+    if (c->head == c->tail) {
+        return; /* the next call arms it again */
+    }
+    if (c->paused) {
+        c->heard_ns = now_ns;
+    }
+    if (now_ns - c->heard_ns >= c->conf.hang_ns) {
+        return vv_redis_conn_fail(c, VV_ETIMEOUT);
+    }
+    vv_loop_timer_at(loop, t, c->heard_ns + c->conf.hang_ns);
+}
+
+/* ------------------------------------------------------------------ looking */
+
+enum vv_redis_conn_state vv_redis_conn_state(const struct vv_redis_conn *c)
+{
+    return c->state;
+}
+
+unsigned vv_redis_conn_version(const struct vv_redis_conn *c)
+{
+    return c->version;
+}
+
+uint32_t vv_redis_conn_calls(const struct vv_redis_conn *c)
+{
+    return (uint32_t)(c->tail - c->head);
+}
+
+const char *vv_redis_conn_refusal(const struct vv_redis_conn *c)
+{
+    return c->refusal;
+}
+
+const struct vv_redis_conn_stats *vv_redis_conn_stats(const struct vv_redis_conn *c)
+{
+    return &c->stats;
+}

@@ -1,0 +1,54 @@
+/* src/store/redis_conn_int.h - what the files of a connection share: its struct, its way out, its
+ * greeting. Inside src/store only.
+ */
+#ifndef VV_STORE_REDIS_CONN_INT_H
+#define VV_STORE_REDIS_CONN_INT_H
+#include "store/redis_conn.h"
+
+#define VV_REDIS_IN_ROOM 65536
+#define VV_REDIS_REFUSAL 128
+
+struct vv_redis_conn {
+    struct vv_loop *loop;
+    struct vv_redis_conn_conf conf;
+    struct vv_redis_conn_events events;
+    struct vv_io io;
+    struct vv_timer watch; /* the end of connecting and greeting; later, of patience */
+    struct vv_defer work;  /* what is left to the end of the turn: writing, reading on */
+    struct vv_resp_reader reader;
+    enum vv_redis_conn_state state;
+    uint64_t opened; /* how often: whoever calls back sees that it is another connection now */
+    uint64_t heard_ns;
+    bool readable, writable, paused, pumping;
+
+    /* Calls by place: ring[place & mask]. NULL: its answer is dropped. */
+    struct vv_redis_call **ring;
+    uint64_t head, tail, mask;
+
+    char *in;
+    size_t in_at, in_n;
+    char *out; /* from out_at to out_n waits for the socket */
+    size_t out_at, out_n, out_room;
+
+    struct vv_redis_call greet[3];
+    unsigned version, greets; /* greets: answers that are still to come */
+    bool refused, loading;    /* one of them was an error */
+    char refusal[VV_REDIS_REFUSAL];
+    char *user, *password;
+    struct vv_redis_conn_stats stats;
+};
+
+/* As vv_redis_conn_call(), in any state but CLOSED. */
+VV_MUST_CHECK enum vv_err vv_redis_conn_put(struct vv_redis_conn *c, struct vv_redis_call *call,
+                                            const struct vv_str *args, size_t args_count);
+void vv_redis_conn_fail(struct vv_redis_conn *c, enum vv_err why);
+
+/* redis_out.c */
+VV_MUST_CHECK enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args,
+                                           size_t args_count);
+VV_MUST_CHECK enum vv_err vv_redis_out_flush(struct vv_redis_conn *c); /* VV_EAGAIN: not all */
+
+/* redis_greet.c: begins when the socket is connected; ends in READY or in failure. */
+VV_MUST_CHECK enum vv_err vv_redis_greet(struct vv_redis_conn *c);
+void vv_redis_conn_ready(struct vv_redis_conn *c);
+#endif
