@@ -78,7 +78,8 @@ static int file_open(const char *config, struct key_file *f)
         path = access("vivace.yaml", R_OK) == 0 ? "vivace.yaml" : NULL;
     }
     if (path == NULL) {
-        return cli_fail(EXIT_USAGE, "no gateway runs here; name its configuration file");
+        (void)cli_fail(EXIT_USAGE, "no gateway runs here; name its configuration file");
+        return EXIT_USAGE;
     }
     (void)snprintf(found, sizeof found, "%s", path);
     const struct vv_conf_source source = {.path = found};
@@ -87,18 +88,20 @@ static int file_open(const char *config, struct key_file *f)
         problems != NULL ? vv_settings_load(&source, problems, &f->settings) : VV_ENOMEM;
     vv_conf_problems_free(problems);
     if (err != VV_OK) {
-        return cli_fail(EXIT_USAGE, "%s cannot be used; `vivace check %s` says why", found, found);
+        (void)cli_fail(EXIT_USAGE, "%s cannot be used; `vivace check %s` says why", found, found);
+        return EXIT_USAGE;
     }
     f->path = f->settings->access.keys;
     if (f->path == NULL) {
         file_close(f);
-        return cli_fail(EXIT_FAILED, "%s names no file of keys: access: {keys: keys.txt}", found);
+        (void)cli_fail(EXIT_FAILED, "%s names no file of keys: access: {keys: keys.txt}", found);
+        return EXIT_FAILED;
     }
     const enum vv_err read = vv_file_read(f->path, VV_KEYS_BYTES, &f->text, &f->n);
     if (read != VV_OK && read != VV_ENOENT) {
-        const int code = cli_fail(EXIT_FAILED, "%s: %s", f->path, vv_err_text(read));
+        (void)cli_fail(EXIT_FAILED, "%s: %s", f->path, vv_err_text(read));
         file_close(f);
-        return code;
+        return EXIT_FAILED;
     }
     return EXIT_FINE;
 }

@@ -484,7 +484,7 @@ static void order_json(const struct order *o, uint64_t now_ns, struct vv_json *j
         vv_json_ku64(j, "bytes", t->bytes);
     }
     vv_json_kdouble(j, "left_s",
-                    t->until_ns > now_ns ? (double)((t->until_ns - now_ns) / VV_MS) / 1e3 : 0);
+                    t->until_ns > now_ns ? (double)(t->until_ns - now_ns) / (double)VV_SEC : 0);
     vv_json_ku64(j, "asked", atomic_load_explicit(&o->asked, memory_order_relaxed));
     vv_json_ku64(j, "struck", atomic_load_explicit(&o->struck, memory_order_relaxed));
     vv_json_obj_end(j);

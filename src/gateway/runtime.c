@@ -299,7 +299,8 @@ static enum vv_err build_limits(struct vv_runtime *rt, char *reterr_text)
     const size_t plans = s->access.plans != NULL ? s->access.plans->count : 0;
     char scope[ERROR_BYTES];
     enum vv_err err = VV_OK;
-    rt->listener_limits = calloc(s->listen->count + 1, sizeof *rt->listener_limits);
+    rt->listener_limits =
+        calloc(s->listen->count + 1, sizeof *rt->listener_limits); /* NOLINT: pointers */
     rt->plan = calloc(plans + 1, sizeof *rt->plan);
     if (rt->listener_limits == NULL || rt->plan == NULL) {
         return VV_ENOMEM;

@@ -11,7 +11,7 @@ static bool is_host_char(char c)
 
 const char *vv_settings_bad_server(const char *url)
 {
-    struct vv_str s = vv_str_from(url);
+    struct vv_str s = {url, strlen(url)};
     if (vv_str_starts(s, VV_STR("unix:"))) {
         return s.n > 5 ? NULL : "write unix:/path/of/socket";
     }

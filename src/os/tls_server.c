@@ -144,8 +144,8 @@ static bool shares_ecdsa_suite(SSL *ssl)
     return false;
 }
 
-/* Will this handshake make us sign with a large RSA key? When in doubt, yes: a client must not be able to choose
- * that the loop does it. */
+/* Will this handshake make us sign with a large RSA key? When in doubt, yes: a client must not be
+ * able to choose that the loop does it. */
 static bool will_be_slow(SSL *ssl, const struct vv_tls *t)
 {
     const struct vv_tls_group *g = t->group;
