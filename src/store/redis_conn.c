@@ -333,6 +333,9 @@ void vv_redis_conn_resume(struct vv_redis_conn *c)
 /* The socket says that it can be written to: the first time, that it is connected. */
 static void on_writable(struct vv_redis_conn *c)
 {
+    if (!c->writable && c->out_n > c->out_at) {
+        c->heard_ns = vv_loop_now(c->loop); /* it took what was blocked: slow, but no silence */
+    }
     c->writable = true;
     if (c->state == VV_REDIS_CONNECTING) {
         enum vv_err err = vv_sock_error(c->io.fd);

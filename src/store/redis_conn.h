@@ -7,7 +7,7 @@
  *            handed out item by item as it arrives; a large value passes as runs and is never
  *            kept. A call whose answer has not begun by its deadline ends with VV_ETIMEOUT; the
  *            connection stays, and the answer is dropped when it comes. A server that owes answers
- *            and has sent nothing for hang_ns loses the connection.
+ *            and for hang_ns has neither sent anything nor taken what is stuck loses the connection.
  *            The connection does not come back by itself: when to open it again, and whether to
  *            ask at all meanwhile, is for whoever owns several of them to decide.
  * Source:    Redis serialization protocol specification; HELLO, AUTH and SELECT in the reference
@@ -87,7 +87,8 @@ VV_MUST_CHECK enum vv_err vv_redis_conn_open(struct vv_redis_conn *c);
 void vv_redis_conn_close(struct vv_redis_conn *c); /* VV_ECLOSED; nothing when it is closed */
 
 /* VV_OK: `end` will run, not within this call. VV_EAGAIN: not READY. VV_ELIMIT: too many calls or
- * bytes wait; a command of any size is taken when none do. VV_ENOMEM. */
+ * bytes wait (a command of any size is taken when none do), or more than 30 long values in one
+ * command. VV_ENOMEM. */
 VV_MUST_CHECK enum vv_err vv_redis_conn_call(struct vv_redis_conn *c, struct vv_redis_call *call,
                                              const struct vv_str *args, size_t args_count);
 /* The answer is not wanted any more: neither item nor end will run. */

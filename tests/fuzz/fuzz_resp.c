@@ -1,7 +1,8 @@
 /* tests/fuzz/fuzz_resp.c - replies of Redis: the same items however reads are cut, limits hold, and
- * strings that are written as a command come back unchanged. Byte 0: the size of the pieces; bit 0
+ * strings that are written as a command come back unchanged, and tables of a cluster that are taken
+ * name only servers that are in them. Byte 0: the size of the pieces; bit 0
  * of byte 1: read as commands. */
-#include "wire/resp.h"
+#include "wire/redis_slots.h"
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -137,6 +138,30 @@ static void words(struct vv_str line)
     free(text);
 }
 
+static void fill_table(struct vv_str bytes, enum vv_redis_slots_form form)
+{
+    static struct vv_redis_slots t;
+    struct vv_redis_slots_fill f;
+    struct vv_resp_reader r;
+    enum vv_err err = VV_EAGAIN;
+    vv_resp_reader_init(&r, &limits, false);
+    vv_redis_slots_begin(&f, &t, form, bytes.n % 2 == 1);
+    while (err == VV_EAGAIN) {
+        struct vv_resp_item it;
+        size_t used = 0;
+        if (vv_resp_next(&r, bytes, &used, &it) != VV_OK) {
+            return;
+        }
+        bytes = (struct vv_str){bytes.p + used, bytes.n - used};
+        err = vv_redis_slots_item(&f, &it);
+    }
+    for (uint16_t i = 0; err == VV_OK && i < VV_REDIS_SLOTS; i++) {
+        const struct vv_redis_node *node = vv_redis_slots_node(&t, i, bytes.n % 2 == 0, i);
+        VV_ASSERT(node == NULL || (node < t.nodes + t.nodes_count && node->port > 0));
+        VV_ASSERT(node == NULL || node->master < t.nodes_count);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3 || size > 16384) {
@@ -152,5 +177,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(parts.log);
     write_and_read(bytes);
     words(bytes);
+    fill_table(bytes, commands ? VV_REDIS_FORM_SHARDS : VV_REDIS_FORM_SLOTS);
     return 0;
 }

@@ -393,3 +393,31 @@ VV_TEST(redis_conn_large_value_is_free_when_the_call_returns)
     free(got);
     finish();
 }
+
+VV_TEST(redis_conn_slow_taker_is_not_taken_for_hung)
+{
+    struct vv_redis_conn_conf conf = begin();
+    struct answer a = {.call = {.item = answer_item, .end = answer_end}};
+    const size_t value_n = 2 * VV_MIB;
+    char *value = calloc(1, value_n);
+    static char got[65536];
+    const struct vv_str args[] = {VV_STR("SET"), VV_STR("k"), {value, value_n}};
+    size_t n = 0;
+    conf.hang_ns = 150 * VV_MS;
+    meet_ready(&conf);
+    VV_CHECK_INT(vv_redis_conn_call(conn, &a.call, args, 3), VV_OK);
+    free(value);
+    const uint64_t from_ns = vv_loop_refresh(loop);
+    while (n < value_n && closed_count == 0) { /* a piece every 10 ms, 32 of them */
+        const uint64_t until_ns = vv_loop_now(loop) + 10 * VV_MS;
+        UNTIL(vv_loop_now(loop) >= until_ns);
+        const ssize_t r = recv(peer, got, sizeof got, MSG_DONTWAIT);
+        n += r > 0 ? (size_t)r : 0;
+    }
+    VV_CHECK(vv_loop_now(loop) - from_ns > conf.hang_ns);
+    VV_CHECK_INT(closed_count, 0);
+    VV_CHECK_INT(a.ends, 0);
+    UNTIL(closed_count == 1); /* and now it is silent */
+    VV_CHECK_INT(a.err, VV_ETIMEOUT);
+    finish();
+}
