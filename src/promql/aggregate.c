@@ -133,6 +133,7 @@ static void quantiles(struct vv_pq_run *r, double q, size_t n, struct grouping *
                       struct vv_pq_value *out)
 {
     double *v = vv_pq_alloc(r, n, sizeof *v);
+    VV_ASSERT(g->table.keys != NULL); /* there are elements, so there are groups */
     qsort(g->ranked, n, sizeof *g->ranked, rising);
     for (size_t i = 0; v != NULL && i < n;) {
         const size_t from = i, group = g->ranked[i].group;

@@ -273,6 +273,7 @@ static void eval_over(struct vv_pq_run *r, const struct vv_promql_expr *e, int64
     if (r->err != VV_OK) {
         return;
     }
+    VV_ASSERT(range != NULL); /* the row of every such function has one */
     w.end_ms = vv_pq_when(r, range, t_ms);
     w.start_ms = w.end_ms - range->range_ms;
     for (size_t i = 0; i < matrix.n && r->err == VV_OK; i++) {

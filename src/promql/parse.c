@@ -88,7 +88,7 @@ static void expect(struct parser *p, int kind, const char *where)
 static struct vv_promql_expr *make(struct parser *p, enum vv_pq_kind kind, size_t at, size_t args)
 {
     struct vv_promql_expr *e =
-        p->err == VV_OK ? vv_arena_zalloc(p->arena, sizeof *e + args * sizeof *e->args) : NULL;
+        p->err == VV_OK ? vv_arena_zalloc(p->arena, sizeof *e + args * sizeof(void *)) : NULL;
     if (e == NULL) {
         return fail(p, VV_ENOMEM, at, "out of memory");
     }
@@ -233,7 +233,7 @@ static struct vv_pq_names parse_names(struct parser *p)
         fail(p, VV_ENOMEM, p->token.at, "out of memory");
     }
     expect(p, '(', "before label names");
-    while (!is(p, ')') && p->err == VV_OK) {
+    while (at != NULL && !is(p, ')') && p->err == VV_OK) {
         if (!is(p, TOKEN_NAME) || !vv_pq_label_name_valid(p->token.text) || n == LIST_MAX) {
             fail(p, VV_ESYNTAX, p->token.at, "expected a label name");
             break;
@@ -287,7 +287,7 @@ static struct vv_promql_expr *parse_aggregate(struct parser *p, size_t at,
     const char *name = vv_pq_aggregate_name[what];
     const bool with_param = what >= AGG_TOPK;
     struct vv_promql_expr *e = make(p, NODE_AGGREGATE, at, 2);
-    struct vv_promql_expr **args = vv_arena_alloc(p->arena, LIST_MAX * sizeof *args);
+    struct vv_promql_expr **args = vv_arena_alloc(p->arena, LIST_MAX * sizeof(void *));
     if (e == NULL || args == NULL) {
         return fail(p, VV_ENOMEM, at, "out of memory");
     }
@@ -341,7 +341,7 @@ static void check_label_call(struct parser *p, struct vv_promql_expr *e)
 static struct vv_promql_expr *parse_call(struct parser *p, const struct vv_pq_token *name)
 {
     const struct vv_pq_function *fn = vv_pq_function(name->text);
-    struct vv_promql_expr **args = vv_arena_alloc(p->arena, LIST_MAX * sizeof *args);
+    struct vv_promql_expr **args = vv_arena_alloc(p->arena, LIST_MAX * sizeof(void *));
     if (fn == NULL || args == NULL) {
         return fail(p, VV_ESYNTAX, name->at, "unknown function");
     }
