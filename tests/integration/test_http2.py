@@ -125,9 +125,14 @@ def test_a_slow_reader_of_100_mb_costs_no_memory_and_slows_the_server(gateway, o
             c.grant(0, 10000)
             c.grant(stream.id, 10000)
             c.drain(0.05)
-        held = flow.sent
-        time.sleep(0.2)
-        assert flow.sent == held < 16 * MIB, "the server is held back (sockets hold some)"
+
+        def steady():
+            held = flow.sent
+            time.sleep(0.3)
+            return flow.sent == held
+
+        wait_for("the server is held back", steady)
+        assert flow.sent < 16 * MIB, "sockets hold some"
         slow = memory_kib(gw.worker())
         c.hold = False
         c.grant(0, 1 << 20)
