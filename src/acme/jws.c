@@ -1,5 +1,6 @@
 /* src/acme/jws.c - OpenSSL makes signatures in DER; web signatures want the two numbers bare. */
 #include "acme/jws.h"
+#include "base/base64.h"
 #include "base/json.h"
 
 #include <openssl/bn.h>
@@ -69,50 +70,23 @@ enum vv_err vv_acme_key_write(EVP_PKEY *key, struct vv_sb *pem)
 
 /* ---- base64url ----------------------------------------------------------------------------- */
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
 void vv_acme_b64(struct vv_sb *out, const void *bytes, size_t n)
 {
+    enum { GROUP = 48 };
     const uint8_t *p = bytes;
-    uint32_t bits = 0, have = 0;
-    for (size_t i = 0; i < n; i++) {
-        bits = bits << 8 | p[i];
-        for (have += 8; have >= 6; have -= 6) {
-            vv_sb_addc(out, digits[bits >> (have - 6) & 63]);
-        }
-    }
-    if (have > 0) {
-        vv_sb_addc(out, digits[bits << (6 - have) & 63]);
+    char text[VV_BASE64_TEXT(GROUP)];
+    for (size_t i = 0; i < n; i += GROUP) {
+        const size_t some = n - i < GROUP ? n - i : GROUP;
+        vv_sb_add(out, (struct vv_str){text, vv_base64_encode(VV_BASE64_URL, p + i, some, text)});
     }
 }
 
 enum vv_err vv_acme_b64_decode(struct vv_str text, uint8_t *out, size_t out_bytes, size_t *ret_n)
 {
-    uint32_t bits = 0, have = 0;
-    size_t n = 0;
     while (text.n > 0 && text.p[text.n - 1] == '=') {
-        text.n--;
+        text.n--; /* people copy it with its padding */
     }
-    if (text.n % 4 == 1) {
-        return VV_ESYNTAX;
-    }
-    for (size_t i = 0; i < text.n; i++) {
-        const char *at = text.p[i] != '\0' ? strchr(digits, text.p[i]) : NULL;
-        if (at == NULL) {
-            return VV_ESYNTAX;
-        }
-        bits = bits << 6 | (uint32_t)(at - digits);
-        have += 6;
-        if (have >= 8) {
-            if (n == out_bytes) {
-                return VV_ERANGE;
-            }
-            have -= 8;
-            out[n++] = (uint8_t)(bits >> have);
-        }
-    }
-    *ret_n = n;
-    return VV_OK;
+    return vv_base64_decode(VV_BASE64_URL, text, out, out_bytes, ret_n);
 }
 
 /* ---- public keys --------------------------------------------------------------------------- */

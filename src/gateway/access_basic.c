@@ -1,8 +1,8 @@
 /* src/gateway/access_basic.c - checks a password on the blocking pool: it takes tens of milliseconds on
  * purpose, which no loop can spare. A few at a time for each worker, so that whoever sends wrong passwords
  * all day does not have the machine to itself; a good one is remembered by its hash. */
+#include "base/base64.h"
 #include "gateway/access_int.h"
-#include "gateway/base64.h"
 #include "gateway/session.h"
 
 #include <openssl/crypto.h>

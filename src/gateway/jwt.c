@@ -1,7 +1,7 @@
 /* src/gateway/jwt.c - the header is believed for one thing only: which of our keys to try. A signature is
  * checked before the claims are read, so that nobody learns from the answers of unsigned tokens. */
 #include "gateway/jwt.h"
-#include "gateway/base64.h"
+#include "base/base64.h"
 
 #include <jansson.h>
 #include <openssl/core_names.h>

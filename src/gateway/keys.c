@@ -2,8 +2,8 @@
  * the text, so that an operator's comments stay where they are. The first eight bytes of a hash choose
  * the slot: to a caller without the key they are as good as random. */
 #include "gateway/keys.h"
+#include "base/base64.h"
 #include "base/units.h"
-#include "gateway/base64.h"
 #include "os/file.h"
 
 #include <openssl/crypto.h>

@@ -4,11 +4,8 @@
 #include "gateway/session_h2_int.h"
 #include "gateway/session_int.h"
 #include "gateway/session_pace.h"
-#include "os/sock.h"
 #include "os/tls.h"
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #define READS_PER_TURN 8
 #define BATCHES_PER_TURN 16
@@ -33,48 +30,23 @@ void vv_session_h2_wake(struct vv_session *conn)
 
 /* ---- writing ---- */
 
-static enum vv_err send_plain(struct vv_session *s, const struct iovec *iov, size_t count,
-                              size_t *ret)
-{
-    const struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count};
-    for (;;) {
-        const ssize_t n = count == 1
-                              ? vv_sock_send(s->io.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
-                              : vv_sock_sendmsg(s->io.fd, &m, MSG_NOSIGNAL);
-        if (n >= 0) {
-            *ret = (size_t)n;
-            return VV_OK;
-        }
-        if (errno != EINTR) {
-            return errno == EAGAIN ? VV_EAGAIN : vv_err_from_errno(errno);
-        }
-    }
-}
-
-/* Writes what the codec has gathered. VV_OK: all of it. */
+/* Writes what the codec has gathered, through the session's batch. VV_OK: all of it. */
 static enum vv_err write_batch(struct vv_session *s)
 {
     struct vv_session_h2 *h = s->h2;
-    struct vv_h2_gather *g = &h->gather;
-    while (h->at < g->count) {
-        size_t n = 0;
-        const enum vv_err err =
-            s->tls != NULL
-                ? vv_tls_write(s->tls, &g->iov[h->at], g->count - h->at, 0, vv_worker_now(s->w), &n)
-                : send_plain(s, &g->iov[h->at], g->count - h->at, &n);
-        if (err != VV_OK) {
-            return err;
+    struct vv_out *o = &s->out;
+    enum vv_err err = VV_OK;
+    do {
+        const struct iovec *piece = &h->gather.iov[h->at];
+        for (; h->at < h->gather.count; h->at++, piece++) {
+            if (!vv_out_borrow(o, (struct vv_str){piece->iov_base, piece->iov_len})) {
+                break;
+            }
         }
-        s->out.sent += n;
-        while (h->at < g->count && n >= g->iov[h->at].iov_len) {
-            n -= g->iov[h->at++].iov_len;
-        }
-        if (n > 0) {
-            g->iov[h->at].iov_base = (char *)g->iov[h->at].iov_base + n;
-            g->iov[h->at].iov_len -= n;
-        }
-    }
-    return s->tls != NULL && vv_tls_unsent(s->tls) > 0 ? vv_tls_flush(s->tls) : VV_OK;
+        o->more = h->at < h->gather.count;
+        err = vv_out_flush(o, &s->w->bufs, s->io.fd, s->tls, vv_worker_now(s->w));
+    } while (err == VV_OK && h->at < h->gather.count);
+    return err;
 }
 
 static void give_stage_back(struct vv_session *s)

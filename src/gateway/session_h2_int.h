@@ -9,7 +9,7 @@ struct vv_session_h2 { /* a connection */
     struct vv_session *s;
     struct vv_h2 *codec;
     struct vv_buf *stage; /* short frames of the batch that is being written */
-    unsigned at;          /* first slice of the batch that has not left */
+    unsigned at;          /* first slice that is not in the session's batch yet */
     uint32_t streams;     /* open */
     unsigned large;       /* parts of files of VV_BUF_LARGE that streams hold */
     struct vv_list open;  /* their sessions */

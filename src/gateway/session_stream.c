@@ -1,5 +1,5 @@
 /* src/gateway/session_stream.c - streams of HTTP/2: each a session whose socket is the codec. */
-#include "gateway/base64.h"
+#include "base/base64.h"
 #include "gateway/head_writer.h"
 #include "gateway/session_h2_int.h"
 #include "gateway/session_int.h"

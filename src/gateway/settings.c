@@ -84,7 +84,7 @@ static void read_body(struct vv_conf_doc *doc, struct vv_respond_settings *r)
 }
 
 /* Paths are relative to the file that names them, wherever the gateway is started. */
-static void resolve(struct vv_conf_doc *doc, const char **path)
+void vv_settings_resolve(struct vv_conf_doc *doc, const char **path)
 {
     if (*path != NULL) {
         *path = vv_conf_resolve(doc, path, *path);
@@ -95,7 +95,7 @@ static void derive_action(struct vv_conf_doc *doc, struct vv_route_settings *r)
 {
     if (vv_conf_given_struct(doc, &r->files)) {
         r->action = VV_ACTION_FILES;
-        resolve(doc, &r->files.root);
+        vv_settings_resolve(doc, &r->files.root);
     } else if (vv_conf_given_struct(doc, &r->redirect)) {
         r->action = VV_ACTION_REDIRECT;
     } else if (vv_conf_given_struct(doc, &r->respond)) {
@@ -288,9 +288,9 @@ static void derive(struct vv_conf_doc *doc, struct vv_settings_root *root)
         (void)snprintf(text, sizeof text, "127.0.0.1:%s", s->admin);
         s->admin = vv_conf_dup(doc, vv_str_from(text));
     }
-    resolve(doc, &s->socket);
+    vv_settings_resolve(doc, &s->socket);
     if (s->access_log.path != NULL && strcmp(s->access_log.path, "-") != 0) {
-        resolve(doc, &s->access_log.path);
+        vv_settings_resolve(doc, &s->access_log.path);
     }
     for (size_t i = 0; i < vv_list_count(s->routes); i++) {
         derive_action(doc, s->routes->item[i]);

@@ -182,13 +182,6 @@ static bool is_base64url(const char *text)
     return n >= 16 && n <= MAC_BYTES_MAX && strspn(text + n, "=") == strlen(text + n);
 }
 
-static void resolve(struct vv_conf_doc *doc, const char **path)
-{
-    if (*path != NULL) {
-        *path = vv_conf_resolve(doc, path, *path);
-    }
-}
-
 /* What would stop a start: keys lie there. A directory that is not there will be made. */
 static void check_store(struct vv_conf_doc *doc, const struct vv_acme_settings *a)
 {
@@ -249,8 +242,8 @@ static void check_names(struct vv_conf_doc *doc, const struct vv_settings *s,
 void vv_settings_check_acme(struct vv_conf_doc *doc, struct vv_settings *s)
 {
     bool any = false;
-    resolve(doc, &s->acme.store);
-    resolve(doc, &s->acme.ca);
+    vv_settings_resolve(doc, &s->acme.store);
+    vv_settings_resolve(doc, &s->acme.ca);
     check_directories(doc, &s->acme);
     check_store(doc, &s->acme);
     check_own(doc, &s->acme);

@@ -104,6 +104,8 @@ enum vv_template_check {
 };
 void vv_settings_check_template(struct vv_conf_doc *doc, const void *field, const char *text,
                                 const char *path, unsigned what);
+/* A path of the file is meant from where the file lies. */
+void vv_settings_resolve(struct vv_conf_doc *doc, const char **path);
 void vv_settings_check_cidrs(struct vv_conf_doc *doc, const struct vv_conf_list *list);
 bool vv_settings_is_token(const char *s); /* RFC 9110 section 5.6.2 */
 

@@ -15,13 +15,6 @@
 
 /* ---- derived ------------------------------------------------------------------------------- */
 
-static void resolve(struct vv_conf_doc *doc, const char **path)
-{
-    if (*path != NULL) {
-        *path = vv_conf_resolve(doc, path, *path);
-    }
-}
-
 static const char *lower(struct vv_conf_doc *doc, const char *text)
 {
     char *copy = (char *)(uintptr_t)vv_conf_dup(doc, vv_str_from(text));
@@ -87,9 +80,9 @@ static void derive_certs(struct vv_conf_doc *doc, struct vv_tls_settings *t)
     }
     for (size_t i = 0; i < vv_list_count(t->certs); i++) {
         struct vv_cert_settings *c = t->certs->item[i];
-        resolve(doc, &c->cert);
-        resolve(doc, &c->key);
-        resolve(doc, &c->ocsp);
+        vv_settings_resolve(doc, &c->cert);
+        vv_settings_resolve(doc, &c->key);
+        vv_settings_resolve(doc, &c->ocsp);
         vv_conf_append(doc, &t->all, c, NULL, &c->cert);
     }
 }
@@ -106,7 +99,7 @@ void vv_settings_derive_tls(struct vv_conf_doc *doc, struct vv_settings_root *ro
         }
         const char **const path[] = {&t->cert, &t->key, &t->ocsp, &t->mutual.ca, &t->dir};
         for (size_t k = 0; k < VV_COUNT(path); k++) {
-            resolve(doc, path[k]);
+            vv_settings_resolve(doc, path[k]);
         }
         derive_certs(doc, t);
         t->local =

@@ -93,23 +93,15 @@ static void check_files(struct vv_conf_doc *doc, const struct vv_service_setting
     vv_sb_fini(&why);
 }
 
-/* Paths of the file are meant from where it lies. */
-static void resolve(struct vv_conf_doc *doc, const char **path)
-{
-    if (*path != NULL) {
-        *path = vv_conf_resolve(doc, path, *path);
-    }
-}
-
 void vv_settings_check_upstream(struct vv_conf_doc *doc, struct vv_service_settings *s)
 {
     struct vv_service_tls_settings *t = &s->tls;
     if (!t->enabled) {
         return;
     }
-    resolve(doc, &t->ca);
-    resolve(doc, &t->cert);
-    resolve(doc, &t->key);
+    vv_settings_resolve(doc, &t->ca);
+    vv_settings_resolve(doc, &t->cert);
+    vv_settings_resolve(doc, &t->key);
     if (!speaks_tls(s)) {
         vv_conf_report(doc,
                        &(struct vv_conf_report){.field = t,

@@ -1,6 +1,6 @@
 /* src/gateway/users.c - scrypt, because a password is short and its hash must cost memory to guess. */
 #include "gateway/users.h"
-#include "gateway/base64.h"
+#include "base/base64.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

@@ -1,5 +1,5 @@
 /* tests/unit/gateway/test_jwt.c - which tokens hold; tests/data/access/make.py says how each was made. */
-#include "gateway/base64.h"
+#include "base/base64.h"
 #include "gateway/jwt.h"
 #include "vv_test.h"
 

@@ -1,5 +1,5 @@
-/* src/gateway/base64.c - four letters make three bytes; the last group may be shorter. */
-#include "gateway/base64.h"
+/* src/base/base64.c - four letters make three bytes; the last group may be shorter. */
+#include "base/base64.h"
 
 static const char letters[2][65] = {
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",

@@ -1,12 +1,12 @@
-/* src/gateway/base64.h - bytes as text for credentials: strict both ways.
+/* src/base/base64.h - bytes as text for credentials: strict both ways.
  *
  * Model:   one text for the same bytes: no white space, no stray bits at the end, padding as the kind
  *          says. What is not exactly that is refused, so that two texts never mean the same token.
  * Source:  RFC 4648 sections 4 (padded) and 5 (for URLs; RFC 7515 section 2: without padding).
  * Threads: pure.
  */
-#ifndef VV_GATEWAY_BASE64_H
-#define VV_GATEWAY_BASE64_H
+#ifndef VV_BASE_BASE64_H
+#define VV_BASE_BASE64_H
 #include "base/err.h"
 #include "base/str.h"
 
