@@ -207,12 +207,14 @@ void vv_load_gen_main(void *gen)
         generate(g);
         take_counters(g, g->batch);
     }
-    g->batch->final = true;
-    g->batch->mail.fn = g->shared->on_batch;
     vv_load_users_free(g);
     vv_alarm_close(g->loop, &g->alarm);
     vv_dns_free(g->dns);
-    vv_loop_post(g->shared->home, &g->batch->mail);
+    if (fine) { /* a thread that never began has no second to tell of: the run has no clock yet */
+        g->batch->final = true;
+        g->batch->mail.fn = g->shared->on_batch;
+        vv_loop_post(g->shared->home, &g->batch->mail);
+    }
 }
 
 void vv_load_batch_return(struct vv_load_batch *b)
