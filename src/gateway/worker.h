@@ -26,6 +26,7 @@ struct vv_gateway;
 struct vv_exchange;
 struct vv_files_cache;
 struct vv_homes;
+struct vv_store_client;
 
 struct vv_route_stat;
 struct vv_picker;
@@ -92,6 +93,7 @@ struct vv_worker {
     struct vv_runtime_use *use;  /* the current runtime */
     struct vv_list listeners, sessions;
     struct vv_upstreams *upstreams;
+    struct vv_store_client *stores;         /* clients of this worker (stores.h); NULL: none yet */
     struct vv_h2_pool *h2_pool;             /* NULL: no connection yet */
     struct vv_h2_counts h2_counts, h2_told; /* h2_told: what the metrics know */
     struct vv_epoch *epoch;         /* of all caches; NULL: a worker that never looks into one */
