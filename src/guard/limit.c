@@ -10,6 +10,8 @@
 
 #define SPINS 128 /* before the processor is given away: the holder may not be running */
 #define TRIES 16  /* a word that is stolen this often in a row is let go: see untracked */
+#define SKEW_PART 64
+#define SKEW_MAX_NS (10 * VV_MS)
 
 enum vv_err vv_limit_init(struct vv_limit *limit, enum vv_limit_kind kind, uint64_t id,
                           uint64_t count, uint64_t per_ns, uint64_t at_once)
@@ -78,13 +80,22 @@ static uint64_t window_used(const struct window *w)
     return w->current + part / w->length_us + (part % w->length_us != 0);
 }
 
+/* Workers read their clocks at different times of their turns, so the second of two requests may be
+ * decided with an earlier now_ns than the first. Without this the last request of a burst would be
+ * refused for a microsecond. The word still grows by whole intervals: the rate is the same. */
+static uint64_t rate_skew_ns(const struct vv_limit *limit)
+{
+    return vv_min_u64(limit->interval_ns / SKEW_PART, SKEW_MAX_NS);
+}
+
 /* May `cost` pass, and what does the word say afterwards? *ret_word is set only then. */
 static bool judge(const struct vv_limit *limit, uint64_t cost, uint64_t word, uint64_t now_ns,
                   uint64_t *ret_word)
 {
     if (limit->kind == VV_LIMIT_RATE) {
         const uint64_t from = vv_max_u64(word, now_ns);
-        if (cost > limit->at_once || from - now_ns > (limit->at_once - cost) * limit->interval_ns) {
+        if (cost > limit->at_once ||
+            from - now_ns > (limit->at_once - cost) * limit->interval_ns + rate_skew_ns(limit)) {
             return false;
         }
         *ret_word = from + cost * limit->interval_ns;
@@ -134,7 +145,7 @@ static void describe(const struct vv_limit *limit, uint64_t cost, uint64_t word,
 {
     *ret = (struct vv_limit_answer){.allowed = allowed};
     if (limit->kind == VV_LIMIT_RATE) {
-        const uint64_t all_ns = limit->at_once * limit->interval_ns;
+        const uint64_t all_ns = limit->at_once * limit->interval_ns + rate_skew_ns(limit);
         const uint64_t debt_ns = vv_max_u64(word, now_ns) - now_ns;
         ret->remaining = debt_ns < all_ns ? (all_ns - debt_ns) / limit->interval_ns : 0;
         ret->reset_ns = debt_ns;

@@ -2,7 +2,9 @@
  *
  * Model:     one table for all threads holds one 64-bit word for each pair of a limit and a key.
  *            RATE: the theoretical arrival time of GCRA; at_once requests may pass in one instant,
- *            then one every per / count. WINDOW: counters of this window and the one before; the
+ *            then one every per / count. A request that comes up to 1/64 of that interval (10 ms at
+ *            most) before its time passes too, because threads do not read the clock at the same
+ *            instant; the word grows by a whole interval, so the rate stays what it is. WINDOW: counters of this window and the one before; the
  *            one before weighs as much as its share in the last per_ns. CONCURRENT: requests in
  *            flight, given back with vv_limits_release().
  *            A decision takes up to VV_LIMITS_AT_ONCE limits together: all are tested before any

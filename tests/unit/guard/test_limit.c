@@ -8,6 +8,9 @@
 
 #define START (1000 * VV_HOUR) /* a machine that is up for some time; a whole hour */
 
+/* How much too early a request may be: see limit.h. */
+#define SKEW_NS(interval_ns) vv_min_u64((interval_ns) / 64, 10 * VV_MS)
+
 static struct vv_limit limit_of(enum vv_limit_kind kind, uint64_t id, uint64_t count,
                                 uint64_t per_ns, uint64_t at_once)
 {
@@ -57,7 +60,7 @@ VV_TEST(rate_100_burst_200_passes_201_of_300_at_once)
     VV_CHECK_INT(a.remaining, 0);
     VV_CHECK_INT(a.retry_ns, 10 * VV_MS);   /* one more every 1/100 s */
     VV_CHECK_INT(a.reset_ns, 2010 * VV_MS); /* 201 of them */
-    VV_CHECK(!take(l, &limit, START + 10 * VV_MS - 1, NULL));
+    VV_CHECK(!take(l, &limit, START + 10 * VV_MS - SKEW_NS(10 * VV_MS) - 1, NULL));
     VV_CHECK(take(l, &limit, START + 10 * VV_MS, &a)); /* exactly when it was told to */
     VV_CHECK_INT(a.remaining, 0);
     VV_CHECK_INT(take_many(l, &limit, 300, START + VV_SEC + 10 * VV_MS), 100);
@@ -127,7 +130,47 @@ VV_TEST(rate_weighs_requests_and_says_never_to_what_cannot_pass)
     vv_limits_free(l);
 }
 
-/* A bucket of nanoseconds, filled by the time that passes: the same rule said another way. */
+VV_TEST(rate_does_not_refuse_the_last_of_a_burst_because_a_clock_is_late)
+{
+    struct vv_limits *l = table_of(1000);
+    const struct vv_limit slow = limit_of(VV_LIMIT_RATE, 1, 1, VV_HOUR, 2);
+    const struct vv_limit fast = limit_of(VV_LIMIT_RATE, 2, 100, VV_SEC, 2); /* 10 ms / 64 */
+    struct vv_limit_answer a;
+    VV_CHECK(take(l, &slow, START, &a));
+    VV_CHECK_INT(a.remaining, 1);
+    VV_CHECK(!take(l, &slow, START - 10 * VV_MS - 1, &a)); /* no clock is that late */
+    VV_CHECK_INT(a.remaining, 0);
+    VV_CHECK(take(l, &slow, START - 10 * VV_MS, &a));
+    VV_CHECK_INT(a.remaining, 0);
+    VV_CHECK(!take(l, &slow, START, NULL));
+    VV_CHECK(take(l, &fast, START, NULL));
+    VV_CHECK(!take(l, &fast, START - 10 * VV_MS / 64 - 1, NULL));
+    VV_CHECK(take(l, &fast, START - 10 * VV_MS / 64, NULL));
+    VV_CHECK(!take(l, &fast, START, NULL));
+    vv_limits_free(l);
+}
+
+/* Who always comes as early as is borne gets a request earlier once, not a higher rate. */
+VV_TEST(rate_is_the_same_for_who_is_always_a_little_early)
+{
+    struct vv_limits *l = table_of(1000);
+    const struct vv_limit limit = limit_of(VV_LIMIT_RATE, 1, 100, VV_SEC, 1);
+    uint64_t passed = 0;
+    uint64_t at_ns = 0;
+    for (; at_ns < 60 * VV_SEC; at_ns += 50 * VV_US) {
+        passed += take(l, &limit, START + at_ns, NULL);
+    }
+    VV_CHECK_INT(passed,
+                 6001); /* number n passes at n x 10 ms - 150 us: that of 60 s is too early */
+    for (; at_ns < 600 * VV_SEC; at_ns += 50 * VV_US) {
+        passed += take(l, &limit, START + at_ns, NULL);
+    }
+    VV_CHECK_INT(passed, 60001); /* and no further one ever */
+    vv_limits_free(l);
+}
+
+/* A bucket of nanoseconds, filled by the time that passes: the same rule said another way. It may
+ * be overdrawn by the skew. */
 VV_TEST(rate_decides_as_a_token_bucket_does)
 {
     struct vv_limits *l = table_of(1000);
@@ -139,12 +182,13 @@ VV_TEST(rate_decides_as_a_token_bucket_does)
         const uint64_t count = 1 + vv_rng_below(&rng, 50);
         const struct vv_limit limit = limit_of(VV_LIMIT_RATE, 100 + round, count, per_ns, at_once);
         const uint64_t step_ns = per_ns / count + (per_ns % count != 0);
-        uint64_t level = at_once * step_ns;
+        const uint64_t skew_ns = SKEW_NS(step_ns);
+        uint64_t level = at_once * step_ns + skew_ns;
         uint64_t now_ns = START;
         for (int i = 0; i < 10000; i++) {
             const uint64_t wait_ns = vv_rng_below(&rng, 2 * step_ns);
             now_ns += wait_ns;
-            level = vv_min_u64(level + wait_ns, at_once * step_ns);
+            level = vv_min_u64(level + wait_ns, at_once * step_ns + skew_ns);
             const bool want = level >= step_ns;
             level -= want ? step_ns : 0;
             struct vv_limit_answer a;
