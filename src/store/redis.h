@@ -29,6 +29,7 @@
 #ifndef VV_STORE_REDIS_H
 #define VV_STORE_REDIS_H
 #include "base/json.h"
+#include "guard/breaker.h"
 #include "store/redis_conn.h"
 #include "store/redis_url.h"
 
@@ -91,9 +92,10 @@ struct vv_redis_op {
     struct vv_list node;
     void *at; /* the server it was sent to; NULL: it waits */
     struct vv_redis *redis;
+    struct vv_breaker_permit permit;
     uint64_t began_ns, until_ns;
-    uint8_t tries, state;
-    bool asking, redirected;
+    uint8_t tries, hops, state;
+    bool asking, bound, shown;
 };
 
 /* VV_OK: `end` will run. VV_EREFUSED, VV_ELIMIT, VV_ENOMEM: it will not. */
