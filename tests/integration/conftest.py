@@ -2,6 +2,7 @@
 import pytest
 
 import harness
+import redis_servers
 
 
 
@@ -94,3 +95,11 @@ def load(stack):
         return run
 
     return make
+
+
+@pytest.fixture
+def redis(stack):
+    """redis.server(), .replica(master), .sentinel(), .cluster(): real servers (redis_servers.py)."""
+    if not redis_servers.SERVER:
+        pytest.skip("needs redis-server")
+    return redis_servers.Redis(stack)
