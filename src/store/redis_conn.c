@@ -3,7 +3,6 @@
  * its own call. That is why a timeout costs no connection. */
 #include "store/redis_conn_int.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #define CONNECT_NS_DEFAULT (500 * VV_MS)
@@ -11,6 +10,7 @@
 #define HANG_NS_DEFAULT VV_SEC
 #define CALLS_MAX_DEFAULT 1024
 #define OUT_MAX_DEFAULT VV_MIB
+#define RING_MIN 64     /* places; most connections never need more */
 #define READS_A_TURN 16 /* a megabyte; then others on the loop get their turn */
 
 static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events);
@@ -48,16 +48,17 @@ enum vv_err vv_redis_conn_new(struct vv_loop *loop, const struct vv_redis_conn_c
     c->work.fn = on_work;
     vv_list_init(&c->work.node);
     vv_timer_init(&c->watch, on_watch);
-    uint64_t places = 1;
-    while (places < c->conf.calls_max) {
-        places *= 2;
-    }
-    c->mask = places - 1;
-    c->ring = calloc(places, sizeof(struct vv_redis_call *));
+    c->mask = RING_MIN - 1;
+    c->ring = calloc(RING_MIN, sizeof(struct vv_redis_call *));
     c->in = malloc(VV_REDIS_IN_ROOM);
     c->user = copy_text(conf->user);
     c->password = copy_text(conf->password);
-    if (c->ring == NULL || c->in == NULL || c->user == NULL || c->password == NULL) {
+    c->tls_name = copy_text(conf->tls_name);
+    if (conf->tls != NULL) {
+        vv_tls_context_ref(conf->tls);
+    }
+    if (c->ring == NULL || c->in == NULL || c->user == NULL || c->password == NULL ||
+        c->tls_name == NULL) {
         vv_redis_conn_free(c);
         return VV_ENOMEM;
     }
@@ -81,7 +82,15 @@ void vv_redis_conn_free(struct vv_redis_conn *c)
     free(c->out);
     free(c->user);
     free(c->password);
+    free(c->tls_name);
+    vv_tls_context_unref(c->conf.tls);
     free(c);
+}
+
+void vv_redis_conn_address(struct vv_redis_conn *c, const struct vv_addr *addr)
+{
+    VV_ASSERT(c->state == VV_REDIS_CLOSED);
+    c->conf.addr = *addr;
 }
 
 enum vv_err vv_redis_conn_open(struct vv_redis_conn *c)
@@ -89,15 +98,9 @@ enum vv_err vv_redis_conn_open(struct vv_redis_conn *c)
     if (c->state != VV_REDIS_CLOSED) {
         return VV_EEXIST;
     }
-    int fd = -1;
-    enum vv_err err = vv_sock_connect(&c->conf.addr, &fd);
+    c->refusal[0] = '\0';
+    const enum vv_err err = vv_redis_io_open(c);
     if (err != VV_OK) {
-        return err;
-    }
-    c->io.fd = fd;
-    err = vv_loop_add(c->loop, &c->io);
-    if (err != VV_OK) {
-        vv_close_fd(&c->io.fd);
         return err;
     }
     vv_resp_reader_init(&c->reader, &c->conf.limits, false);
@@ -113,7 +116,9 @@ static void end_call(struct vv_redis_conn *c, struct vv_redis_call *call, enum v
 {
     vv_loop_timer_stop(c->loop, &call->timer);
     call->under_way = false;
-    call->end(call, err);
+    if (call->end != NULL) {
+        call->end(call, err);
+    }
 }
 
 void vv_redis_conn_fail(struct vv_redis_conn *c, enum vv_err why)
@@ -125,8 +130,7 @@ void vv_redis_conn_fail(struct vv_redis_conn *c, enum vv_err why)
     c->opened++;
     vv_loop_timer_stop(c->loop, &c->watch);
     vv_loop_defer_stop(&c->work);
-    vv_loop_del(c->loop, &c->io, true);
-    vv_close_fd(&c->io.fd);
+    vv_redis_io_close(c);
     while (c->head != c->tail) {
         struct vv_redis_call *call = c->ring[c->head++ & c->mask];
         if (call != NULL) {
@@ -164,32 +168,61 @@ static void on_deadline(struct vv_loop *loop, struct vv_timer *t)
     end_call(c, call, VV_ETIMEOUT);
 }
 
-enum vv_err vv_redis_conn_put(struct vv_redis_conn *c, struct vv_redis_call *call,
+/* Twice as many places; each call finds its new one by its number. */
+static enum vv_err grow(struct vv_redis_conn *c)
+{
+    const uint64_t places = (c->mask + 1) * 2;
+    struct vv_redis_call **ring = calloc(places, sizeof(struct vv_redis_call *));
+    if (ring == NULL) {
+        return VV_ENOMEM;
+    }
+    for (uint64_t i = c->head; i != c->tail; i++) {
+        ring[i & (places - 1)] = c->ring[i & c->mask];
+    }
+    free(c->ring);
+    c->ring = ring;
+    c->mask = places - 1;
+    return VV_OK;
+}
+
+/* The command goes out and its answer has a place. */
+static enum vv_err take_place(struct vv_redis_conn *c, struct vv_redis_call *call,
                               const struct vv_str *args, size_t args_count)
 {
     if (c->tail - c->head >= c->conf.calls_max) {
         return VV_ELIMIT;
     }
-    const enum vv_err err = vv_redis_out_add(c, args, args_count);
+    enum vv_err err = c->tail - c->head > c->mask ? grow(c) : VV_OK;
+    if (err == VV_OK) {
+        err = vv_redis_out_add(c, args, args_count);
+    }
     if (err != VV_OK) {
         return err;
     }
-    const uint64_t now_ns = vv_loop_now(c->loop);
     if (c->head == c->tail) {
-        c->heard_ns = now_ns; /* patience begins with the first answer that is owed */
+        c->heard_ns = vv_loop_now(c->loop); /* patience begins with the first answer that is owed */
         if (c->state == VV_REDIS_READY) {
-            vv_loop_timer_at(c->loop, &c->watch, now_ns + c->conf.hang_ns);
+            vv_loop_timer_at(c->loop, &c->watch, c->heard_ns + c->conf.hang_ns);
         }
     }
     call->conn = c;
     call->place = c->tail++;
     call->under_way = true;
     c->ring[call->place & c->mask] = call;
-    vv_timer_init(&call->timer, on_deadline);
-    const uint64_t wait_ns = call->timeout_ns > 0 ? call->timeout_ns : c->conf.call_ns;
-    vv_loop_timer_at(c->loop, &call->timer, now_ns + wait_ns);
     c->stats.calls++;
     return VV_OK;
+}
+
+enum vv_err vv_redis_conn_put(struct vv_redis_conn *c, struct vv_redis_call *call,
+                              const struct vv_str *args, size_t args_count)
+{
+    const enum vv_err err = take_place(c, call, args, args_count);
+    if (err == VV_OK) {
+        const uint64_t wait_ns = call->timeout_ns > 0 ? call->timeout_ns : c->conf.call_ns;
+        vv_timer_init(&call->timer, on_deadline);
+        vv_loop_timer_at(c->loop, &call->timer, vv_loop_now(c->loop) + wait_ns);
+    }
+    return err;
 }
 
 enum vv_err vv_redis_conn_call(struct vv_redis_conn *c, struct vv_redis_call *call,
@@ -197,6 +230,24 @@ enum vv_err vv_redis_conn_call(struct vv_redis_conn *c, struct vv_redis_call *ca
 {
     VV_ASSERT(call->end != NULL);
     return c->state == VV_REDIS_READY ? vv_redis_conn_put(c, call, args, args_count) : VV_EAGAIN;
+}
+
+enum vv_err vv_redis_conn_call_shared(struct vv_redis_conn *c, struct vv_redis_call *call,
+                                      const struct vv_str *args, size_t args_count)
+{
+    if (c->state != VV_REDIS_READY) {
+        return VV_EAGAIN;
+    }
+    if (!call->under_way) {
+        vv_timer_init(&call->timer, on_deadline); /* never armed: only so that it can be stopped */
+    }
+    return take_place(c, call, args, args_count);
+}
+
+enum vv_err vv_redis_conn_call_pushed(struct vv_redis_conn *c, const struct vv_str *args,
+                                      size_t args_count)
+{
+    return c->state == VV_REDIS_READY ? vv_redis_out_add(c, args, args_count) : VV_EAGAIN;
 }
 
 void vv_redis_call_abandon(struct vv_redis_call *call)
@@ -273,20 +324,14 @@ static bool parse(struct vv_redis_conn *c)
 /* One read into the buffer. VV_EAGAIN: nothing there. */
 static enum vv_err fill(struct vv_redis_conn *c)
 {
-    ssize_t n;
-    do {
-        n = vv_sock_recv(c->io.fd, c->in + c->in_n, VV_REDIS_IN_ROOM - c->in_n);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        return vv_err_from_errno(errno);
+    size_t n = 0;
+    const enum vv_err err = vv_redis_io_read(c, c->in + c->in_n, VV_REDIS_IN_ROOM - c->in_n, &n);
+    if (err == VV_OK) {
+        c->in_n += n;
+        c->stats.bytes_in += n;
+        c->heard_ns = vv_loop_now(c->loop);
     }
-    if (n == 0) {
-        return VV_ECLOSED;
-    }
-    c->in_n += (size_t)n;
-    c->stats.bytes_in += (uint64_t)n;
-    c->heard_ns = vv_loop_now(c->loop);
-    return VV_OK;
+    return err;
 }
 
 static void pump(struct vv_redis_conn *c)
@@ -330,23 +375,26 @@ void vv_redis_conn_resume(struct vv_redis_conn *c)
 
 /* ------------------------------------------------------------------- events */
 
-/* The socket says that it can be written to: the first time, that it is connected. */
+/* The socket is connected, or failed, or TLS goes on. */
+static enum vv_err connecting(struct vv_redis_conn *c)
+{
+    enum vv_err err = vv_sock_error(c->io.fd);
+    if (err == VV_OK) {
+        err = vv_redis_io_shake(c);
+    }
+    if (err == VV_OK) {
+        c->state = VV_REDIS_GREETING;
+        err = vv_redis_greet(c);
+    }
+    return err;
+}
+
 static void on_writable(struct vv_redis_conn *c)
 {
     if (!c->writable && c->out_n > c->out_at) {
         c->heard_ns = vv_loop_now(c->loop); /* it took what was blocked: slow, but no silence */
     }
     c->writable = true;
-    if (c->state == VV_REDIS_CONNECTING) {
-        enum vv_err err = vv_sock_error(c->io.fd);
-        if (err == VV_OK) {
-            c->state = VV_REDIS_GREETING;
-            err = vv_redis_greet(c);
-        }
-        if (err != VV_OK) {
-            return vv_redis_conn_fail(c, err);
-        }
-    }
     const enum vv_err err = vv_redis_out_flush(c);
     if (err != VV_OK && err != VV_EAGAIN) {
         vv_redis_conn_fail(c, err);
@@ -361,10 +409,21 @@ static void on_io(struct vv_loop *loop, struct vv_io *io, uint32_t events)
     if ((events & (VV_IO_READ | VV_IO_RDHUP | VV_IO_HUP | VV_IO_ERROR)) != 0) {
         c->readable = true;
     }
-    if ((events & (VV_IO_WRITE | VV_IO_HUP | VV_IO_ERROR)) != 0) {
+    if (c->tls != NULL && (events & (VV_IO_RDHUP | VV_IO_HUP)) != 0) {
+        vv_tls_read_to_end(c->tls);
+    }
+    const bool writable = (events & (VV_IO_WRITE | VV_IO_HUP | VV_IO_ERROR)) != 0;
+    if (c->state == VV_REDIS_CONNECTING) {
+        c->writable |= writable;
+        const enum vv_err err = c->writable ? connecting(c) : VV_EAGAIN;
+        if (err != VV_OK) {
+            return err != VV_EAGAIN ? vv_redis_conn_fail(c, err) : (void)0;
+        }
+        on_writable(c);
+    } else if (writable) {
         on_writable(c);
     }
-    if (c->opened == opened && c->state != VV_REDIS_CONNECTING && c->readable) {
+    if (c->opened == opened && c->readable) {
         pump(c);
     }
 }
@@ -419,6 +478,11 @@ unsigned vv_redis_conn_version(const struct vv_redis_conn *c)
 uint32_t vv_redis_conn_calls(const struct vv_redis_conn *c)
 {
     return (uint32_t)(c->tail - c->head);
+}
+
+uint64_t vv_redis_conn_heard_ns(const struct vv_redis_conn *c)
+{
+    return c->heard_ns;
 }
 
 const char *vv_redis_conn_refusal(const struct vv_redis_conn *c)

@@ -3,6 +3,7 @@
  */
 #ifndef VV_STORE_REDIS_CONN_INT_H
 #define VV_STORE_REDIS_CONN_INT_H
+#include "os/tls.h"
 #include "store/redis_conn.h"
 
 #define VV_REDIS_IN_ROOM 65536
@@ -20,8 +21,10 @@ struct vv_redis_conn {
     uint64_t opened; /* how often: whoever calls back sees that it is another connection now */
     uint64_t heard_ns;
     bool readable, writable, paused, pumping;
+    struct vv_tls *tls; /* NULL: none, or not connected yet */
+    char *tls_name;
 
-    /* Calls by place: ring[place & mask]. NULL: its answer is dropped. */
+    /* Calls by place: ring[place & mask]. NULL: its answer is dropped. Grows to calls_max. */
     struct vv_redis_call **ring;
     uint64_t head, tail, mask;
 
@@ -42,6 +45,18 @@ struct vv_redis_conn {
 VV_MUST_CHECK enum vv_err vv_redis_conn_put(struct vv_redis_conn *c, struct vv_redis_call *call,
                                             const struct vv_str *args, size_t args_count);
 void vv_redis_conn_fail(struct vv_redis_conn *c, enum vv_err why);
+
+/* redis_io.c: the socket, or TLS on it. */
+VV_MUST_CHECK enum vv_err vv_redis_io_open(struct vv_redis_conn *c);
+void vv_redis_io_close(struct vv_redis_conn *c);
+/* The socket is there: VV_OK when nothing is left to do before the greeting, VV_EAGAIN: events. */
+VV_MUST_CHECK enum vv_err vv_redis_io_shake(struct vv_redis_conn *c);
+VV_MUST_CHECK enum vv_err vv_redis_io_read(struct vv_redis_conn *c, char *to, size_t room,
+                                           size_t *ret_bytes);
+/* VV_OK: *ret_bytes > 0 were taken. VV_EAGAIN: not writable any more. */
+VV_MUST_CHECK enum vv_err vv_redis_io_write(struct vv_redis_conn *c, struct iovec *iov,
+                                            size_t count, size_t *ret_bytes);
+VV_MUST_CHECK enum vv_err vv_redis_io_flush(struct vv_redis_conn *c); /* what TLS kept */
 
 /* redis_out.c */
 VV_MUST_CHECK enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args,

@@ -4,7 +4,6 @@
  * the call returns. */
 #include "store/redis_conn_int.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #define OUT_ROOM_MIN 4096
@@ -67,24 +66,27 @@ static enum vv_err make_room(struct vv_redis_conn *c, size_t more)
 static size_t send_parts(struct vv_redis_conn *c, const struct iovec *parts, size_t count)
 {
     struct iovec iov[PARTS_MAX + 1];
-    struct msghdr m = {.msg_iov = iov};
-    ssize_t n = -1;
+    size_t n = 0, at = 0, all = 0;
     if (waiting(c) > 0) {
-        iov[m.msg_iovlen++] = (struct iovec){c->out + c->out_at, waiting(c)};
+        iov[n++] = (struct iovec){c->out + c->out_at, waiting(c)};
     }
     for (size_t i = 0; i < count; i++) {
-        iov[m.msg_iovlen++] = parts[i];
+        iov[n++] = parts[i];
     }
-    do {
-        n = vv_sock_sendmsg(c->io.fd, &m, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    c->stats.writes++;
-    if (n <= 0) {
-        c->writable = n < 0 && errno != EAGAIN; /* a broken socket: the next flush says so */
-        return 0;
+    while (at < n) {
+        size_t took = 0;
+        if (vv_redis_io_write(c, iov + at, n - at, &took) != VV_OK) {
+            break; /* full; or broken: the next flush says so */
+        }
+        all += took;
+        while (at < n && took >= iov[at].iov_len) {
+            took -= iov[at++].iov_len;
+        }
+        if (at < n) {
+            iov[at] = (struct iovec){(char *)iov[at].iov_base + took, iov[at].iov_len - took};
+        }
     }
-    c->stats.bytes_out += (uint64_t)n;
-    return (size_t)n;
+    return all;
 }
 
 /* A command with values that are referred to. Its text lies behind what waits, not counted yet. */
@@ -157,17 +159,13 @@ enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args,
 enum vv_err vv_redis_out_flush(struct vv_redis_conn *c)
 {
     while (waiting(c) > 0) {
-        const ssize_t n = vv_sock_send(c->io.fd, c->out + c->out_at, waiting(c), MSG_NOSIGNAL);
-        c->stats.writes++;
-        if (n < 0 && errno == EINTR) {
-            continue;
+        struct iovec iov = {c->out + c->out_at, waiting(c)};
+        size_t n = 0;
+        const enum vv_err err = vv_redis_io_write(c, &iov, 1, &n);
+        if (err != VV_OK) {
+            return err;
         }
-        if (n < 0) {
-            c->writable = false;
-            return vv_err_from_errno(errno);
-        }
-        c->out_at += (size_t)n;
-        c->stats.bytes_out += (uint64_t)n;
+        c->out_at += n;
     }
     c->out_at = c->out_n = 0;
     if (c->out_room > c->conf.out_max) { /* after a value that was larger than what may wait */
@@ -175,5 +173,5 @@ enum vv_err vv_redis_out_flush(struct vv_redis_conn *c)
         c->out = NULL;
         c->out_room = 0;
     }
-    return VV_OK;
+    return vv_redis_io_flush(c);
 }
