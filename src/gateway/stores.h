@@ -10,11 +10,13 @@
 #ifndef VV_GATEWAY_STORES_H
 #define VV_GATEWAY_STORES_H
 #include "base/json.h"
+#include "cache/small.h"
 #include "gateway/settings.h"
 #include "observe/metrics.h"
 #include "os/loop.h"
 #include "store/redis.h"
 
+struct vv_kv;
 struct vv_stores;
 struct vv_worker;
 
@@ -25,6 +27,8 @@ struct vv_store { /* counted; read-only outside stores*.c */
     char *prefix;              /* of every key we write: "vz" */
     struct vv_redis_conf conf; /* texts belong to the store */
     bool has_server;           /* false: no url, there is only the fallback in memory */
+    struct vv_small_conf fallback; /* bounds of what is kept in memory for applications (kv.h) */
+    _Atomic(struct vv_kv *) kv;    /* made when first used; vv_kv_free() when the store goes */
     _Atomic uint32_t refs;
     uint64_t generation; /* unlike that of every other store of this process */
 };
