@@ -84,6 +84,7 @@ struct vv_conf_row {
     bool reload;     /* a change takes effect without a restart */
     bool bare;       /* SIZE: a number without a unit is bytes; PPM: one from 0 to 1 is a share */
     bool secret;     /* never printed */
+    bool url;        /* TEXT: a URL; a password in it is never printed */
     const char *doc; /* a sentence */
     const char *example; /* a value for the sample file and the reference page */
     const char *sample;  /* stands in the sample file itself: a value; MAP: name of the entry */

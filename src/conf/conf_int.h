@@ -113,6 +113,9 @@ const char *file_beside(struct vv_conf_doc *doc, const char *base_file, const ch
 void file_line_column(const struct file *f, uint32_t offset, uint32_t *ret_line,
                       uint32_t *ret_column);
 void file_hide(struct vv_conf_doc *doc, struct mark at);
+/* The password of "scheme://name:password@host", n 0: none. The last @ counts: a password that was not encoded
+ * may hold anything. */
+struct vv_str url_password(struct vv_str url);
 /* Bytes of the first character, 0 when it is not UTF-8 (RFC 3629 section 4) or there is none. */
 size_t utf8_length(struct vv_str s);
 struct vv_conf_pos mark_pos(struct mark at);

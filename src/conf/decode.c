@@ -314,6 +314,16 @@ static void decode_number(struct vv_conf_doc *doc, const struct vv_conf_row *row
     }
 }
 
+static void hide_password(struct vv_conf_doc *doc, struct mark at)
+{
+    if (at.file != NULL && at.to > at.from) {
+        const char *text = at.file->text.p;
+        const struct vv_str p = url_password((struct vv_str){text + at.from, at.to - at.from});
+        const uint32_t from = p.n > 0 ? (uint32_t)(p.p - text) : 0;
+        file_hide(doc, (struct mark){at.file, from, from + (uint32_t)p.n});
+    }
+}
+
 /* NULL when there is none or it is wrong. */
 static const char *decode_text(struct vv_conf_doc *doc, const struct vv_conf_row *row,
                                struct node *n, const char *where)
@@ -322,6 +332,9 @@ static const char *decode_text(struct vv_conf_doc *doc, const struct vv_conf_row
     if (row->secret) {
         n->secret = true;
         file_hide(doc, n->at);
+    }
+    if (row->url) {
+        hide_password(doc, n->at);
     }
     if (!is_scalar(doc, row, n, &null, where) || null) {
         return NULL;

@@ -132,6 +132,21 @@ void file_hide(struct vv_conf_doc *doc, struct mark at)
     }
 }
 
+struct vv_str url_password(struct vv_str url)
+{
+    const char *scheme = url.n > 0 ? memmem(url.p, url.n, "://", 3) : NULL;
+    if (scheme == NULL) {
+        return (struct vv_str){NULL, 0};
+    }
+    const struct vv_str rest = {scheme + 3, (size_t)(url.p + url.n - scheme) - 3};
+    const char *at = rest.n > 0 ? memrchr(rest.p, '@', rest.n) : NULL;
+    const char *colon = at != NULL ? memchr(rest.p, ':', (size_t)(at - rest.p)) : NULL;
+    if (colon == NULL) {
+        return (struct vv_str){NULL, 0};
+    }
+    return (struct vv_str){colon + 1, (size_t)(at - colon) - 1};
+}
+
 size_t utf8_length(struct vv_str s)
 {
     const unsigned char c = s.n > 0 ? (unsigned char)s.p[0] : 0xff;

@@ -45,6 +45,20 @@ static struct node *narrow(const struct vv_conf_section *section, struct node *n
     return n;
 }
 
+static const char *without_password(struct vv_conf_doc *tmp, const char *url)
+{
+    const struct vv_str p = url != NULL ? url_password(vv_str_from(url)) : (struct vv_str){NULL, 0};
+    return p.n > 0 ? doc_fmt(tmp, "%.*s" HIDDEN "%s", (int)(p.p - url), url, p.p + p.n) : url;
+}
+
+static void hide_password(struct vv_conf_doc *tmp, const struct vv_conf_row *row, struct node *n)
+{
+    if (row->url) {
+        n->text = without_password(tmp, n->text);
+        n->tmpl = without_password(tmp, n->tmpl);
+    }
+}
+
 static struct node *short_section(struct vv_conf_doc *tmp, const struct vv_conf_section *section,
                                   const struct node *n);
 
@@ -53,6 +67,7 @@ static struct node *short_value(struct vv_conf_doc *tmp, const struct vv_conf_ro
 {
     struct node *c = copy(tmp, n);
     c->secret = c->secret || row->secret;
+    hide_password(tmp, row, c);
     if (row->type == VV_CONF_SECTION) {
         return short_section(tmp, row->section, n);
     }
@@ -147,6 +162,7 @@ static struct node *long_text(struct vv_conf_doc *tmp, const struct vv_conf_row 
                         : text == NULL                  ? row->word
                         : row->type == VV_CONF_TEMPLATE ? text
                                                         : escaped(tmp, text);
+    hide_password(tmp, row, n);
     if (n->text == NULL) {
         n->kind = NODE_NULL;
     }

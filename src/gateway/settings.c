@@ -299,6 +299,7 @@ static void derive(struct vv_conf_doc *doc, struct vv_settings_root *root)
     for (size_t i = 0; i < vv_list_count(s->services); i++) {
         inherit_service(doc, s->services->item[i], &root->defaults.timeouts);
     }
+    vv_settings_derive_stores(doc, root);
     vv_settings_derive_guards(doc, root);
     vv_settings_derive_tls(doc, root);
     vv_settings_derive_caches(doc, root);

@@ -16,6 +16,7 @@
 #include "gateway/settings_clients.h"
 #include "gateway/settings_guard.h"
 #include "gateway/settings_secure.h"
+#include "gateway/settings_store.h"
 #include "gateway/settings_tls.h"
 
 struct vv_timeouts_settings { /* each wait has its own status and metric */
@@ -96,19 +97,26 @@ struct vv_ttl_settings { /* ttl: {default: 1h, 200: 5m, 404: 1m, 5xx: 10s}; also
 struct vv_stale_settings {
     uint64_t while_revalidate_ns, if_error_ns; /* where the origin is silent; default 0 */
 };
-struct vv_level_settings { /* levels: [{memory: 256MB, entries: 10000}] */
-    uint64_t memory_bytes; /* default 64 MiB, at least 1 MiB */
-    uint64_t entries;      /* 0: no limit */
-    uint64_t object_bytes; /* largest object; 0: a quarter of memory */
-    uint64_t policy;       /* enum vv_cache_policy */
-    const char *store;     /* not there yet: an error */
-    const char *ttl;       /* of a store: the same */
+#define VV_LEVELS_MAX 4      /* memory and three stores */
+struct vv_level_settings {   /* levels: [{memory: 256MB}, {store: local}, {store: far, ttl: x2}] */
+    uint64_t memory_bytes;   /* default 64 MiB, at least 1 MiB */
+    uint64_t entries;        /* 0: no limit */
+    uint64_t object_bytes;   /* largest object; 0: a quarter of memory; of a store 4 MiB */
+    uint64_t policy;         /* enum vv_cache_policy */
+    const char *store;       /* a name in stores; NULL: this level is in memory */
+    const char *ttl;         /* of a store: "x2" or a duration, as written; NULL: x1 */
+    uint64_t compress_bytes; /* of a store: shorter values stay as they are; 0: all do */
+    uint64_t ttl_factor_ppm; /* derived, of a store: what an answer's lifetime is multiplied by; 0:
+                                ttl_ns is the lifetime there */
+    uint64_t ttl_ns;         /* derived, of a store; 0: the factor counts */
 };
 struct vv_cache_settings {
     const char *name;
     const char *like;            /* another cache: its settings and its memory, unless given here */
-    struct vv_conf_list *levels; /* struct vv_level_settings; one for now; NULL: see memory */
-    const char *key;             /* template; NULL: the target URI */
+    struct vv_conf_list *levels; /* struct vv_level_settings: first the one in memory, then up to
+                                    three in stores; NULL: see memory */
+    struct vv_share_settings share; /* of its levels; that of `memory` counts */
+    const char *key;                /* template; NULL: the target URI */
     struct vv_conf_list
         *methods;             /* const char *; NULL: GET and HEAD; POST puts the body in the key */
     struct vv_conf_list *ttl; /* struct vv_ttl_settings */
@@ -266,6 +274,7 @@ struct vv_settings {
     struct vv_conf_list *services;    /* struct vv_service_settings */
     struct vv_conf_list *ttls;        /* struct vv_ttl_settings */
     struct vv_conf_list *caches;      /* struct vv_cache_settings */
+    struct vv_conf_list *stores;      /* struct vv_store_settings */
     struct vv_conf_list *routes;      /* struct vv_route_settings */
     struct vv_conf_list *breakers;    /* struct vv_breaker_settings */
     struct vv_access_settings access;

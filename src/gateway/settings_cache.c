@@ -288,52 +288,13 @@ static void check_said(struct caching *c, struct vv_cache_settings *s)
     }
 }
 
-static void check_levels(struct caching *c, const struct vv_cache_settings *s)
-{
-    size_t memories = 0;
-    for (size_t i = 0; i < vv_list_count(s->levels); i++) {
-        const struct vv_level_settings *l = s->levels->item[i];
-        if (l->store != NULL) {
-            vv_conf_report(c->doc,
-                           &(struct vv_conf_report){.field = &l->store,
-                                                    .hint = "keep the level in memory only"},
-                           "levels in a store are not there yet: memory only for now");
-            continue;
-        }
-        if (l->ttl != NULL) {
-            vv_conf_report(
-                c->doc,
-                &(struct vv_conf_report){.field = &l->ttl, .hint = "use max_ttl of the cache"},
-                "a level in memory has no ttl of its own");
-        }
-        if (l->object_bytes > l->memory_bytes) {
-            vv_conf_report(c->doc,
-                           &(struct vv_conf_report){.field = &l->object_bytes,
-                                                    .other = &l->memory_bytes,
-                                                    .other_what = "memory"},
-                           "max_object is more than the memory");
-        }
-        if (++memories > 1) {
-            vv_conf_report(c->doc,
-                           &(struct vv_conf_report){
-                               .field = l, .whole = true, .hint = "make one larger level"},
-                           "cache \"%s\" has two levels in memory", s->name);
-        }
-    }
-    if (s->levels != NULL && s->levels->count == 0) {
-        vv_conf_report(c->doc,
-                       &(struct vv_conf_report){.field = &s->levels,
-                                                .hint = "write [{memory: 64MB}], or leave it out"},
-                       "cache \"%s\" has no levels", s->name);
-    }
-}
-
 /* ---- nearest wins -------------------------------------------------------------------------- */
 
 static bool is_own_matter(size_t offset) /* of a memory, not of the rules */
 {
     return offset == offsetof(struct vv_cache_settings, like) ||
            offset == offsetof(struct vv_cache_settings, levels) ||
+           offset == offsetof(struct vv_cache_settings, share) ||
            offset == offsetof(struct vv_cache_settings, snapshot);
 }
 
@@ -388,8 +349,9 @@ static void check_like(struct caching *c, struct vv_cache_settings *s)
 static void add_default_level(struct caching *c, struct vv_cache_settings *s)
 {
     if (vv_list_count(s->levels) == 0) {
-        vv_conf_append(c->doc, &s->levels, vv_conf_new(c->doc, &vv_settings_level_section, NULL),
-                       NULL, NULL);
+        struct vv_level_settings *l = vv_conf_new(c->doc, &vv_settings_level_section, NULL);
+        l->compress_bytes = VV_CONF_ABSENT; /* as of every level in memory */
+        vv_conf_append(c->doc, &s->levels, l, NULL, NULL);
     }
 }
 
@@ -448,7 +410,7 @@ static void derive_named(struct caching *c)
         struct vv_cache_settings *s = list->item[i];
         check_name(c, &s->name, s->name, "cache");
         check_said(c, s);
-        check_levels(c, s);
+        vv_settings_derive_levels(c->doc, c->root, s);
         check_like(c, s);
         if (s->snapshot != NULL) {
             s->snapshot = vv_conf_resolve(c->doc, &s->snapshot, s->snapshot);

@@ -1,7 +1,7 @@
 /* src/gateway/settings_cache_rows.c - the keys of caches, coalescing and compression, one row each.
  *
  * A route says with the same keys what a named cache says, except for what only a memory has
- * (levels, like, snapshot): the rows of both are one macro, placed in two structs. */
+ * (levels, share, like, snapshot): the rows of both are one macro, placed in two structs. */
 #include "gateway/settings_int.h"
 
 #define ROWS(table) .rows = (table), .row_count = VV_COUNT(table)
@@ -59,15 +59,25 @@ static const struct vv_conf_row level_rows[] = {
     {FIELD(entries), .key = "entries", .type = VV_CONF_COUNT, .def = "0", .max = "1000000000",
      .reload = true, .doc = "Most answers kept; 0 means no limit but memory."},
     {FIELD(object_bytes), .key = "max_object", .type = VV_CONF_SIZE, .def = "0", .reload = true,
-     .doc = "Largest answer kept; 0 means a quarter of memory."},
+     .doc = "Largest answer kept; 0 means a quarter of memory, in a store 4 MB."},
     {FIELD(policy), .key = "policy", .type = VV_CONF_ENUM, .def = "auto", .names = policies,
      .reload = true,
      .doc = "What is evicted first: gdsf misses least in nearly every case and is what auto takes, "
-            "gdsf_bytes misses the fewest bytes, s3fifo follows a popularity that drifts fastest."},
+            "gdsf_bytes misses the fewest bytes, s3fifo follows a popularity that drifts fastest. "
+            "A store evicts by its own rules."},
     {FIELD(store), .key = "store", .type = VV_CONF_TEXT, .reload = true,
-     .doc = "A level in a store. Levels are in memory only for now: naming a store is an error."},
+     .doc = "A name in stores: this level is there, for all gateways that use it.",
+     .example = "local"},
     {FIELD(ttl), .key = "ttl", .type = VV_CONF_TEXT, .reload = true,
-     .doc = "How long a store keeps answers. Levels are in memory only for now."},
+     .doc = "How long the store keeps an answer: x2 is twice its lifetime (from x1 to x100), so "
+            "that a stale one is at hand while it is renewed; or a duration. Default: x1.",
+     .example = "x2"},
+    {FIELD(compress_bytes), .key = "compress", .type = VV_CONF_SIZE, .def = "1KB", .bare = true,
+     .reload = true,
+     .doc = "Parts of an answer that are at least this long are compressed in the store; 0: none "
+            "is."},
+    {FIELD(ttl_factor_ppm), .type = VV_CONF_DERIVED},
+    {FIELD(ttl_ns), .type = VV_CONF_DERIVED},
 };
 #undef FIELD
 _Static_assert(VV_COUNT(level_rows) * 8 == sizeof(struct vv_level_settings),
@@ -219,8 +229,14 @@ static const struct vv_conf_row cache_rows[] = {
             "shared unless levels are given.",
      .example = "default"},
     {NAMED(levels), .key = "levels", .type = VV_CONF_LIST, .section = &vv_settings_level_section,
-     .reload = true, .doc = "Where answers are kept; one level in memory for now.",
-     .example = "[{memory: 256MB, entries: 10000}]"},
+     .reload = true,
+     .doc = "Where answers are kept: in memory first, then in up to three stores, the nearest "
+            "first. Without one in memory there is one of 64 MB.",
+     .example = "[{memory: 256MB, entries: 10000}, {store: local}]"},
+    {NAMED(share), .key = "share", .type = VV_CONF_SECTION, .section = &vv_settings_share_section,
+     .optional = true, .reload = true,
+     .doc = "How gateways that share a level in a store keep together.",
+     .example = "{bound: 1s, lease: 5s}"},
     RULES(NAMED),
     {NAMED(snapshot), .key = "snapshot", .type = VV_CONF_TEXT, .reload = true,
      .doc = "File in which the memory is kept over a stop. Default: none.",
@@ -229,8 +245,8 @@ static const struct vv_conf_row cache_rows[] = {
     {NAMED(unnamed), .type = VV_CONF_DERIVED},
     {NAMED(at), .type = VV_CONF_AT},
 };
-/* `stale` and the place are two words each. */
-_Static_assert((VV_COUNT(cache_rows) + 2) * 8 == sizeof(struct vv_cache_settings),
+/* `stale` and the place are two words each, `share` is three. */
+_Static_assert((VV_COUNT(cache_rows) + 4) * 8 == sizeof(struct vv_cache_settings),
                "every field has a row");
 const struct vv_conf_section vv_settings_cache_section = {
     .name = "cache",
@@ -250,6 +266,9 @@ static const struct vv_conf_row route_cache_rows[] = {
     {OWN(name), .type = VV_CONF_DERIVED},
     {OWN(like), .type = VV_CONF_DERIVED},
     {OWN(levels), .type = VV_CONF_DERIVED},
+    {OWN(share.bound_ns), .type = VV_CONF_DERIVED},
+    {OWN(share.alone_ns), .type = VV_CONF_DERIVED},
+    {OWN(share.lease_ns), .type = VV_CONF_DERIVED},
     RULES(OWN),
     {OWN(snapshot), .type = VV_CONF_DERIVED},
     {OWN(memory), .type = VV_CONF_DERIVED},

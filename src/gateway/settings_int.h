@@ -40,6 +40,8 @@ extern const struct vv_conf_section vv_settings_limit_section, vv_settings_acces
 extern const struct vv_conf_section vv_settings_tls_section, vv_settings_cert_section,
     vv_settings_acme_section, vv_settings_service_tls_section, vv_settings_secure_section,
     vv_settings_cors_section, vv_settings_clients_section;
+/* settings_store_rows.c */
+extern const struct vv_conf_section vv_settings_store_section, vv_settings_share_section;
 extern const char *const vv_settings_priorities[]; /* of plans and routes; ends with NULL */
 /* The rows of a struct vv_fallback_settings called `fallback` in a struct: it is one key. */
 #define VV_SETTINGS_FALLBACK_ROWS(type_, doc_)                                                     \
@@ -87,6 +89,16 @@ void vv_settings_derive_fallbacks(struct vv_conf_doc *doc, struct vv_route_setti
  * their actions and services. */
 void vv_settings_derive_caches(struct vv_conf_doc *doc, struct vv_settings_root *root);
 void vv_settings_warn_caches(struct vv_conf_doc *doc, const struct vv_settings_root *root);
+
+/* settings_store.c: addresses are read, files are found; before anything names a store. */
+void vv_settings_derive_stores(struct vv_conf_doc *doc, struct vv_settings_root *root);
+/* The store that `*field` names; NULL: there is none, which is told with the nearest name. */
+struct vv_store_settings *vv_settings_named_store(struct vv_conf_doc *doc,
+                                                  const struct vv_settings_root *root,
+                                                  const char *const *field);
+/* Checks the levels of a cache, before it has any it was not given, and finishes those in stores. */
+void vv_settings_derive_levels(struct vv_conf_doc *doc, const struct vv_settings_root *root,
+                               struct vv_cache_settings *s);
 
 /* settings_upstream_check.c */
 /* "host:port", "http://host[:port][/]", "https://host[:port][/]", "unix:/path"; NULL when it is one of them,

@@ -669,6 +669,11 @@ static const struct vv_conf_row root_rows[] = {
      .doc = "Named caches: a memory of their own and rules. Routes without a name share the one "
             "called default, which may be defined here.",
      .example = "{api: {levels: [{memory: 256MB}], ttl: {default: 1h, 404: 1m}}}"},
+    {FIELD(s.stores), .key = "stores", .type = VV_CONF_MAP, .section = &vv_settings_store_section,
+     .reload = true,
+     .doc = "Redis servers, rings, clusters and what Sentinel names, for levels of caches, shared "
+            "limits and the object API.",
+     .example = "{local: \"redis://127.0.0.1:6379/0\"}"},
     {FIELD(s.breakers), .key = "breakers", .type = VV_CONF_MAP,
      .section = &vv_settings_breaker_section, .reload = true,
      .doc = "Classes of circuit breakers, for `breaker: NAME` of services and routes.",

@@ -261,10 +261,8 @@ VV_TEST(lifetimes_are_checked)
                "\"api\" is the name of a cache too");
 }
 
-VV_TEST(levels_are_in_memory_one_for_each_cache)
+VV_TEST(a_cache_has_one_level_in_memory)
 {
-    check_says("caches: {c: {levels: [{memory: 1MB}, {store: local}]}}\n" USE("c"),
-               "v.yaml:3:46: error: levels in a store are not there yet: memory only for now");
     check_says("caches: {c: {levels: [{memory: 1MB}, {memory: 2MB}]}}\n" USE("c"),
                "v.yaml:3:38: error: cache \"c\" has two levels in memory");
     check_says("caches: {c: {levels: []}}\n" USE("c"), "cache \"c\" has no levels");
