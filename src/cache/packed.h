@@ -46,8 +46,8 @@ struct vv_packed_head {
  * VV_CACHE_META_MAX, VV_CACHE_TAGS_MAX or VV_PACKED_HEAD_MAX. */
 VV_MUST_CHECK enum vv_err vv_packed_write_head(struct vv_sb *out, const struct vv_packed_head *h);
 /* The next bytes of the body, at most VV_PACKED_CHUNK (VV_EINVAL); none of them writes nothing.
- * min_compress: chunks shorter than this stay as they are; SIZE_MAX: none is compressed. */
-#define VV_PACKED_COMPRESS_FROM 1024 /* for what is compressible; by measurement, README.md */
+ * min_compress: chunks shorter than this stay as they are; SIZE_MAX: none is compressed (right for what a
+ * content coding has compressed already). What it costs: README.md. */
 VV_MUST_CHECK enum vv_err vv_packed_write_chunk(struct vv_sb *out, struct vv_str bytes,
                                                 size_t min_compress);
 /* Id of a value by its first VV_PACKED_ID_END bytes; 0: it is none of ours. */
