@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <zstd.h>
 
-/* Level 3 takes longer to write for the same bytes; the negative ones make a third more bytes of long chunks
+/* Level 3 takes longer to write for the same bytes; the negative ones make two fifths more bytes of long chunks
  * for hardly less time to read. */
 #define LEVEL 1
 /* Bytes a chunk must shrink to, at least, or reading it back costs time for nothing. */
