@@ -309,3 +309,19 @@ bool vv_vary_matches(const struct vv_h1_head *req, struct vv_str second,
     }
     return true;
 }
+
+bool vv_vary_again(const struct vv_h1_head *req, struct vv_str second,
+                   const struct vv_vary_rules *rules, char *out, size_t cap, size_t *ret_n)
+{
+    struct out o = {.p = out, .cap = cap};
+    while (second.n > 0) {
+        const struct vv_str line = vv_str_cut(&second, '\n');
+        size_t i = 0;
+        while (i < line.n && line.p[i] != ':' && line.p[i] != ' ') {
+            i++;
+        }
+        put_line(req, (struct vv_str){line.p, i}, rules, &o);
+    }
+    *ret_n = o.n;
+    return !o.full;
+}

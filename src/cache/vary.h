@@ -36,4 +36,8 @@ VV_MUST_CHECK enum vv_err vv_vary_second(const struct vv_h1_head *req,
  * lines do not fit into 8 KiB does not match. */
 bool vv_vary_matches(const struct vv_h1_head *req, struct vv_str second,
                      const struct vv_vary_rules *rules);
+/* The secondary key that `req` has by the fields which this one names. False: cap is too small. */
+VV_MUST_CHECK bool vv_vary_again(const struct vv_h1_head *req, struct vv_str second,
+                                 const struct vv_vary_rules *rules, char *out, size_t cap,
+                                 size_t *ret_n);
 #endif

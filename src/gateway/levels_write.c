@@ -1,0 +1,364 @@
+/* src/gateway/levels_write.c - what was fetched goes into the levels, behind the answer.
+ *
+ * With each SET goes a look at the first bytes of the value, tracked: our own SET ended whatever watch there
+ * was, and without a new read nobody would tell us of the next change. If they are not those that we wrote,
+ * somebody was faster, and what we hold in memory is looked up again. */
+#include "cache/fill.h"
+#include "gateway/levels_int.h"
+#include "gateway/session.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BYTES_MAX (32 * VV_MIB)  /* of one worker, on their way */
+#define PACK_HERE (256 * VV_KIB) /* larger bodies are packed on the pool: the loop goes on */
+#define MARKER_NS (7 * VV_DAY)   /* so that it outlives its variants; it is small */
+#define WRITE_NS VV_SEC          /* nobody waits for it */
+
+struct write;
+struct send { /* one name in one level */
+    struct vv_redis_op set, check;
+    struct write *of;
+    struct vv_level *level;
+    struct vv_str name;
+    const struct vv_sb *value;
+    struct vv_str set_args[5], check_args[4];
+    char ttl[24];
+    char first[VV_PACKED_ID_END];
+    size_t first_n;
+    bool written, is_marker;
+};
+
+struct write {
+    struct vv_job job;
+    struct vv_worker *w;
+    struct vv_levels *levels;
+    struct vv_sb value, marker;
+    struct vv_str key;
+    size_t compress_min;
+    struct vv_cache_fill *fill;           /* counted; one of both has the body */
+    const struct vv_cache_object *object; /* counted */
+    uint64_t charged;
+    bool failed;
+    size_t sends, left; /* left: operations under way */
+    struct send send[2 * VV_LEVEL_STORES_MAX];
+};
+
+static void write_free(struct write *wr)
+{
+    wr->w->level_bytes -= wr->charged;
+    for (size_t i = 0; i < wr->sends; i++) {
+        free((char *)(uintptr_t)wr->send[i].name.p);
+    }
+    vv_sb_fini(&wr->value);
+    vv_sb_fini(&wr->marker);
+    if (wr->fill != NULL) {
+        vv_cache_fill_unref(wr->fill);
+    }
+    if (wr->object != NULL) {
+        vv_cache_unref(wr->object);
+    }
+    free((char *)(uintptr_t)wr->key.p);
+    vv_levels_unref(wr->levels);
+    free(wr);
+}
+
+static void count(struct send *s, enum vv_level_write_result result)
+{
+    if (!s->is_marker) {
+        vv_level_count_write(s->level, result);
+    }
+}
+
+/* ---- answers ---- */
+
+static void op_ends(struct send *s)
+{
+    struct write *wr = s->of;
+    if (--wr->left == 0) {
+        write_free(wr);
+    }
+}
+
+static void on_set_item(struct vv_redis_op *op, const struct vv_resp_item *it)
+{
+    struct send *s = VV_CONTAINER(op, struct send, set);
+    s->written = it->type == VV_RESP_STATUS;
+}
+
+static void on_set_end(struct vv_redis_op *op, enum vv_err err)
+{
+    struct send *s = VV_CONTAINER(op, struct send, set);
+    s->written = s->written && err == VV_OK;
+    count(s, s->written ? VV_LEVEL_WRITE_WRITTEN : VV_LEVEL_WRITE_FAILED);
+    op_ends(s);
+}
+
+static void on_check_item(struct vv_redis_op *op, const struct vv_resp_item *it)
+{
+    struct send *s = VV_CONTAINER(op, struct send, check);
+    if (it->type == VV_RESP_BULK && it->text.n > 0) {
+        const size_t n = vv_min_u64(it->text.n, sizeof s->first - s->first_n);
+        memcpy(s->first + s->first_n, it->text.p, n);
+        s->first_n += n;
+    }
+}
+
+/* Our own value, and it is watched. Else what memory holds may not be what the store has. */
+static void on_check_end(struct vv_redis_op *op, enum vv_err err)
+{
+    struct send *s = VV_CONTAINER(op, struct send, check);
+    struct write *wr = s->of;
+    const bool ours = err == VV_OK && s->first_n == sizeof s->first && s->value->n >= s->first_n &&
+                      memcmp(s->first, s->value->p, s->first_n) == 0;
+    if (!ours) {
+        if (s->written) {
+            count(s, VV_LEVEL_WRITE_OVERTAKEN);
+        }
+        (void)vv_cache_purge_key(wr->levels->cache->memory, wr->key, true);
+    }
+    op_ends(s);
+}
+
+/* ---- sending ---- */
+
+static void start_send(struct send *s)
+{
+    struct write *wr = s->of;
+    struct vv_redis *redis = vv_store_client(wr->w, s->level->store);
+    s->set_args[0] = VV_STR("SET");
+    s->set_args[1] = s->name;
+    s->set_args[2] = vv_sb_str(s->value);
+    s->set_args[3] = VV_STR("PX");
+    s->set_args[4] = vv_str_from(s->ttl);
+    s->set = (struct vv_redis_op){.item = on_set_item,
+                                  .end = on_set_end,
+                                  .key = s->name,
+                                  .args = s->set_args,
+                                  .args_count = 5,
+                                  .timeout_ns = WRITE_NS};
+    if (redis == NULL || vv_redis_do(redis, &s->set) != VV_OK) {
+        count(s, VV_LEVEL_WRITE_FAILED);
+        return;
+    }
+    wr->left++;
+    if (vv_redis_share(redis, s->name) == 0) {
+        return; /* nothing can be watched there */
+    }
+    s->check_args[0] = VV_STR("GETRANGE");
+    s->check_args[1] = s->name;
+    s->check_args[2] = VV_STR("0");
+    s->check_args[3] = VV_STR("15");
+    _Static_assert(VV_PACKED_ID_END == 16, "as many bytes as are asked for");
+    s->check = (struct vv_redis_op){.item = on_check_item,
+                                    .end = on_check_end,
+                                    .key = s->name,
+                                    .args = s->check_args,
+                                    .args_count = 4,
+                                    .flags = VV_REDIS_READ | VV_REDIS_TRACK | VV_REDIS_MASTER,
+                                    .timeout_ns = WRITE_NS};
+    if (vv_redis_do(redis, &s->check) == VV_OK) {
+        wr->left++;
+    } else {
+        (void)vv_cache_purge_key(wr->levels->cache->memory, wr->key, true);
+    }
+}
+
+static void send_all(struct write *wr)
+{
+    wr->left = 1; /* ours, until all are on their way */
+    for (size_t i = 0; i < wr->sends; i++) {
+        struct send *s = &wr->send[i];
+        if (wr->failed) {
+            count(s, VV_LEVEL_WRITE_FAILED);
+        } else if (wr->value.n > s->level->object_max) {
+            count(s, VV_LEVEL_WRITE_LARGE);
+        } else {
+            start_send(s);
+        }
+    }
+    if (--wr->left == 0) {
+        write_free(wr);
+    }
+}
+
+/* ---- packing ---- */
+
+/* The bytes of the body from there on; n 0: the end. */
+static struct vv_str body_at(const struct write *wr, uint64_t at)
+{
+    struct vv_str run = {NULL, 0};
+    if (wr->object != NULL) {
+        return vv_cache_body_at(wr->object, at);
+    }
+    return vv_cache_fill_read(wr->fill, at, &run) == VV_OK ? run : (struct vv_str){NULL, 0};
+}
+
+static void pack(struct vv_job *job)
+{
+    struct write *wr = VV_CONTAINER(job, struct write, job);
+    struct vv_str run;
+    for (uint64_t at = 0; !wr->failed && (run = body_at(wr, at)).n > 0; at += run.n) {
+        run.n = vv_min_u64(run.n, VV_PACKED_CHUNK);
+        wr->failed = vv_packed_write_chunk(&wr->value, run, wr->compress_min) != VV_OK;
+    }
+}
+
+static void packed(struct vv_loop *loop, struct vv_job *job)
+{
+    (void)loop;
+    send_all(VV_CONTAINER(job, struct write, job));
+}
+
+static bool write_head(struct write *wr, const struct vv_level_object *o, uint64_t body_n,
+                       uint64_t store_ms)
+{
+    const int64_t now_ms = (int64_t)(vv_loop_wall(wr->w->loop) / VV_MS);
+    const uint64_t keep_ms = vv_min_u64(o->keep_ns / VV_MS, INT64_MAX / 4);
+    const struct vv_packed_head h = {
+        .id = vv_rng_u64(&wr->w->rng) | 1,
+        .log = o->log,
+        .written_ms = now_ms,
+        .keep_until_ms = now_ms + (int64_t)keep_ms,
+        .store_until_ms = now_ms + (int64_t)vv_min_u64(store_ms, INT64_MAX / 4),
+        .body_n = body_n,
+        .meta = {o->meta, o->meta_n},
+        .key = o->key,
+        .second = o->second,
+        .head = o->head,
+        .tags = o->tags,
+        .tags_n = o->tags_n,
+    };
+    return vv_packed_write_head(&wr->value, &h) == VV_OK;
+}
+
+/* Says under the key's own name by which fields answers vary. */
+static bool write_marker(struct write *wr, const struct vv_level_object *o, uint64_t generation)
+{
+    const int64_t now_ms = (int64_t)(vv_loop_wall(wr->w->loop) / VV_MS);
+    const struct vv_packed_head h = {
+        .id = generation,
+        .log = o->log,
+        .written_ms = now_ms,
+        .keep_until_ms = now_ms + (int64_t)(MARKER_NS / VV_MS),
+        .store_until_ms = now_ms + (int64_t)(MARKER_NS / VV_MS),
+        .marker = true,
+        .key = o->key,
+        .second = o->second,
+    };
+    return vv_packed_write_head(&wr->marker, &h) == VV_OK;
+}
+
+static struct send *add_send(struct write *wr, struct vv_level *level, struct vv_str name,
+                             const struct vv_sb *value, uint64_t ttl_ms)
+{
+    struct send *s = &wr->send[wr->sends];
+    if (name.p == NULL) {
+        wr->failed = true;
+        return s;
+    }
+    wr->sends++;
+    s->of = wr;
+    s->level = level;
+    s->name = name;
+    s->value = value;
+    snprintf(s->ttl, sizeof s->ttl, "%llu", (unsigned long long)ttl_ms);
+    return s;
+}
+
+static uint64_t ttl_at(const struct vv_level *level, const struct vv_level_object *o,
+                       uint64_t limit_ns)
+{
+    return vv_min_u64(vv_level_ttl_ms(level, o->keep_ns), vv_max_u64(limit_ns / VV_MS, 1));
+}
+
+/* Which names in which levels. */
+static void plan(struct write *wr, const struct vv_level_object *o, size_t upto, uint64_t limit_ns)
+{
+    struct vv_levels *l = wr->levels;
+    uint64_t generation = o->marker;
+    const bool mark =
+        o->second.n > 0 && (generation == 0 || vv_level_names(o->second) != o->marker_names);
+    if (mark) {
+        generation = vv_rng_u64(&wr->w->rng) | 1;
+        wr->failed |= !write_marker(wr, o, generation);
+    }
+    for (size_t i = 0; i < upto; i++) {
+        struct vv_level *level = &l->level[i];
+        if (mark) {
+            add_send(wr, level, vv_level_name(l, level, o->key), &wr->marker, MARKER_NS / VV_MS)
+                ->is_marker = true;
+        }
+        add_send(wr, level,
+                 o->second.n > 0 ? vv_level_variant_name(l, level, generation, o->second, o->key)
+                                 : vv_level_name(l, level, o->key),
+                 &wr->value, ttl_at(level, o, limit_ns));
+    }
+}
+
+static struct write *write_new(struct vv_levels *l, struct vv_worker *w,
+                               const struct vv_level_object *o, uint64_t body_n)
+{
+    struct write *wr = calloc(1, sizeof *wr);
+    char *key = wr != NULL ? malloc(o->key.n + 1) : NULL;
+    if (key == NULL) {
+        free(wr);
+        return NULL;
+    }
+    memcpy(key, o->key.p, o->key.n);
+    wr->key = (struct vv_str){key, o->key.n};
+    wr->w = w;
+    wr->levels = vv_levels_ref(l);
+    wr->compress_min = l->level[0].compress_min;
+    wr->fill = o->fill;
+    wr->object = o->fill == NULL ? o->object : NULL;
+    if (wr->fill != NULL) {
+        vv_cache_fill_ref(wr->fill);
+    } else {
+        vv_cache_ref(wr->object);
+    }
+    wr->charged = body_n + o->head.n + o->key.n;
+    w->level_bytes += wr->charged;
+    return wr;
+}
+
+static uint64_t length_of(const struct vv_level_object *o)
+{
+    struct vv_str run;
+    uint64_t n = 0;
+    if (o->fill == NULL) {
+        return o->object->body_n;
+    }
+    while (vv_cache_fill_read(o->fill, n, &run) == VV_OK && run.n > 0) {
+        n += run.n;
+    }
+    return n;
+}
+
+void vv_levels_refill(struct vv_levels *l, struct vv_worker *w, const struct vv_level_object *o,
+                      size_t upto, uint64_t limit_ns)
+{
+    const uint64_t body_n = length_of(o);
+    const bool full = w->level_bytes + body_n > BYTES_MAX;
+    struct write *wr =
+        full || !vv_coherence_synced(l->coherence) ? NULL : write_new(l, w, o, body_n);
+    if (wr == NULL) {
+        for (size_t i = 0; i < upto; i++) {
+            vv_level_count_write(&l->level[i],
+                                 full ? VV_LEVEL_WRITE_DROPPED : VV_LEVEL_WRITE_FAILED);
+        }
+        return;
+    }
+    plan(wr, o, upto, limit_ns);
+    wr->failed |= !write_head(wr, o, body_n, ttl_at(&l->level[l->count - 1], o, limit_ns));
+    wr->job = (struct vv_job){.work = pack, .done = packed};
+    if (body_n <= PACK_HERE || w->pool == NULL ||
+        vv_pool_submit(w->pool, w->loop, &wr->job) != VV_OK) {
+        pack(&wr->job);
+        send_all(wr);
+    }
+}
+
+void vv_levels_write(struct vv_levels *l, struct vv_worker *w, const struct vv_level_object *o)
+{
+    vv_levels_refill(l, w, o, l->count, UINT64_MAX);
+}
