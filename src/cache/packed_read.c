@@ -132,10 +132,10 @@ static bool fill(char *to, size_t *have, size_t want, struct vv_str *run)
     const size_t n = run->n < want - *have ? run->n : want - *have;
     if (n > 0) {
         memcpy(to + *have, run->p, n);
+        *have += n;
+        run->p += n;
+        run->n -= n;
     }
-    *have += n;
-    run->p += n;
-    run->n -= n;
     return *have == want;
 }
 
@@ -232,11 +232,11 @@ static enum vv_err unpack(struct vv_packed_reader *r, struct vv_str stored, stru
 /* The next chunk, if it is whole. */
 static enum vv_err next_chunk(struct vv_packed_reader *r, struct vv_str *ret)
 {
-    const char *at = r->in + r->in_at;
     const size_t have = r->in_n - r->in_at;
     if (have < PACKED_CHUNK_HEAD) {
         return VV_EAGAIN;
     }
+    const char *at = r->in + r->in_at;
     const uint32_t plain_n = packed_get32(at + PACKED_CHUNK_PLAIN_N);
     const uint32_t stored_n = packed_get32(at + PACKED_CHUNK_STORED_N);
     if (!plausible(plain_n, stored_n, r->left)) {
