@@ -90,12 +90,13 @@ struct vv_redis_op {
     struct vv_redis_call call;
     struct vv_timer timer;
     struct vv_list node;
-    void *at; /* the server it was sent to; NULL: it waits */
+    void *at; /* the server it was given to; NULL: none */
+    void *to; /* where to ask next */
     struct vv_redis *redis;
     struct vv_breaker_permit permit;
     uint64_t began_ns, until_ns;
-    uint8_t tries, hops, state;
-    bool asking, bound, shown;
+    uint8_t tries, hops, state, next;
+    bool asking, bound, shown, bad, tracked;
 };
 
 /* VV_OK: `end` will run. VV_EREFUSED, VV_ELIMIT, VV_ENOMEM: it will not. */

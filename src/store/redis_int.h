@@ -60,8 +60,13 @@ struct vv_redis_server {
     struct vv_redis_conn *conn;
     struct vv_breaker *breaker;
     struct vv_addr addr;
-    bool addr_known, resolving, gone, tracking, push_names_keys, push_all, ping_out, was_ready;
+    bool addr_known, addr_fixed; /* fixed: the host is an address or a path */
+    bool resolving, gone, tracking, ping_out;
     bool lost_told;     /* of the pause that is on */
+    bool hopeless;      /* the last try failed: operations are refused while the next one runs */
+    uint8_t push;       /* where in a push we are */
+    unsigned tries;     /* so that a name's addresses have their turns */
+    uint64_t ping_ns;   /* when the ping that is out left */
     uint64_t paused_ns; /* since when a consumer has it paused; 0: it reads */
     struct vv_redis_op *paused_by;
     struct vv_dns_query query;
@@ -77,6 +82,7 @@ struct vv_redis_server {
     struct vv_redis_call ping, caching, quiet;
     char *key; /* of an invalidation that came in pieces */
     size_t key_n, key_room;
+    bool key_cut; /* it is too long: taken for all keys */
 };
 
 /* What to do with an operation whose answer is an error (and nothing of it was shown). */
@@ -107,9 +113,9 @@ struct vv_redis_topology {
     /* The connection is set up, before operations go out. False: not the one we want (s->said_role):
      * it is closed and tried again after a pause. NULL: true. */
     bool (*ready)(struct vv_redis *r, struct vv_redis_server *s);
-    /* A try failed or the connection broke; operations that it owed are not ended or repeated yet. NULL. */
+    /* A try failed or the connection broke; operations that wait for it are not placed anew yet. NULL. */
     void (*lost)(struct vv_redis *r, struct vv_redis_server *s, enum vv_err why);
-    /* Items of pushes other than invalidations (pub/sub). NULL. */
+    /* Items of pushes on connections without tracking (sentinels). NULL. */
     void (*push)(struct vv_redis *r, struct vv_redis_server *s, const struct vv_resp_item *it);
 };
 extern const struct vv_redis_topology vv_redis_single,
@@ -132,7 +138,7 @@ struct vv_redis {
     struct vv_rng rng;
     struct vv_redis_stats stats; /* topologies count refreshes; the rest is redis.c's */
     struct vv_defer reap;        /* frees servers that are gone */
-    char *texts;                 /* of conf */
+    char *texts[6];              /* of conf */
     bool freeing;
 };
 
@@ -148,6 +154,9 @@ void vv_redis_server_forget(struct vv_redis_server *s);
 void vv_redis_server_open(struct vv_redis_server *s); /* now, without an operation; harmless */
 /* Closes and opens anew, name looked up again: a master that is none any more. */
 void vv_redis_server_reopen(struct vv_redis_server *s);
+/* What was read over its connection is not watched there any more (its slots have gone): `lost` is told,
+ * and what is read from now on belongs to another share. The connection stays. */
+void vv_redis_server_renew_share(struct vv_redis_server *s);
 /* Would an operation be tried: it is not pausing and its breaker is not open. */
 bool vv_redis_server_up(const struct vv_redis_server *s, uint64_t now_ns);
 
@@ -162,7 +171,8 @@ VV_MUST_CHECK enum vv_err vv_redis_server_subscribe(struct vv_redis_server *s,
 void vv_redis_go_on(struct vv_redis *r);
 
 /* ---- between redis.c and redis_server.c */
-VV_MUST_CHECK enum vv_err vv_redis_op_send(struct vv_redis_op *op, struct vv_redis_server *s);
 void vv_redis_server_free(struct vv_redis_server *s);
-void vv_redis_server_ready(struct vv_redis_server *s);
+/* Operations that waited for `s`: sent when it is READY, otherwise placed anew. */
+void vv_redis_ops_flush(struct vv_redis_server *s);
+void vv_redis_reap(struct vv_loop *loop, struct vv_defer *d);
 #endif
