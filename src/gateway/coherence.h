@@ -47,8 +47,9 @@ bool vv_coherence_synced(const struct vv_coherence *c);
 enum vv_coherence_verdict { VV_COHERENCE_GOOD, VV_COHERENCE_SOFT, VV_COHERENCE_GONE };
 enum vv_coherence_verdict vv_coherence_judge(struct vv_coherence *c,
                                              const struct vv_packed_head *h);
-/* A purge that was carried out on this gateway's memory level: it judges what comes out of the stores from
- * this moment on, and goes to the others. */
+/* A purge of this gateway: it judges what comes out of the stores from this moment on, and goes to the others.
+ * To be called before it is carried out on the memory level: the other way round, an object could be taken
+ * from a store in between and be put into memory after the purge. */
 void vv_coherence_purge(struct vv_coherence *c, const struct vv_purge *p);
 void vv_coherence_tick(struct vv_coherence *c, uint64_t now_ns); /* 10 Hz */
 /* Keys of one object: synced, records, waiting, link state, delays of records that came (p50, p99, most). */
