@@ -289,7 +289,8 @@ static void go_elsewhere(struct vv_redis_op *op)
     r->stats.redirects++;
     if (r->freeing) {
         err = VV_ECLOSED;
-    } else if (next != VV_REDIS_WAIT && op->hops++ >= VV_REDIS_HOPS_MAX) {
+    } else if (next == VV_REDIS_REFUSE ||
+               (next != VV_REDIS_WAIT && op->hops++ >= VV_REDIS_HOPS_MAX)) {
         err = VV_EREFUSED;
     } else if (next == VV_REDIS_AT) {
         err = give(op, op->to);
@@ -317,7 +318,10 @@ static void on_end(struct vv_redis_call *call, enum vv_err err)
         broke) { /* one failure of the server, not one for each operation; a probe has failed */
         report(op, op->permit.probe != 0 ? VV_BREAKER_FAILED : VV_BREAKER_UNKNOWN);
     } else {
-        report(op, op->bad ? VV_BREAKER_FAILED : VV_BREAKER_OK);
+        /* What the topology takes care of is its business (a whole cluster that is down); the breaker
+         * hears what callers hear. */
+        const bool shown = op->next == VV_REDIS_SHOW;
+        report(op, !op->bad ? VV_BREAKER_OK : shown ? VV_BREAKER_FAILED : VV_BREAKER_UNKNOWN);
     }
     if (op->next != VV_REDIS_SHOW) {
         return go_elsewhere(op);

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #define REFRESH_MIN_NS (100 * VV_MS)
-#define REFRESH_SICK_NS (500 * VV_MS) /* the longest pause while a master is missed */
+#define REFRESH_SICK_NS (250 * VV_MS) /* the longest pause while a master is missed */
 #define REFRESH_IDLE_NS (25 * VV_SEC) /* and up to 5 s more, so that gateways do not ask together */
 #define REFRESH_BUSY_NS VV_SEC        /* a server that is to go still owes answers */
 #define AGAIN_NS (10 * VV_MS)
@@ -468,8 +468,8 @@ static enum vv_redis_next wait_a_little(struct cluster *c)
     return VV_REDIS_WAIT;
 }
 
-/* Worth a wait while it is news; when it has lasted as long as one operation may take, the next ones
- * need not find that out again. */
+/* Worth a wait while it is news; when it has lasted as long as one operation may take, the next ones are
+ * refused: one way there and back each, and they hear at once when it is over. */
 static enum vv_redis_next cluster_is_down(struct cluster *c)
 {
     const uint64_t now_ns = now_of(c);
@@ -478,7 +478,7 @@ static enum vv_redis_next cluster_is_down(struct cluster *c)
     }
     c->down_last_ns = now_ns;
     want(c);
-    return now_ns - c->down_since_ns < c->r->conf.call_ns ? wait_a_little(c) : VV_REDIS_SHOW;
+    return now_ns - c->down_since_ns < c->r->conf.call_ns ? wait_a_little(c) : VV_REDIS_REFUSE;
 }
 
 static enum vv_redis_next redirected(struct cluster *c, struct vv_redis_server *s,

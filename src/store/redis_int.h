@@ -90,7 +90,8 @@ enum vv_redis_next {
     VV_REDIS_SHOW,  /* it is the answer: hand it to the caller */
     VV_REDIS_AT,    /* ask *to instead; with *asking say ASKING before */
     VV_REDIS_AGAIN, /* ask whoever pick() names now */
-    VV_REDIS_WAIT   /* keep it until vv_redis_go_on(), within its deadline */
+    VV_REDIS_WAIT,  /* keep it until vv_redis_go_on(), within its deadline */
+    VV_REDIS_REFUSE /* VV_EREFUSED; what was answered is no fault of this server */
 };
 
 struct vv_redis_topology {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define ASK_MIN_NS (100 * VV_MS)
-#define ASK_SICK_NS (500 * VV_MS) /* the longest pause while there is no master */
+#define ASK_SICK_NS (250 * VV_MS) /* the longest pause while there is no master */
 #define ASK_IDLE_NS (5 * VV_SEC)
 #define ASK_DEAF_NS VV_SEC /* of sentinels that tell nothing */
 #define REPLICAS_MAX 16
