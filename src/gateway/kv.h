@@ -49,16 +49,16 @@ struct vv_kv_op {
     struct vv_str value, type; /* PUT */
     const struct vv_str *tag;  /* PUT */
     size_t tags;
-    uint64_t ttl_ns;           /* PUT; 0: none */
-    struct vv_small_if cond;   /* PUT, DELETE; the store judges it in one step with the write */
+    uint64_t ttl_ns;         /* PUT; 0: none */
+    struct vv_small_if cond; /* PUT, DELETE; the store judges it in one step with the write */
     void (*done)(struct vv_kv_op *op);
     void *user;
     /* Out. VV_OK; VV_ENOENT, VV_EEXIST: the condition, or of GET: nothing there; VV_ELIMIT: key, tag or
      * value are too large; VV_ENOMEM. */
     enum vv_err err;
-    enum vv_kv_level level;     /* who answered */
-    bool there;                 /* PUT: there was one before; DELETE: it was there, as the level knows */
-    uint64_t count;             /* purges: how many went; with VV_KV_MEMORY: of those in memory */
+    enum vv_kv_level level; /* who answered */
+    bool there;     /* PUT: there was one before; DELETE: it was there, as the level knows */
+    uint64_t count; /* purges: how many went; with VV_KV_MEMORY: of those in memory */
     struct vv_small_item *item; /* GET, VV_OK: the caller's reference; until_ns is of this clock */
     struct vv_kv_job *job;      /* PRIVATE */
 };
