@@ -47,6 +47,8 @@ struct vv_store_settings {
     struct vv_store_fallback_settings fallback;
     const char *listen;                /* "127.0.0.1:6380": where it is served as RESP; NULL: not */
     uint64_t clients;                  /* of listen, at once; default 1000 */
+    const char *listen_password;       /* that clients of listen must say; NULL: none */
+    uint64_t flushdb;                  /* bool: clients of listen may empty the database */
     const struct vv_redis_url *parsed; /* derived; NULL: it has no server */
     struct vv_conf_pos at;
 };

@@ -146,6 +146,12 @@ static const struct vv_conf_row store_rows[] = {
      .example = "127.0.0.1:6380"},
     {FIELD(clients), .key = "clients", .type = VV_CONF_COUNT, .def = "1000", .min = "1",
      .max = "1000000", .reload = true, .doc = "Most connections at `listen` at once."},
+    {FIELD(listen_password), .key = "listen_password", .type = VV_CONF_TEXT, .secret = true,
+     .reload = true, .doc = "The password for `listen`, of the user \"default\". Default: none.",
+     .example = "\"${file:/etc/vivace/listen.secret}\""},
+    {FIELD(flushdb), .key = "flushdb", .type = VV_CONF_BOOL, .def = "false", .reload = true,
+     .doc = "Whether FLUSHDB at `listen` is passed on. It removes what the gateway keeps there, "
+            "too."},
     {FIELD(parsed), .type = VV_CONF_DERIVED},
     {FIELD(at), .type = VV_CONF_AT},
 };

@@ -217,6 +217,7 @@ enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *
     vv_list_init(&w->bury.node);
     vv_list_init(&w->listeners);
     vv_list_init(&w->sessions);
+    vv_list_init(&w->resp_fronts);
     vv_timer_init(&w->second, on_second);
     vv_encoders_init(&w->encoders, VV_WORKER_ENCODERS_BYTES);
     vv_rng_init(&w->rng, vv_entropy_u64());

@@ -92,6 +92,7 @@ struct vv_worker {
     struct vv_encoders encoders; /* of answers that are compressed on their way */
     struct vv_runtime_use *use;  /* the current runtime */
     struct vv_list listeners, sessions;
+    struct vv_list resp_fronts; /* stores served as Redis (resp_front.h) */
     struct vv_upstreams *upstreams;
     struct vv_store_client *stores;         /* clients of this worker (stores.h); NULL: none yet */
     uint64_t level_bytes;                   /* on their way to levels of caches */
