@@ -10,6 +10,7 @@
 #include "guard/budget.h"
 #include "guard/concurrency.h"
 #include "guard/limit.h"
+#include "guard/share.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +26,17 @@ static uint64_t cpu_ns(void)
     return (uint64_t)t.tv_sec * VV_SEC + (uint64_t)t.tv_nsec;
 }
 
-static double measure(uint64_t keys, size_t limits, bool answers)
+static void name_of(uint64_t id, struct vv_str key, uint8_t ret[VV_SHARE_NAME_BYTES])
 {
+    memset(ret, 0, VV_SHARE_NAME_BYTES);
+    memcpy(ret, key.p, vv_min_u64(key.n, VV_SHARE_NAME_BYTES));
+    ret[0] ^= (uint8_t)id;
+}
+
+/* shared: the rate is one for several gateways. Nobody talks to the store here: that costs no decision. */
+static double measure(uint64_t keys, size_t limits, bool answers, bool shared)
+{
+    struct vv_shares *shares = NULL;
     struct vv_limits *l = NULL;
     struct vv_limit limit[3];
     struct vv_limit_ask ask[3];
@@ -40,6 +50,12 @@ static double measure(uint64_t keys, size_t limits, bool answers)
         vv_limit_init(&limit[1], VV_LIMIT_WINDOW, 2, 10000, VV_HOUR, 0) != VV_OK ||
         vv_limit_init(&limit[2], VV_LIMIT_CONCURRENT, 3, 100, 0, 0) != VV_OK) {
         return -1;
+    }
+    if (shared) {
+        if (vv_shares_new(2 * keys, name_of, &shares) != VV_OK) {
+            return -1;
+        }
+        limit[0].shares = shares;
     }
     uint64_t began_ns = 0;
     for (uint64_t i = 0; i < keys + DECISIONS; i++) {
@@ -56,6 +72,7 @@ static double measure(uint64_t keys, size_t limits, bool answers)
     }
     const double took = (double)(cpu_ns() - began_ns) / DECISIONS;
     vv_limits_free(l);
+    vv_shares_free(shares);
     return passed > 0 ? took : -1;
 }
 
@@ -133,9 +150,14 @@ int main(void)
         printf("%zu limit%s%s", limits, limits > 1 ? "s" : " ",
                answers ? " and answers" : "            ");
         for (size_t k = 0; k < VV_COUNT(keys); k++) {
-            printf(" %10.0f", measure(keys[k], limits, answers));
+            printf(" %10.0f", measure(keys[k], limits, answers, false));
         }
         printf("\n");
     }
+    printf("1 limit, shared     ");
+    for (size_t k = 0; k < VV_COUNT(keys); k++) {
+        printf(" %10.0f", measure(keys[k], 1, false, true));
+    }
+    printf("\n");
     return measure_others();
 }

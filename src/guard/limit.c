@@ -88,22 +88,42 @@ static uint64_t rate_skew_ns(const struct vv_limit *limit)
     return vv_min_u64(limit->interval_ns / SKEW_PART, SKEW_MAX_NS);
 }
 
+/* What counts as used at least, because the rest of the limit is not this gateway's. */
+static uint64_t floor_of(uint64_t all, uint64_t cap, uint64_t one)
+{
+    const uint64_t mine = vv_max_u64(cap, one);
+    return mine < all ? all - mine : 0;
+}
+
+static uint64_t rate_floor_ns(const struct vv_limit *limit, const struct vv_limit_terms *t,
+                              uint64_t cost)
+{
+    return t->cap == UINT64_MAX
+               ? 0
+               : floor_of(limit->at_once * t->interval_ns, t->cap, cost * t->interval_ns);
+}
+
 /* May `cost` pass, and what does the word say afterwards? *ret_word is set only then. */
-static bool judge(const struct vv_limit *limit, uint64_t cost, uint64_t word, uint64_t now_ns,
-                  uint64_t *ret_word)
+static bool judge(const struct vv_limit *limit, const struct vv_limit_terms *t, uint64_t cost,
+                  uint64_t word, uint64_t now_ns, uint64_t *ret_word)
 {
     if (limit->kind == VV_LIMIT_RATE) {
-        const uint64_t from = vv_max_u64(word, now_ns);
-        if (cost > limit->at_once ||
-            from - now_ns > (limit->at_once - cost) * limit->interval_ns + rate_skew_ns(limit)) {
+        if (cost > limit->at_once) {
             return false;
         }
-        *ret_word = from + cost * limit->interval_ns;
+        const uint64_t from = vv_max_u64(word, now_ns + rate_floor_ns(limit, t, cost));
+        if (from - now_ns > (limit->at_once - cost) * t->interval_ns + rate_skew_ns(limit)) {
+            return false;
+        }
+        *ret_word = from + cost * t->interval_ns;
         return true;
     }
     if (limit->kind == VV_LIMIT_WINDOW) {
-        const struct window w = window_at(limit, word, now_ns);
-        if (cost > limit->count || window_used(&w) + cost > limit->count) {
+        struct window w = window_at(limit, word, now_ns + t->shift_ns);
+        const uint64_t used = window_used(&w);
+        const uint64_t floor = floor_of(limit->count, t->cap, cost);
+        w.current += floor > used ? floor - used : 0;
+        if (cost > limit->count || vv_max_u64(used, floor) + cost > limit->count) {
             return false;
         }
         *ret_word =
@@ -140,25 +160,32 @@ static uint64_t window_retry_ns(const struct vv_limit *limit, const struct windo
            VV_US;
 }
 
-static void describe(const struct vv_limit *limit, uint64_t cost, uint64_t word, uint64_t now_ns,
-                     bool allowed, struct vv_limit_answer *ret)
+static void describe_rate(const struct vv_limit *limit, const struct vv_limit_terms *t,
+                          uint64_t cost, uint64_t word, uint64_t now_ns,
+                          struct vv_limit_answer *ret)
+{
+    const uint64_t all_ns = limit->at_once * t->interval_ns + rate_skew_ns(limit);
+    const uint64_t floor_ns = rate_floor_ns(limit, t, cost);
+    const uint64_t debt_ns = vv_max_u64(word, now_ns + floor_ns) - now_ns;
+    ret->remaining = debt_ns < all_ns ? (all_ns - debt_ns) / t->interval_ns : 0;
+    ret->reset_ns = debt_ns - floor_ns;
+    if (!ret->allowed) {
+        ret->retry_ns = cost > limit->at_once ? VV_LIMIT_NEVER
+                                              : debt_ns - (limit->at_once - cost) * t->interval_ns;
+    }
+}
+
+static void describe(const struct vv_limit *limit, const struct vv_limit_terms *t, uint64_t cost,
+                     uint64_t word, uint64_t now_ns, bool allowed, struct vv_limit_answer *ret)
 {
     *ret = (struct vv_limit_answer){.allowed = allowed};
     if (limit->kind == VV_LIMIT_RATE) {
-        const uint64_t all_ns = limit->at_once * limit->interval_ns + rate_skew_ns(limit);
-        const uint64_t debt_ns = vv_max_u64(word, now_ns) - now_ns;
-        ret->remaining = debt_ns < all_ns ? (all_ns - debt_ns) / limit->interval_ns : 0;
-        ret->reset_ns = debt_ns;
-        if (!allowed) {
-            ret->retry_ns = cost > limit->at_once
-                                ? VV_LIMIT_NEVER
-                                : debt_ns - (limit->at_once - cost) * limit->interval_ns;
-        }
+        describe_rate(limit, t, cost, word, now_ns, ret);
         return;
     }
     if (limit->kind == VV_LIMIT_WINDOW) {
-        const struct window w = window_at(limit, word, now_ns);
-        const uint64_t used = window_used(&w);
+        const struct window w = window_at(limit, word, now_ns + t->shift_ns);
+        const uint64_t used = vv_max_u64(window_used(&w), floor_of(limit->count, t->cap, cost));
         ret->remaining = used < limit->count ? limit->count - used : 0;
         ret->reset_ns = w.current > 0  ? (2 * w.length_us - w.elapsed_us) * VV_US
                         : w.before > 0 ? (w.length_us - w.elapsed_us) * VV_US
@@ -185,7 +212,8 @@ static inline void pause_a_little(unsigned *spins)
 
 /* One limit. False on a stolen slot: look for it again. */
 static bool take_one(struct vv_limit_slot *slot, uint64_t tag, const struct vv_limit_ask *ask,
-                     uint64_t now_ns, bool *ret_allowed, uint64_t *ret_word)
+                     const struct vv_limit_terms *terms, uint64_t now_ns, bool *ret_allowed,
+                     uint64_t *ret_word)
 {
     unsigned spins = 0;
     for (;;) {
@@ -198,7 +226,7 @@ static bool take_one(struct vv_limit_slot *slot, uint64_t tag, const struct vv_l
             return false;
         }
         *ret_word = word;
-        *ret_allowed = judge(ask->limit, ask->cost, word, now_ns, ret_word);
+        *ret_allowed = judge(ask->limit, terms, ask->cost, word, now_ns, ret_word);
         if (!*ret_allowed ||
             atomic_compare_exchange_weak_explicit(&slot->word, &word, *ret_word,
                                                   memory_order_acq_rel, memory_order_relaxed)) {
@@ -211,6 +239,7 @@ static bool take_one(struct vv_limit_slot *slot, uint64_t tag, const struct vv_l
 struct several {
     const struct vv_limit_ask *asks;
     const struct vv_limit_place *places;
+    const struct vv_limit_terms *terms;
     struct vv_limit_slot **slots; /* by ask; NULL is untracked */
     uint8_t order[VV_LIMITS_AT_ONCE];
     size_t count;                                              /* of order */
@@ -270,8 +299,9 @@ static bool take_several(struct several *s, size_t count, uint64_t now_ns, uint6
             s->word[i] = vv_limit_fresh(s->asks[i].limit, now_ns);
         }
         s->next[i] = s->word[i];
-        allowed =
-            judge(s->asks[i].limit, s->asks[i].cost, s->word[i], now_ns, &s->next[i]) && allowed;
+        allowed = judge(s->asks[i].limit, &s->terms[i], s->asks[i].cost, s->word[i], now_ns,
+                        &s->next[i]) &&
+                  allowed;
     }
     for (size_t i = 0; i < count; i++) {
         ret_words[i] = allowed ? s->next[i] : s->word[i];
@@ -283,10 +313,10 @@ static bool take_several(struct several *s, size_t count, uint64_t now_ns, uint6
 }
 
 static bool decide(struct vv_limits *l, const struct vv_limit_ask *asks,
-                   const struct vv_limit_place *places, size_t count, uint64_t now_ns,
-                   struct vv_limit_slot **slots, uint64_t *ret_words)
+                   const struct vv_limit_place *places, const struct vv_limit_terms *terms,
+                   size_t count, uint64_t now_ns, struct vv_limit_slot **slots, uint64_t *ret_words)
 {
-    struct several s = {.asks = asks, .places = places, .slots = slots};
+    struct several s = {.asks = asks, .places = places, .terms = terms, .slots = slots};
     for (int tries = 0; tries < TRIES; tries++) {
         for (size_t i = 0; i < count; i++) {
             slots[i] = vv_limits_find(l, &places[i]);
@@ -296,7 +326,7 @@ static bool decide(struct vv_limits *l, const struct vv_limit_ask *asks,
         }
         if (count == 1 && slots[0] != NULL) {
             bool allowed;
-            if (take_one(slots[0], places[0].tag, asks, now_ns, &allowed, ret_words)) {
+            if (take_one(slots[0], places[0].tag, asks, terms, now_ns, &allowed, ret_words)) {
                 return allowed;
             }
             continue;
@@ -315,33 +345,55 @@ static bool decide(struct vv_limits *l, const struct vv_limit_ask *asks,
 }
 
 /* Judges the words just written or kept, for the answers' sake. */
-static void describe_all(const struct vv_limit_ask *asks, size_t count, uint64_t now_ns,
-                         bool allowed, const uint64_t *words, struct vv_limit_answer *answers)
+static void describe_all(const struct vv_limit_ask *asks, const struct vv_limit_terms *terms,
+                         size_t count, uint64_t now_ns, bool allowed, const uint64_t *words,
+                         struct vv_limit_answer *answers)
 {
     for (size_t i = 0; i < count; i++) {
         uint64_t unused;
-        const bool one = allowed || judge(asks[i].limit, asks[i].cost, words[i], now_ns, &unused);
-        describe(asks[i].limit, asks[i].cost, words[i], now_ns, one, &answers[i]);
+        const bool one =
+            allowed || judge(asks[i].limit, &terms[i], asks[i].cost, words[i], now_ns, &unused);
+        describe(asks[i].limit, &terms[i], asks[i].cost, words[i], now_ns, one, &answers[i]);
     }
+}
+
+/* NULL: this limit is counted by this gateway alone, or there is no room to count for the others. */
+static inline struct vv_share *terms_of(const struct vv_limit_ask *ask,
+                                        const struct vv_limit_place *place, bool add,
+                                        uint64_t now_ns, struct vv_limit_terms *ret)
+{
+    if (ask->limit->shares != NULL && ask->limit->kind != VV_LIMIT_CONCURRENT) {
+        return vv_share_find(ask, place, add, now_ns, ret);
+    }
+    *ret = (struct vv_limit_terms){ask->limit->interval_ns, UINT64_MAX, 0};
+    return NULL;
 }
 
 bool vv_limits_take(struct vv_limits *l, const struct vv_limit_ask *asks, size_t count,
                     uint64_t now_ns, struct vv_limit_grant *grant, struct vv_limit_answer *answers)
 {
     struct vv_limit_place places[VV_LIMITS_AT_ONCE];
+    struct vv_limit_terms terms[VV_LIMITS_AT_ONCE];
+    struct vv_share *shares[VV_LIMITS_AT_ONCE];
     struct vv_limit_slot *slots[VV_LIMITS_AT_ONCE];
     uint64_t words[VV_LIMITS_AT_ONCE];
     VV_ASSERT(count > 0 && count <= VV_LIMITS_AT_ONCE);
     for (size_t i = 0; i < count; i++) {
         vv_limits_place(l, asks[i].limit, asks[i].key, &places[i]);
     }
-    const bool allowed = decide(l, asks, places, count, now_ns, slots, words);
+    for (size_t i = 0; i < count; i++) {
+        shares[i] = terms_of(&asks[i], &places[i], true, now_ns, &terms[i]);
+    }
+    const bool allowed = decide(l, asks, places, terms, count, now_ns, slots, words);
     if (answers != NULL) {
-        describe_all(asks, count, now_ns, allowed, words, answers);
+        describe_all(asks, terms, count, now_ns, allowed, words, answers);
     }
     memset(grant, 0, sizeof(*grant));
-    for (size_t i = 0; allowed && i < count; i++) {
-        grant->held[i] = asks[i].limit->kind == VV_LIMIT_CONCURRENT ? slots[i] : NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (shares[i] != NULL) {
+            vv_share_count(asks[i].limit->shares, shares[i], asks[i].cost, allowed, now_ns);
+        }
+        grant->held[i] = allowed && asks[i].limit->kind == VV_LIMIT_CONCURRENT ? slots[i] : NULL;
     }
     return allowed;
 }
@@ -349,6 +401,7 @@ bool vv_limits_take(struct vv_limits *l, const struct vv_limit_ask *asks, size_t
 bool vv_limits_peek(struct vv_limits *l, const struct vv_limit_ask *asks, size_t count,
                     uint64_t now_ns, struct vv_limit_answer *answers)
 {
+    struct vv_limit_terms terms[VV_LIMITS_AT_ONCE];
     uint64_t words[VV_LIMITS_AT_ONCE];
     bool allowed = true;
     VV_ASSERT(count > 0 && count <= VV_LIMITS_AT_ONCE);
@@ -356,16 +409,50 @@ bool vv_limits_peek(struct vv_limits *l, const struct vv_limit_ask *asks, size_t
         struct vv_limit_place place;
         uint64_t unused;
         vv_limits_place(l, asks[i].limit, asks[i].key, &place);
-        struct vv_limit_slot *slot = vv_limits_find(l, &place);
-        words[i] = slot == NULL
-                       ? vv_limit_fresh(asks[i].limit, now_ns)
-                       : atomic_load_explicit(&slot->word, memory_order_acquire) & ~WORD_LOCKED;
-        allowed = judge(asks[i].limit, asks[i].cost, words[i], now_ns, &unused) && allowed;
+        (void)terms_of(&asks[i], &place, false, now_ns, &terms[i]);
+        if (!vv_limits_word(l, &place, &words[i])) {
+            words[i] = vv_limit_fresh(asks[i].limit, now_ns);
+        }
+        allowed =
+            judge(asks[i].limit, &terms[i], asks[i].cost, words[i], now_ns, &unused) && allowed;
     }
     if (answers != NULL) {
-        describe_all(asks, count, now_ns, false, words, answers);
+        describe_all(asks, terms, count, now_ns, false, words, answers);
     }
     return allowed;
+}
+
+bool vv_limits_word(struct vv_limits *l, const struct vv_limit_place *p, uint64_t *ret_word)
+{
+    struct vv_limit_slot *slot = vv_limits_find(l, p);
+    if (slot == NULL) {
+        return false;
+    }
+    *ret_word = atomic_load_explicit(&slot->word, memory_order_acquire) & ~WORD_LOCKED;
+    return true;
+}
+
+void vv_limits_put(struct vv_limits *l, const struct vv_limit_place *p, uint64_t word, bool later)
+{
+    struct vv_limit_slot *slot = vv_limits_find(l, p);
+    unsigned spins = 0;
+    while (slot != NULL) {
+        uint64_t was = atomic_load_explicit(&slot->word, memory_order_acquire);
+        if ((was & WORD_LOCKED) != 0) {
+            pause_a_little(&spins);
+        } else if (atomic_load_explicit(&slot->tag, memory_order_acquire) != p->tag ||
+                   (later && was >= word) ||
+                   atomic_compare_exchange_weak_explicit(
+                       &slot->word, &was, word, memory_order_acq_rel, memory_order_relaxed)) {
+            return;
+        }
+    }
+}
+
+uint64_t vv_limit_window_used(const struct vv_limit *limit, uint64_t word, uint64_t now_ns)
+{
+    const struct window w = window_at(limit, word, now_ns);
+    return window_used(&w);
 }
 
 void vv_limits_release(struct vv_limits *l, struct vv_limit_grant *grant, uint64_t now_ns)

@@ -9,6 +9,8 @@
  *            flight, given back with vv_limits_release().
  *            A decision takes up to VV_LIMITS_AT_ONCE limits together: all are tested before any
  *            is charged, so a refusal costs nothing and nothing is ever rolled back.
+ *            A RATE or a WINDOW may be shared by several gateways (share.h): then the same words are
+ *            used, with terms that say how much of the limit is this gateway's.
  *            Memory is fixed at the start. A new key takes a free word, else one that is idle
  *            (it says no more than a new one), else the one that would be idle soonest; words of
  *            requests in flight are never taken. Where nothing can be had the limit lets pass and
@@ -35,7 +37,9 @@
 
 enum vv_limit_kind { VV_LIMIT_RATE, VV_LIMIT_WINDOW, VV_LIMIT_CONCURRENT };
 
-/* A definition, shared and constant. `id` names it across reloads: the same id goes on with the
+struct vv_shares; /* share.h */
+
+/* A definition, one for all threads, constant. `id` names it across reloads: the same id goes on with the
  * same words, whatever count and at_once are now. */
 struct vv_limit {
     uint64_t id;
@@ -44,6 +48,8 @@ struct vv_limit {
     uint64_t per_ns;      /* RATE, WINDOW */
     uint64_t at_once;     /* RATE: 1 or more. nginx' `burst=200 nodelay` is 201 here. */
     uint64_t interval_ns; /* RATE: set by vv_limit_init() */
+    struct vv_shares
+        *shares; /* NULL, as vv_limit_init() leaves it: counted by this gateway alone */
 };
 
 /* VV_EINVAL for zeros; VV_ERANGE when a number is over what a word holds, or a WINDOW is not whole

@@ -37,6 +37,7 @@ struct vv_limit_bucket {
 };
 
 struct vv_limit_place {
+    uint64_t hash; /* of the limit's id and the key, with the table's seed */
     uint64_t tag;
     uint32_t bucket[2];
 };
@@ -55,6 +56,15 @@ static inline uint64_t vv_limit_flight_word(uint64_t in_flight, uint64_t now_ns)
     return (now_ns / VV_MS & FLIGHT_TIME_MASK) << FLIGHT_TIME_SHIFT | in_flight;
 }
 
+/* What a limit means for one key, here and now. Of a limit that is not shared: its own interval, no
+ * cap, no shift. */
+struct vv_limit_terms {
+    uint64_t interval_ns; /* RATE: this gateway's; the word counts in these */
+    uint64_t cap;      /* the most that may come at once, RATE: ns of interval_ns; WINDOW: requests.
+                          One request may always come. */
+    uint64_t shift_ns; /* WINDOW: from our clock to the one whose windows are counted */
+};
+
 uint64_t vv_limit_fresh(const struct vv_limit *limit, uint64_t now_ns); /* of a key never seen */
 void vv_limits_place(const struct vv_limits *l, const struct vv_limit *limit, struct vv_str key,
                      struct vv_limit_place *ret); /* and begins to fetch both buckets */
@@ -62,4 +72,20 @@ struct vv_limit_slot *vv_limits_find(struct vv_limits *l, const struct vv_limit_
 /* NULL when all eight slots hold requests in flight. */
 struct vv_limit_slot *vv_limits_insert(struct vv_limits *l, const struct vv_limit_place *p,
                                        const struct vv_limit *limit, uint64_t now_ns);
+
+/* The word of this key becomes `word`, or stays where it is later and `later` is set (RATE). Nothing when
+ * the key has no word. */
+void vv_limits_put(struct vv_limits *l, const struct vv_limit_place *p, uint64_t word, bool later);
+/* False: the key has no word. */
+bool vv_limits_word(struct vv_limits *l, const struct vv_limit_place *p, uint64_t *ret_word);
+/* How much of a WINDOW is used, as a word says it. */
+uint64_t vv_limit_window_used(const struct vv_limit *limit, uint64_t word, uint64_t now_ns);
+
+/* share.c: the terms for this key, and where it is counted: NULL where no room could be had. Without
+ * `add` a key that is not there is not put there. */
+struct vv_share;
+struct vv_share *vv_share_find(const struct vv_limit_ask *ask, const struct vv_limit_place *place,
+                               bool add, uint64_t now_ns, struct vv_limit_terms *ret);
+void vv_share_count(struct vv_shares *s, struct vv_share *e, uint64_t cost, bool passed,
+                    uint64_t now_ns);
 #endif

@@ -77,6 +77,7 @@ void vv_limits_place(const struct vv_limits *l, const struct vv_limit *limit, st
     /* The low bits, which the tag does not hold, choose the first bucket; the way from there to the
      * second comes from the tag and is odd, so the two differ. */
     const uint64_t step = (name * UINT64_C(0xD6E8FEB86659FD93)) >> 32 | 1;
+    ret->hash = hash;
     ret->tag = name | kind;
     ret->bucket[0] = (uint32_t)(hash & l->mask);
     ret->bucket[1] = (uint32_t)((hash ^ step) & l->mask);
