@@ -1,0 +1,255 @@
+/* tests/unit/store/redis_drive.c - a steady stream of GET and SET through one vv_redis, for tests that
+ * break real servers under it (tests/integration/test_redis_topologies.py).
+ *
+ *   redis_drive [replicas] [tracking] [call_ms=N] [rate=N] [writes=N] [ca=FILE] [password=...] URL KEYS...
+ *
+ * KEYS are groups: `name` or `name*100` (name:0 ... name:99; `{a}x*100` stays in one slot). Of every
+ * hundred operations on a group `writes` are SET key key, the others GET key, which must give the key or
+ * nothing. Once in 50 ms a line of JSON says for each group what ended: reads and writes that succeeded,
+ * that failed, microseconds of the slowest. Standard input ending ends it; the last line is a summary. */
+#include "os/loop.h"
+#include "store/redis.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define OPS 4096
+#define GROUPS 8
+#define LINE_NS (50 * VV_MS)
+#define ERRS 128 /* codes are -ERRS + 1 .. 0 or beyond: counted as the last */
+
+struct group {
+    const char *name;
+    uint64_t keys, next;
+    uint64_t ok[2], failed[2], slowest_ns;
+};
+
+struct op {
+    struct vv_redis_op op;
+    struct group *group;
+    char key[128], got[128];
+    struct vv_str args[3];
+    size_t got_n;
+    uint64_t began_ns;
+    bool busy, write, error, some;
+};
+
+static struct vv_loop *loop;
+static struct vv_redis *redis;
+static struct op ops[OPS];
+static struct group groups[GROUPS];
+static size_t group_count;
+static uint64_t rate = 1000, writes = 50, began_ns, line_ns, owed, last_ns, wrong, late, losts;
+static uint64_t errs[ERRS], shown;
+static char first_error[128];
+
+static void on_item(struct vv_redis_op *op, const struct vv_resp_item *it)
+{
+    struct op *o = VV_CONTAINER(op, struct op, op);
+    if (it->type == VV_RESP_ERROR) {
+        o->error = true;
+        snprintf(first_error, sizeof(first_error), "%.*s", VV_STR_ARG(it->text));
+    } else if (it->type == VV_RESP_BULK && o->got_n + it->text.n <= sizeof(o->got)) {
+        memcpy(o->got + o->got_n, it->text.p, it->text.n);
+        o->got_n += it->text.n;
+        o->some = true;
+    }
+}
+
+static void count(struct op *o, enum vv_err err)
+{
+    struct group *g = o->group;
+    const uint64_t took_ns = vv_loop_refresh(loop) - o->began_ns;
+    if (err == VV_OK && !o->error) {
+        g->ok[o->write]++;
+        wrong += !o->write && o->some &&
+                 !vv_str_eq((struct vv_str){o->got, o->got_n}, vv_str_from(o->key));
+    } else {
+        g->failed[o->write]++;
+        shown += o->error;
+        const int code = o->error ? 0 : -(int)err;
+        errs[code < ERRS ? code : ERRS - 1]++;
+    }
+    g->slowest_ns = took_ns > g->slowest_ns ? took_ns : g->slowest_ns;
+    o->busy = false;
+}
+
+static void on_end(struct vv_redis_op *op, enum vv_err err)
+{
+    count(VV_CONTAINER(op, struct op, op), err);
+}
+
+static void begin(struct group *g)
+{
+    static size_t at;
+    struct op *o = &ops[at++ % OPS];
+    if (o->busy) {
+        late++;
+        return;
+    }
+    const uint64_t n = g->next++;
+    o->group = g;
+    o->busy = true;
+    o->write = n * 61 % 100 < writes;
+    o->error = o->some = false;
+    o->got_n = 0;
+    if (g->keys > 1) {
+        snprintf(o->key, sizeof(o->key), "%s:%llu", g->name, (unsigned long long)(n % g->keys));
+    } else {
+        snprintf(o->key, sizeof(o->key), "%s", g->name);
+    }
+    const struct vv_str key = vv_str_from(o->key);
+    o->args[0] = o->write ? VV_STR("SET") : VV_STR("GET");
+    o->args[1] = o->args[2] = key;
+    o->op = (struct vv_redis_op){.item = on_item,
+                                 .end = on_end,
+                                 .key = key,
+                                 .args = o->args,
+                                 .args_count = o->write ? 3 : 2,
+                                 .flags = o->write ? 0 : VV_REDIS_READ | VV_REDIS_TRACK};
+    o->began_ns = vv_loop_refresh(loop);
+    const enum vv_err err = vv_redis_do(redis, &o->op);
+    if (err != VV_OK) {
+        count(o, err);
+    }
+}
+
+static void print_line(uint64_t now_ns)
+{
+    printf("{\"t\":%.3f,\"groups\":[", (double)(now_ns - began_ns) / 1e9);
+    for (size_t i = 0; i < group_count; i++) {
+        struct group *g = &groups[i];
+        printf("%s[%llu,%llu,%llu,%llu,%llu]", i > 0 ? "," : "", (unsigned long long)g->ok[0],
+               (unsigned long long)g->failed[0], (unsigned long long)g->ok[1],
+               (unsigned long long)g->failed[1], (unsigned long long)(g->slowest_ns / 1000));
+        memset(g->ok, 0, sizeof(g->ok));
+        memset(g->failed, 0, sizeof(g->failed));
+        g->slowest_ns = 0;
+    }
+    printf("]}\n");
+    fflush(stdout);
+}
+
+static void tick(struct vv_loop *l, struct vv_timer *t)
+{
+    const uint64_t now_ns = vv_loop_refresh(l);
+    char byte;
+    if (read(0, &byte, 1) == 0) {
+        vv_loop_stop(l);
+        return;
+    }
+    owed += (now_ns - last_ns) * rate;
+    last_ns = now_ns;
+    for (; owed >= VV_SEC; owed -= VV_SEC) {
+        for (size_t i = 0; i < group_count; i++) {
+            begin(&groups[i]);
+        }
+    }
+    if (now_ns - line_ns >= LINE_NS) {
+        line_ns = now_ns;
+        print_line(now_ns);
+    }
+    vv_loop_timer_at(l, t, now_ns + VV_MS);
+}
+
+static void on_lost(void *user, uint64_t share)
+{
+    (void)user;
+    (void)share;
+    losts++;
+}
+
+static void print_end(void)
+{
+    struct vv_redis_stats s;
+    struct vv_json j;
+    struct vv_sb servers = VV_SB_INIT;
+    vv_redis_stats(redis, &s);
+    vv_json_init(&j, &servers);
+    vv_redis_json(redis, &j);
+    print_line(vv_loop_refresh(loop));
+    printf("{\"end\":true,\"wrong\":%llu,\"late\":%llu,\"losts\":%llu,\"shown\":%llu,"
+           "\"first_error\":\"%s\",\"refreshes\":%llu,\"redirects\":%llu,\"reconnects\":%llu,"
+           "\"ops\":%llu,\"errors\":{",
+           (unsigned long long)wrong, (unsigned long long)late, (unsigned long long)losts,
+           (unsigned long long)shown, first_error, (unsigned long long)s.refreshes,
+           (unsigned long long)s.redirects, (unsigned long long)s.reconnects,
+           (unsigned long long)s.ops);
+    const char *comma = "";
+    for (int i = 0; i < ERRS; i++) {
+        if (errs[i] > 0) {
+            printf("%s\"%s\":%llu", comma, i == 0 ? "answer" : vv_err_name((enum vv_err) - i),
+                   (unsigned long long)errs[i]);
+            comma = ",";
+        }
+    }
+    printf("},\"servers\":%.*s}\n", (int)servers.n, servers.p);
+    vv_sb_fini(&servers);
+}
+
+static bool option(struct vv_redis_conf *conf, const char *arg)
+{
+    const char *value = strchr(arg, '=');
+    const uint64_t n = value != NULL ? strtoull(value + 1, NULL, 10) : 0;
+    if (strcmp(arg, "replicas") == 0) {
+        conf->replicas = true;
+    } else if (strcmp(arg, "tracking") == 0) {
+        conf->tracking = true;
+    } else if (strncmp(arg, "call_ms=", 8) == 0) {
+        conf->call_ns = n * VV_MS;
+    } else if (strncmp(arg, "rate=", 5) == 0) {
+        rate = n;
+    } else if (strncmp(arg, "writes=", 7) == 0) {
+        writes = n;
+    } else if (strncmp(arg, "ca=", 3) == 0) {
+        conf->ca_file = value + 1;
+    } else if (strncmp(arg, "password=", 9) == 0) {
+        conf->sentinel_password = value + 1;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    const struct vv_redis_events events = {.lost = on_lost};
+    struct vv_redis_conf conf = {0};
+    struct vv_timer timer;
+    char why[256] = "";
+    int i = 1;
+    while (i < argc && option(&conf, argv[i])) {
+        i++;
+    }
+    if (i + 1 >= argc || vv_redis_url_read(vv_str_from(argv[i]), &conf.url, why) != VV_OK) {
+        fprintf(stderr, "redis_drive: options, address and keys, please. %s\n", why);
+        return 2;
+    }
+    for (i++; i < argc && group_count < GROUPS; i++) {
+        char *star = strchr(argv[i], '*');
+        groups[group_count].name = argv[i];
+        groups[group_count++].keys = star != NULL ? strtoull(star + 1, NULL, 10) : 1;
+        if (star != NULL) {
+            *star = '\0';
+        }
+    }
+    if (vv_loop_new(&loop) != VV_OK || vv_redis_new(loop, &conf, &events, &redis) != VV_OK ||
+        fcntl(0, F_SETFL, O_NONBLOCK) != 0) {
+        fprintf(stderr, "redis_drive: cannot begin\n");
+        return 1;
+    }
+    began_ns = last_ns = line_ns = vv_loop_refresh(loop);
+    vv_timer_init(&timer, tick);
+    vv_loop_timer_at(loop, &timer, began_ns + VV_MS);
+    vv_loop_run(loop);
+    for (int turns = 0; turns < 100; turns++) { /* what is under way ends */
+        vv_loop_turn(loop, VV_MS);
+    }
+    print_end();
+    vv_redis_free(redis);
+    vv_loop_free(loop);
+    return 0;
+}
