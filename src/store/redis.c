@@ -10,6 +10,7 @@
 #include "store/redis_int.h"
 
 #include "os/clock.h"
+#include "store/redis_conn_int.h"
 
 #include <stdlib.h>
 
@@ -20,6 +21,7 @@
 #define FAILURES_DEFAULT 5
 #define RECOVER_NS_DEFAULT VV_SEC
 #define TLS_SESSIONS 64
+#define COMMANDS_MAX 6 /* that one operation may be sent as */
 
 enum { OP_ENDED, OP_LOST, OP_QUEUED, OP_SENT };
 
@@ -254,9 +256,35 @@ static bool surprised(struct vv_redis_op *op, struct vv_str text)
     return op->next != VV_REDIS_SHOW;
 }
 
+/* Of the answer to EXEC the part that answers the caller's command; the error that made EXEC give up in
+ * place of EXEC's own. False: nothing for the caller. */
+static bool unwrap(struct vv_redis_op *op, const struct vv_resp_item *it, struct vv_resp_item *ret)
+{
+    struct vv_redis_server *s = op->at;
+    *ret = *it;
+    if (it->depth == 0) {
+        if (it->type != VV_RESP_ERROR) {
+            return false;
+        }
+        ret->text = s->refused[0] != '\0' ? vv_str_from(s->refused) : it->text;
+        return true;
+    }
+    op->part = (uint8_t)(op->part + (it->depth == 1 && it->first));
+    ret->depth--;
+    ret->done = it->depth == 1 && it->last && it->count == 0;
+    return op->part == 2;
+}
+
 static void on_item(struct vv_redis_call *call, const struct vv_resp_item *it)
 {
     struct vv_redis_op *op = VV_CONTAINER(call, struct vv_redis_op, call);
+    struct vv_resp_item inner;
+    if (op->wrapped) {
+        if (!unwrap(op, it, &inner)) {
+            return;
+        }
+        it = &inner;
+    }
     if (!op->shown && it->depth == 0 && !it->attribute && it->type == VV_RESP_ERROR &&
         surprised(op, it->text)) {
         return;
@@ -312,6 +340,11 @@ static void on_end(struct vv_redis_call *call, enum vv_err err)
     release(op);
     vv_list_del(&op->node);
     op->share = op->tracked && err == VV_OK ? s->share : 0;
+    if (op->wrapped && err == VV_OK && op->part == 3) { /* its own invalidation comes next */
+        s->echo = true;
+        s->echo_hash = vv_str_hash(op->key, 0);
+        s->echo_place = s->conn->head;
+    }
     if (err == VV_ETIMEOUT) {
         report(op, VV_BREAKER_FAILED);
     } else if (
@@ -336,6 +369,44 @@ static void on_end(struct vv_redis_call *call, enum vv_err err)
 
 /* -------------------------------------------------------------------------- sending */
 
+/* A write whose key is watched from then on. A server forgets that a key is watched when it is written,
+ * by whomever, so the key must be read again, and nobody may write between: a transaction. It reads the key
+ * before, too: so its own write is told to us in any case, exactly once, as the very next thing behind
+ * the answer (servers tell the client that runs a command when it has been answered), and can be told from
+ * what others write. NOLOOP would be simpler, and is not safe: it also keeps silent about keys that are
+ * evicted, or dropped from a table of watched keys that is full, on behalf of our own commands. */
+static enum vv_err send_watched(struct vv_redis_op *op, struct vv_redis_server *s)
+{
+    static const struct vv_str multi[] = {{"MULTI", 5}}, exec[] = {{"EXEC", 4}};
+    const struct vv_str exists[] = {{"EXISTS", 6}, op->key};
+    enum vv_err err = vv_redis_conn_call_shared(s->conn, &s->multi, multi, 1);
+    if (err != VV_OK) {
+        return err;
+    }
+    s->conn->together = true;
+    err = vv_redis_conn_call_shared(s->conn, &s->queued, exists, 2);
+    if (err == VV_OK) {
+        err = vv_redis_conn_call_shared(s->conn, &s->queued, op->args, op->args_count);
+    }
+    if (err == VV_OK) {
+        err = vv_redis_conn_call_shared(s->conn, &s->queued, exists, 2);
+    }
+    if (err == VV_OK) {
+        err = vv_redis_conn_call(s->conn, &op->call, exec, 1);
+    }
+    s->conn->together = false;
+    if (err != VV_OK) {
+        vv_redis_out_break(s->conn); /* out of memory: half a transaction must not stay open */
+    }
+    return err;
+}
+
+/* Room for all commands of one operation, so that none is left half said. */
+static bool has_room(const struct vv_redis_server *s)
+{
+    return vv_redis_conn_calls(s->conn) + COMMANDS_MAX <= s->conn->conf.calls_max;
+}
+
 static enum vv_err send_op(struct vv_redis_op *op, struct vv_redis_server *s)
 {
     static const struct vv_str caching[] = {{"CLIENT", 6}, {"CACHING", 7}, {"YES", 3}};
@@ -345,19 +416,25 @@ static enum vv_err send_op(struct vv_redis_op *op, struct vv_redis_server *s)
     if (op->until_ns <= now_ns) {
         return VV_ETIMEOUT;
     }
-    op->shown = op->bad = op->tracked = false;
+    if (!has_room(s)) {
+        return VV_ELIMIT;
+    }
+    op->shown = op->bad = op->tracked = op->wrapped = false;
+    op->part = 0;
     op->next = VV_REDIS_SHOW;
+    op->call =
+        (struct vv_redis_call){.item = on_item, .end = on_end, .timeout_ns = op->until_ns - now_ns};
     if (op->asking) { /* one of the two only: each holds for the very next command */
-        err = vv_redis_conn_call_shared(s->conn, &s->quiet, asking, VV_COUNT(asking));
+        err = vv_redis_conn_call_shared(s->conn, &s->asking, asking, VV_COUNT(asking));
         op->asking = false;
     } else if ((op->flags & VV_REDIS_TRACK) != 0 && s->tracking) {
         err = vv_redis_conn_call_shared(s->conn, &s->caching, caching, VV_COUNT(caching));
         op->tracked = true;
+        op->wrapped = (op->flags & VV_REDIS_READ) == 0 && op->key.p != NULL;
     }
-    op->call =
-        (struct vv_redis_call){.item = on_item, .end = on_end, .timeout_ns = op->until_ns - now_ns};
     if (err == VV_OK) {
-        err = vv_redis_conn_call(s->conn, &op->call, op->args, op->args_count);
+        err = op->wrapped ? send_watched(op, s)
+                          : vv_redis_conn_call(s->conn, &op->call, op->args, op->args_count);
     }
     if (err == VV_OK) {
         op->state = OP_SENT;

@@ -9,9 +9,12 @@
  *            nearly nothing.
  *            An operation begun while a connection is being made waits for it within its own deadline.
  *            Operations of one turn of the loop on one server leave in one write, in order.
- *            Tracking: a store with conf.tracking asks for invalidations (CLIENT TRACKING ON OPTIN NOLOOP)
- *            on the very connection that answers, so that an invalidation never overtakes the answer it is
- *            about. Each connection has a share: a number unlike all others in this process. When a
+ *            Tracking: a store with conf.tracking asks for invalidations (CLIENT TRACKING ON OPTIN) on
+ *            the very connection that answers, so that an invalidation never overtakes the answer it is
+ *            about. A write ends the watch on its key, and is told to us like anybody's, unless it has
+ *            VV_REDIS_TRACK itself: then its key is watched from this very write on and it is not told.
+ *            (Not NOLOOP: with it a server does not tell of keys that it evicts, or drops from
+ *            its full table of watched keys, on behalf of our own commands.) Each connection has a share: a number unlike all others in this process. When a
  *            connection with tracking is lost, nothing that was read over it is watched any more, which is
  *            what `lost` says. Servers that only speak version 2 have no shares: 0.
  * Source:    Redis documentation: Client-side caching, Cluster specification, Guidelines for Redis clients
@@ -68,8 +71,10 @@ VV_MUST_CHECK enum vv_err vv_redis_new(struct vv_loop *loop, const struct vv_red
 void vv_redis_free(struct vv_redis *r);
 
 enum vv_redis_flags {
-    VV_REDIS_READ = 1,  /* changes nothing: may be asked twice, and a replica may answer */
-    VV_REDIS_TRACK = 2, /* tell us when its keys change: CLIENT CACHING YES goes before it */
+    VV_REDIS_READ = 1, /* changes nothing: may be asked twice, and a replica may answer */
+    /* Tell us when its keys change. Without READ: a write of `key`, watched from then on (five short
+     * commands more); its item is shown as that of any other, an item's `done` apart. */
+    VV_REDIS_TRACK = 2,
     VV_REDIS_MASTER = 4 /* with READ: not from a replica */
 };
 
@@ -95,8 +100,8 @@ struct vv_redis_op {
     struct vv_redis *redis;
     struct vv_breaker_permit permit;
     uint64_t began_ns, until_ns;
-    uint8_t tries, hops, state, next;
-    bool asking, bound, shown, bad, tracked;
+    uint8_t tries, hops, state, next, part;
+    bool asking, bound, shown, bad, tracked, wrapped;
 };
 
 /* VV_OK: `end` will run. VV_EREFUSED, VV_ELIMIT, VV_ENOMEM: it will not. */

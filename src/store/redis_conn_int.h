@@ -21,6 +21,7 @@ struct vv_redis_conn {
     uint64_t opened; /* how often: whoever calls back sees that it is another connection now */
     uint64_t heard_ns;
     bool readable, writable, paused, pumping;
+    bool together; /* what is added belongs to what was added before: out_max does not part them */
     struct vv_tls *tls; /* NULL: none, or not connected yet */
     char *tls_name;
 
@@ -61,6 +62,7 @@ VV_MUST_CHECK enum vv_err vv_redis_io_flush(struct vv_redis_conn *c); /* what TL
 /* redis_out.c */
 VV_MUST_CHECK enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args,
                                            size_t args_count);
+void vv_redis_out_break(struct vv_redis_conn *c); /* nothing can follow; the loss shows soon */
 VV_MUST_CHECK enum vv_err vv_redis_out_flush(struct vv_redis_conn *c); /* VV_EAGAIN: not all */
 
 /* redis_greet.c: begins when the socket is connected; ends in READY or in failure. */

@@ -79,7 +79,12 @@ struct vv_redis_server {
     unsigned setups;         /* answers of the set-up that are still to come */
     enum vv_err failure;     /* why it is not READY; VV_OK: it is, or nothing was tried */
     struct vv_redis_call setup[4];
-    struct vv_redis_call ping, caching, quiet;
+    struct vv_redis_call ping, caching, asking;
+    struct vv_redis_call multi,
+        queued;        /* of a write that is watched from then on: see send_watched() */
+    char refused[160]; /* what was said against one of the commands between them */
+    uint64_t echo_hash, echo_place; /* the one invalidation that our own write causes */
+    bool echo;
     char *key; /* of an invalidation that came in pieces */
     size_t key_n, key_room;
     bool key_cut; /* it is too long: taken for all keys */

@@ -89,6 +89,11 @@ static size_t send_parts(struct vv_redis_conn *c, const struct iovec *parts, siz
     return all;
 }
 
+void vv_redis_out_break(struct vv_redis_conn *c)
+{
+    (void)shutdown(c->io.fd, SHUT_RDWR);
+}
+
 /* A command with values that are referred to. Its text lies behind what waits, not counted yet. */
 static enum vv_err send_large(struct vv_redis_conn *c, const struct vv_resp_out *o)
 {
@@ -106,7 +111,7 @@ static enum vv_err send_large(struct vv_redis_conn *c, const struct vv_resp_out 
             c->out_at += sent; /* nothing of this command has left */
         } else {
             c->out_at = c->out_n = 0;
-            (void)shutdown(c->io.fd, SHUT_RDWR); /* half of it has: nothing can follow */
+            vv_redis_out_break(c); /* half of it has */
         }
         return VV_ENOMEM;
     }
@@ -133,7 +138,8 @@ enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args,
     const size_t text = text_bound(args, args_count);
     struct iovec parts[PARTS_MAX];
     struct vv_resp_out o;
-    if (waiting(c) > 0 && waiting(c) + text + value_bytes(args, args_count) > c->conf.out_max) {
+    if (!c->together && waiting(c) > 0 &&
+        waiting(c) + text + value_bytes(args, args_count) > c->conf.out_max) {
         return VV_ELIMIT;
     }
     enum vv_err err = make_room(c, text);

@@ -195,7 +195,7 @@ static void lost(struct vv_redis_server *s, enum vv_err why)
     const uint64_t now_ns = vv_loop_now(r->loop);
     const bool was_ready = s->state == VV_REDIS_SERVER_READY;
     s->failure = why;
-    s->tracking = s->ping_out = s->lost_told = false;
+    s->tracking = s->ping_out = s->lost_told = s->echo = false;
     s->paused_by = NULL;
     s->paused_ns = 0;
     s->addr_known = s->addr_fixed;
@@ -302,8 +302,7 @@ static enum vv_err say(struct vv_redis_server *s, unsigned which, const struct v
 static void on_ready(void *user)
 {
     static const struct vv_str name[] = {{"CLIENT", 6}, {"SETNAME", 7}, {"vivace", 6}};
-    static const struct vv_str track[] = {
-        {"CLIENT", 6}, {"TRACKING", 8}, {"ON", 2}, {"OPTIN", 5}, {"NOLOOP", 6}};
+    static const struct vv_str track[] = {{"CLIENT", 6}, {"TRACKING", 8}, {"ON", 2}, {"OPTIN", 5}};
     static const struct vv_str readonly[] = {{"READONLY", 8}}, role[] = {{"ROLE", 4}};
     struct vv_redis_server *s = user;
     const bool sentinel = s->role == VV_REDIS_ROLE_SENTINEL;
@@ -354,9 +353,23 @@ static bool gather(struct vv_redis_server *s, const struct vv_resp_item *it, str
     return it->last;
 }
 
+/* Our own write of this key, told to ourselves: the very next thing behind its answer. */
+static bool is_echo(struct vv_redis_server *s, struct vv_str key)
+{
+    if (!s->echo || s->conn->head != s->echo_place || key.p == NULL ||
+        vv_str_hash(key, 0) != s->echo_hash) {
+        return false;
+    }
+    s->echo = false;
+    return true;
+}
+
 static void invalidated(struct vv_redis_server *s, struct vv_str key)
 {
     struct vv_redis *r = s->redis;
+    if (is_echo(s, key)) {
+        return;
+    }
     r->stats.invalidations++;
     if (s->share != 0 && r->events.invalidated != NULL) {
         r->events.invalidated(r->events.user, s->share, key);
@@ -400,6 +413,24 @@ static void caching_item(struct vv_redis_call *call, const struct vv_resp_item *
     }
 }
 
+/* A transaction begins: nothing was said against it yet. */
+static void multi_item(struct vv_redis_call *call, const struct vv_resp_item *it)
+{
+    struct vv_redis_server *s = call->conn->events.user;
+    (void)it;
+    s->refused[0] = '\0';
+}
+
+static void queued_item(struct vv_redis_call *call, const struct vv_resp_item *it)
+{
+    struct vv_redis_server *s = call->conn->events.user;
+    if (it->type == VV_RESP_ERROR && s->refused[0] == '\0') {
+        const size_t n = vv_min_u64(it->text.n, sizeof(s->refused) - 1);
+        memcpy(s->refused, it->text.p, n);
+        s->refused[n] = '\0';
+    }
+}
+
 static enum vv_err make_conn(struct vv_redis_server *s)
 {
     const struct vv_redis_conf *f = &s->redis->conf;
@@ -421,7 +452,9 @@ static enum vv_err make_conn(struct vv_redis_server *s)
     };
     const struct vv_redis_conn_events events = {on_ready, on_closed, on_push, s};
     s->caching = (struct vv_redis_call){.item = caching_item};
-    s->quiet = (struct vv_redis_call){0};
+    s->multi = (struct vv_redis_call){.item = multi_item};
+    s->queued = (struct vv_redis_call){.item = queued_item};
+    s->asking = (struct vv_redis_call){0};
     return vv_redis_conn_new(s->redis->loop, &conf, &events, &s->conn);
 }
 
