@@ -6,7 +6,8 @@
  * KEYS are groups: `name` or `name*100` (name:0 ... name:99; `{a}x*100` stays in one slot). Of every
  * hundred operations on a group `writes` are SET key key, the others GET key, which must give the key or
  * nothing. Once in 50 ms a line of JSON says for each group what ended: reads and writes that succeeded,
- * that failed, microseconds of the slowest. Standard input ending ends it; the last line is a summary. */
+ * that failed, microseconds of the slowest, how many took longer than 20 ms. Standard input ending ends
+ * it; the last line is a summary. */
 #include "os/loop.h"
 #include "store/redis.h"
 
@@ -19,12 +20,13 @@
 #define OPS 4096
 #define GROUPS 8
 #define LINE_NS (50 * VV_MS)
+#define SLOW_NS (20 * VV_MS)
 #define ERRS 128 /* codes are -ERRS + 1 .. 0 or beyond: counted as the last */
 
 struct group {
     const char *name;
     uint64_t keys, next;
-    uint64_t ok[2], failed[2], slowest_ns;
+    uint64_t ok[2], failed[2], slowest_ns, slow;
 };
 
 struct op {
@@ -74,6 +76,7 @@ static void count(struct op *o, enum vv_err err)
         errs[code < ERRS ? code : ERRS - 1]++;
     }
     g->slowest_ns = took_ns > g->slowest_ns ? took_ns : g->slowest_ns;
+    g->slow += took_ns > SLOW_NS;
     o->busy = false;
 }
 
@@ -122,12 +125,13 @@ static void print_line(uint64_t now_ns)
     printf("{\"t\":%.3f,\"groups\":[", (double)(now_ns - began_ns) / 1e9);
     for (size_t i = 0; i < group_count; i++) {
         struct group *g = &groups[i];
-        printf("%s[%llu,%llu,%llu,%llu,%llu]", i > 0 ? "," : "", (unsigned long long)g->ok[0],
+        printf("%s[%llu,%llu,%llu,%llu,%llu,%llu]", i > 0 ? "," : "", (unsigned long long)g->ok[0],
                (unsigned long long)g->failed[0], (unsigned long long)g->ok[1],
-               (unsigned long long)g->failed[1], (unsigned long long)(g->slowest_ns / 1000));
+               (unsigned long long)g->failed[1], (unsigned long long)(g->slowest_ns / 1000),
+               (unsigned long long)g->slow);
         memset(g->ok, 0, sizeof(g->ok));
         memset(g->failed, 0, sizeof(g->failed));
-        g->slowest_ns = 0;
+        g->slowest_ns = g->slow = 0;
     }
     printf("]}\n");
     fflush(stdout);

@@ -1,0 +1,211 @@
+# tests/integration/test_redis_topologies.py - real clusters and sentinels break under a stream of operations.
+"""The stream is tests/unit/store/redis_drive of the same build ($VIVACE_REDIS_DRIVE names another one): half of
+it reads, half writes, each with 50 ms. What fails, and for how long, is printed (pytest -s)."""
+import json
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import SCALE, binary, wait_for
+from redis_servers import SERVER, slot_of
+
+DRIVE = os.environ.get("VIVACE_REDIS_DRIVE",
+                       os.path.join(os.path.dirname(binary()), "tests", "unit", "store", "redis_drive"))
+pytestmark = [pytest.mark.skipif(not SERVER, reason="needs redis-server"),
+              pytest.mark.skipif(not os.path.exists(DRIVE), reason="needs redis_drive of the build")]
+
+READS, READS_FAILED, WRITES, WRITES_FAILED, SLOWEST_US, SLOW = range(6)
+CALL_MS = 50
+AT_ONCE_US = 30_000 * SCALE  # far below the deadline, far above what a busy machine adds
+
+
+class Drive:
+    """The stream; .lines is one (time, [counts of each group]) for every 50 ms."""
+
+    def __init__(self, url, *keys, **options):
+        words = [k if v is True else f"{k}={v}" for k, v in options.items()]
+        self.process = subprocess.Popen([DRIVE, *words, url, *keys], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.lines, self.summary = [], None
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+        wait_for("operations succeed", lambda: len(self.lines) > 2 and self.fine(len(self.lines) - 2), 20)
+        self.warm = len(self.lines)  # from here on failures count
+
+    def _read(self):
+        for text in self.process.stdout:
+            line = json.loads(text)
+            if "end" in line:
+                self.summary = line
+            else:
+                self.lines.append((time.monotonic(), line["groups"]))
+
+    def fine(self, i):
+        return all(g[READS_FAILED] + g[WRITES_FAILED] == 0 and g[READS] + g[WRITES] > 0 for g in self.lines[i][1])
+
+    def total(self, group, what):
+        return sum(groups[group][what] for _, groups in self.lines[self.warm:])
+
+    def failed(self, group):
+        return self.total(group, READS_FAILED) + self.total(group, WRITES_FAILED)
+
+    def since(self, moment, group, what):
+        return [groups[group][what] for t, groups in self.lines if t >= moment]
+
+    def wait_fine(self, seconds=10):
+        """Until a whole second went without a failure; the moment at which that second began."""
+        def calm():
+            n = len(self.lines)
+            return n > 20 and all(self.fine(i) for i in range(n - 20, n))
+        wait_for("the stream is fine again", calm, seconds)
+        return self.lines[-20][0]
+
+    def end(self):
+        self.process.stdin.close()
+        self.reader.join()
+        assert self.process.wait() == 0
+        assert self.summary["wrong"] == 0, self.summary
+        return self.summary
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+
+
+@pytest.fixture
+def drive(stack):
+    def make(url, *keys, **options):
+        stream = Drive(url, *keys, **options)
+        stack.append(stream)
+        return stream
+    return make
+
+
+def test_slots_move_under_load_and_nothing_fails(redis, drive):
+    six = redis.cluster()
+    a, b, _ = six.masters()
+    key = six.key_at(a)
+    stream = drive(six.url, f"{{{key}}}*200", six.key_at(b), tracking=True)
+    for to in (b, a):
+        six.move(slot_of(key), to, pause=0.03)
+    stream.wait_fine()
+    end = stream.end()
+    assert stream.failed(0) == stream.failed(1) == 0, end
+    assert end["redirects"] > 0
+    assert end["losts"] >= 1, "what was read at the old owner is not watched any more"
+    print(f"\n{end['ops']} operations, {end['redirects']} redirections, {end['refreshes']} refreshes, 0 failures")
+
+
+def test_a_master_of_a_cluster_is_killed(redis, drive):
+    six = redis.cluster()
+    a, b, _ = six.masters()
+    stream = drive(six.url, six.key_at(a), six.key_at(b), rate=500)
+    killed = time.monotonic()
+    a.kill()
+    six.wait_failed_over(a)
+    covered = time.monotonic()
+    fine = stream.wait_fine()
+    end = stream.end()
+    print(f"\ncluster covered {covered - killed:.2f} s after the kill, stream fine after {fine - killed:.2f} s; "
+          f"failed: {stream.failed(0)} of the killed master's keys, {stream.failed(1)} of others (CLUSTERDOWN); "
+          f"{end['errors']}, {end['refreshes']} refreshes")
+    assert fine - covered < 1.0 * SCALE, "the new master is found soon"
+    # All refused at once but those that were under way: neither a lost server nor CLUSTERDOWN costs waits.
+    for group in (0, 1):
+        slow = stream.since(killed, group, SLOW)
+        assert sum(slow) <= 60 * SCALE, slow
+    assert end["refreshes"] <= 12 * (fine - killed) + 12
+
+
+def test_reads_go_on_at_replicas_while_a_master_is_missing(redis, drive):
+    six = redis.cluster(cluster_allow_reads_when_down=True)
+    a, b, _ = six.masters()
+    stream = drive(six.url, six.key_at(a), six.key_at(b), rate=500, replicas=True)
+    a.kill()
+    six.wait_failed_over(a)
+    stream.wait_fine()
+    stream.end()
+    assert stream.total(0, READS) > 0
+    assert stream.total(0, READS_FAILED) == stream.total(1, READS_FAILED) == 0
+
+
+def test_a_replica_takes_over_in_peace(redis, drive):
+    six = redis.cluster()
+    a, b, _ = six.masters()
+    stream = drive(six.url, six.key_at(a), six.key_at(b), rate=500, call_ms=1000)
+    six.replicas_of(a)[0]("CLUSTER", "FAILOVER")
+    wait_for("the replica serves", lambda: a not in six.masters(), 20)
+    stream.wait_fine()
+    end = stream.end()
+    assert stream.failed(0) == stream.failed(1) == 0, end
+
+
+def test_a_master_hangs_and_only_its_keys_suffer(redis, drive):
+    six = redis.cluster(node_timeout_ms=60000)  # nobody is elected
+    a, b, _ = six.masters()
+    stream = drive(six.url, six.key_at(a), six.key_at(b), rate=500)
+    a.pause()
+    hung = time.monotonic()
+    time.sleep(2)
+    a.resume()
+    fine = stream.wait_fine()
+    end = stream.end()
+    slow = stream.since(hung, 0, SLOW)
+    print(f"\nhung for 2 s: {stream.failed(0)} failed, {sum(slow)} of them had waited ({CALL_MS} ms each at most), "
+          f"fine {fine - hung - 2:.2f} s after its return; {end['errors']}")
+    assert stream.failed(1) == 0, end
+    assert max(stream.since(hung, 0, SLOWEST_US)) < (CALL_MS * 1000 + AT_ONCE_US)
+    # What was begun before the first deadline waits for it, then the breaker is open; a probe each second.
+    assert sum(slow) <= 500 * (2 * CALL_MS / 1000) * SCALE + 5, slow
+    assert sum(stream.since(hung + 0.5 * SCALE, 0, SLOW)) <= 4
+
+
+def test_sentinels_name_another_master(redis, drive):
+    group = redis.sentinel()
+    stream = drive(group.url, "k", rate=500)
+    old = group.master()
+    old.kill()
+    killed = time.monotonic()
+    group.wait_moved(old.port)
+    named = time.monotonic()
+    fine = stream.wait_fine()
+    end = stream.end()
+    print(f"\nnamed {named - killed:.2f} s after the kill, stream fine after {fine - killed:.2f} s; "
+          f"{stream.failed(0)} failed; {end['errors']}")
+    assert fine - named < 1.0 * SCALE
+    assert sum(stream.since(killed, 0, SLOW)) <= 60 * SCALE
+
+
+def test_reads_go_on_at_replicas_until_sentinels_agree(redis, drive):
+    group = redis.sentinel(password="pw", sentinel_password="sp")
+    stream = drive(group.url, "k", rate=500, replicas=True, password="sp")
+    old = group.master()
+    old.kill()
+    group.wait_moved(old.port)
+    stream.wait_fine()
+    end = stream.end()
+    assert stream.total(0, READS) > 0 and stream.total(0, READS_FAILED) == 0, end
+
+
+def test_sentinels_fail_over_in_peace(redis, drive):
+    group = redis.sentinel()
+    stream = drive(group.url, "k", rate=500)
+    group.fail_over()
+    stream.wait_fine()
+    end = stream.end()
+    print(f"\n{stream.failed(0)} failed; {end['errors']}")
+    # Between the promotion and the word of it writes to the old master are refused (READONLY) or cut off.
+    assert stream.failed(0) <= 50 * SCALE, end
+
+
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+def test_over_tls(redis, drive, kind):
+    group = getattr(redis, kind)(tls=True, password="pw")
+    stream = drive(group.url, "k*20", rate=200, ca=group.certs.ca, tracking=True)
+    end = stream.end()
+    assert {s["role"] for s in end["servers"]} <= {"master", "sentinel"}
+    assert all(s["tracking"] for s in end["servers"] if s["role"] == "master" and s["state"] == "ready")
