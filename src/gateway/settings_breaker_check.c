@@ -41,6 +41,7 @@ static void check_breaker(const struct vv_guard_check *c, const struct vv_breake
 {
     vv_guard_check_name(c, &b->name, b->name, "breaker");
     check_failures(c, b->on);
+    vv_guard_check_share(c, &b->share);
     check_order(c, &b->recover_ns, &b->recover_max_ns, "recover", "max_recover");
     if (b->failures == 0 && b->accept_ppm >= VV_PPM && b->slow_ns == 0) {
         vv_conf_report(c->doc,

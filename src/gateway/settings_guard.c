@@ -99,14 +99,24 @@ static void derive_limit(struct vv_conf_doc *doc, struct vv_limit_settings *l)
     }
 }
 
+/* `none` is said where a default is not wanted. */
+static void derive_share(const char **share, const char *from)
+{
+    *share = *share != NULL ? *share : from;
+    if (*share != NULL && strcmp(*share, "none") == 0) {
+        *share = NULL;
+    }
+}
+
 /* The first is called like the place it stands at, the others have a number too. */
-static void derive_limits(struct vv_conf_doc *doc, const struct vv_conf_list *limits,
-                          const char *place)
+static void derive_limits(struct vv_conf_doc *doc, const struct vv_settings_root *root,
+                          const struct vv_conf_list *limits, const char *place)
 {
     char name[256];
     for (size_t i = 0; i < vv_list_count(limits); i++) {
         struct vv_limit_settings *l = limits->item[i];
         derive_limit(doc, l);
+        derive_share(&l->share, root->defaults.share);
         if (l->name == NULL) {
             (void)snprintf(name, sizeof name, i == 0 ? "%s" : "%s-%zu", place, i + 1);
             l->name = vv_conf_dup(doc, vv_str_from(name));
@@ -130,7 +140,8 @@ static void derive_fingerprint(struct vv_conf_doc *doc, struct vv_certificate_se
     c->fingerprint = copy;
 }
 
-static void derive_access(struct vv_conf_doc *doc, struct vv_access_settings *a)
+static void derive_access(struct vv_conf_doc *doc, const struct vv_settings_root *root,
+                          struct vv_access_settings *a)
 {
     const char **const file[] = {&a->keys, &a->basic, &a->jwt.jwks};
     for (size_t i = 0; i < VV_COUNT(file); i++) {
@@ -144,10 +155,12 @@ static void derive_access(struct vv_conf_doc *doc, struct vv_access_settings *a)
             derive_fingerprint(doc, c);
         }
     }
+    derive_share(&a->share, root->defaults.share);
     for (size_t i = 0; i < vv_list_count(a->plans); i++) {
         struct vv_plan_settings *p = a->plans->item[i];
         derive_limit(doc, &p->limit);
         p->limit.name = p->name;
+        p->limit.share = a->share;
     }
 }
 
@@ -193,7 +206,7 @@ static void derive_compose(struct vv_conf_doc *doc, struct vv_compose_settings *
 static void derive_route(struct vv_conf_doc *doc, struct vv_settings_root *root,
                          struct vv_route_settings *r)
 {
-    derive_limits(doc, r->limits, r->name);
+    derive_limits(doc, root, r->limits, r->name);
     if (r->access.enabled) {
         derive_route_access(&r->access);
     }
@@ -208,11 +221,12 @@ void vv_settings_derive_guards(struct vv_conf_doc *doc, struct vv_settings_root 
     struct vv_settings *s = &root->s;
     for (size_t i = 0; i < vv_list_count(s->listen); i++) {
         struct vv_listen_settings *l = s->listen->item[i];
-        derive_limits(doc, l->limits, l->name);
+        derive_limits(doc, root, l->limits, l->name);
     }
-    derive_access(doc, &s->access);
+    derive_access(doc, root, &s->access);
     for (size_t i = 0; i < vv_list_count(s->breakers); i++) {
         struct vv_breaker_settings *b = s->breakers->item[i];
+        derive_share(&b->share, NULL);
         if (b->recover_max_ns == 0) {
             vv_conf_inherit(doc, &b->recover_max_ns, &b->recover_ns);
         }

@@ -26,6 +26,8 @@ struct vv_limit_settings {
     uint64_t dry_run;                   /* bool: counts and logs, refuses nothing */
     uint64_t status;                    /* of the refusal, default 429 */
     uint64_t legacy;                    /* bool: X-RateLimit-Limit, -Remaining, -Reset too */
+    const char *share; /* a name in stores: rate and quota are one for all gateways; NULL: not.
+                          Default: of plans access.share, of all defaults.share; "none": not */
     struct vv_conf_pos at;
 };
 
@@ -62,7 +64,8 @@ struct vv_access_settings { /* access: at the root */
     const char *header; /* field that holds a key beside Authorization, default X-API-Key */
     const char *unknown; /* plan of callers with a key that is not in the file; NULL: 401 */
     const char
-        *anonymous; /* plan of callers without any key, where the route lets them; NULL: none */
+        *anonymous;    /* plan of callers without any key, where the route lets them; NULL: none */
+    const char *share; /* a name in stores: plans count for all gateways; NULL: not */
     struct vv_conf_list *plans;        /* struct vv_plan_settings */
     struct vv_conf_list *certificates; /* struct vv_certificate_settings; NULL: any that holds */
     struct vv_jwt_settings jwt;
@@ -92,6 +95,7 @@ struct
     uint64_t successes;       /* good probes that close it, default 1 */
     struct vv_conf_list *on;  /* what counts as failure: connect, timeout, broken, "503", "5xx";
                                  * default connect, timeout, broken, 5xx */
+    const char *share;        /* a name in stores: gateways warn each other; NULL: not */
 };
 
 struct

@@ -194,6 +194,20 @@ static void check_words(const struct vv_guard_check *c, const struct vv_conf_lis
     }
 }
 
+void vv_guard_check_share(const struct vv_guard_check *c, const char *const *field)
+{
+    if (*field == NULL || strcmp(*field, "none") == 0) {
+        return;
+    }
+    const struct vv_store_settings *store = vv_settings_named_store(c->doc, c->root, field);
+    if (store != NULL && store->parsed == NULL) {
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){
+                           .field = field, .warning = true, .hint = "give the store a url"},
+                       "store \"%s\" has no server: nothing is shared in it", *field);
+    }
+}
+
 static void check_limits(const struct vv_guard_check *c, const struct vv_conf_list *limits,
                          const char *path)
 {
@@ -210,6 +224,9 @@ static void check_limits(const struct vv_guard_check *c, const struct vv_conf_li
         check_quota(c, l);
         check_per(c, l, path);
         check_limit_name(c, limits, i);
+        if (vv_conf_given(c->doc, &l->share)) { /* else told where it comes from */
+            vv_guard_check_share(c, &l->share);
+        }
         vv_settings_check_cidrs(c->doc, l->allow);
     }
     check_words(c, limits);
@@ -238,6 +255,9 @@ static void check_access(const struct vv_guard_check *c)
         check_rate(c, &p->limit, vv_max_u64(p->limit.burst, 1));
         check_quota(c, &p->limit);
         vv_settings_check_cidrs(c->doc, p->limit.allow);
+    }
+    if (vv_conf_given(c->doc, &a->share)) {
+        vv_guard_check_share(c, &a->share);
     }
     vv_guard_check_plan(c, &a->unknown, a->unknown);
     vv_guard_check_plan(c, &a->anonymous, a->anonymous);
@@ -366,6 +386,7 @@ void vv_settings_check_guards(struct vv_conf_doc *doc, struct vv_settings_root *
     put_all(&c.services, doc, s->services);
     put_all(&c.breakers, doc, s->breakers);
     put_all(&c.plans, doc, s->access.plans);
+    vv_guard_check_share(&c, &root->defaults.share);
     check_access(&c);
     for (size_t i = 0; i < vv_list_count(s->listen); i++) {
         const struct vv_listen_settings *l = s->listen->item[i];

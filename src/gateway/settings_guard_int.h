@@ -21,6 +21,9 @@ void vv_guard_check_name(const struct vv_guard_check *c, const void *field, cons
                          const char *what);
 void vv_guard_check_plan(const struct vv_guard_check *c, const void *field, const char *name);
 
+/* A store that is there, and has a server: without one nothing is shared. */
+void vv_guard_check_share(const struct vv_guard_check *c, const char *const *field);
+
 /* settings_breaker_check.c: breakers, retries, hedges, places. */
 void vv_guard_check_services(const struct vv_guard_check *c);
 /* settings_compose_check.c: compose, fallback, canary, mirror of each route. */

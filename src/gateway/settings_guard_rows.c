@@ -53,6 +53,10 @@ static const struct vv_conf_row limit_rows[] = {
      .doc = "Requests beyond the first that may come at once: with 200, 201 pass. Default: as many "
             "as the rate gives in a second, at least 1.",
      .example = "200"},
+    {FIELD(share), .key = "share", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "The store in which several gateways keep one count of this rate and quota; none: each "
+            "its own. What is in flight is counted by each alone. Default: defaults.share.",
+     .example = "local"},
     LIMIT_RULES(FIELD),
 };
 /* The place is two words. */
@@ -83,6 +87,7 @@ static const struct vv_conf_row plan_rows[] = {
      .doc = "Requests that may come at once: with 500, 500 pass and the 501st does not. Default: "
             "as many as the rate gives in a second, at least 1.",
      .example = "500"},
+    {OF_PLAN(share), .type = VV_CONF_DERIVED},
     LIMIT_RULES(OF_PLAN),
     {FIELD(priority), .key = "priority", .type = VV_CONF_ENUM, .def = "normal",
      .names = vv_settings_priorities, .reload = true,
@@ -168,6 +173,11 @@ static const struct vv_conf_row access_rows[] = {
     {FIELD(anonymous), .key = "anonymous", .type = VV_CONF_TEXT, .reload = true,
      .doc = "Plan of callers without a key, where the route lets them. Default: none.",
      .example = "standard"},
+    {FIELD(share), .key = "share", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "The store in which several gateways keep one count of the rates and quotas of all "
+            "plans; none: each its own. What is in flight is counted by each alone. Default: "
+            "defaults.share.",
+     .example = "local"},
     {FIELD(plans), .key = "plans", .type = VV_CONF_MAP, .section = &plan_section, .reload = true,
      .doc = "Plans by name.",
      .example = "{standard: {rate: 10000/h, burst: 500, concurrent: 100}}"},
@@ -253,6 +263,10 @@ static const struct vv_conf_row breaker_rows[] = {
      .doc = "What is a failure: connect, timeout (no answer in time), broken (cut off, or no "
             "HTTP), a status, a class of them.",
      .example = "[connect, timeout, 503]"},
+    {FIELD(share), .key = "share", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "The store in which several gateways tell each other that it has opened: meanwhile the "
+            "others' opens at the first failure. Default: they do not.",
+     .example = "local"},
 };
 #undef FIELD
 _Static_assert(VV_COUNT(breaker_rows) * 8 == sizeof(struct vv_breaker_settings),

@@ -13,6 +13,7 @@ struct vv_defaults_settings { /* defaults: what routes begin with */
     struct vv_secure_settings secure;
     struct vv_cors_settings cors;
     uint64_t server_timing; /* bool */
+    const char *share;      /* of limits: a name in stores; NULL: none */
 };
 
 struct vv_settings_root { /* what the root section fills; the settings come first */

@@ -600,6 +600,10 @@ static const struct vv_conf_row defaults_rows[] = {
      .example = "\"https://app.example.org\""},
     {FIELD(server_timing), .key = "server_timing", .type = VV_CONF_BOOL, .def = "false",
      .reload = true, .doc = "Whether answers say in Server-Timing where their time went."},
+    {FIELD(share), .key = "share", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "The store in which several gateways keep one count of all limits and plans that say "
+            "nothing else. Default: each keeps its own.",
+     .example = "local"},
 };
 #undef FIELD
 static const struct vv_conf_section defaults_section = {

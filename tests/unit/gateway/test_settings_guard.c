@@ -738,3 +738,38 @@ VV_TEST(profiles_and_variables_change_the_presets)
     check_coalescing(&l, 2500 * VV_MS, 50);
     unload(&l);
 }
+
+#define SHARING "stores: {local: \"redis://127.0.0.1:1\", far: \"redis://127.0.0.1:2\"}\n"
+
+VV_TEST(limits_and_plans_are_shared_where_the_nearest_says)
+{
+    struct loaded l = load_text(
+        SHARING "defaults: {share: local}\n"
+                "listen: {web: {on: \"80\", limit: 5/s}}\n"
+                "access: {keys: k, share: far, plans: {standard: 5/s}}\n"
+                "breakers: {b: {share: far}, c: {}}\n"
+                "routes:\n- {path: /a, to: \"http://h:1\", limit: [5/s, {rate: 6/s, share: far}]}\n"
+                "- {path: /b, to: \"http://h:1\", limit: {rate: 6/s, share: none}}\n");
+    VV_CHECK_STR(l.problems, "");
+    const struct vv_listen_settings *web = l.s->listen->item[0];
+    const struct vv_route_settings *b = l.s->routes->item[1];
+    const struct vv_plan_settings *plan = l.s->access.plans->item[0];
+    VV_CHECK_STR(limit(web->limits, 0)->share, "local");
+    VV_CHECK_STR(limit(route(&l)->limits, 0)->share, "local");
+    VV_CHECK_STR(limit(route(&l)->limits, 1)->share, "far");
+    VV_CHECK(limit(b->limits, 0)->share == NULL);
+    VV_CHECK_STR(plan->limit.share, "far");
+    VV_CHECK_STR(((const struct vv_breaker_settings *)l.s->breakers->item[0])->share, "far");
+    VV_CHECK(((const struct vv_breaker_settings *)l.s->breakers->item[1])->share == NULL);
+    unload(&l);
+}
+
+VV_TEST(a_store_that_is_not_there_shares_nothing)
+{
+    root_says(SHARING "access: {keys: k, share: lokal, plans: {standard: 5/s}}",
+              "did you mean \"local\"");
+    root_says(SHARING "defaults: {share: fa}", "did you mean \"far\"");
+    root_says("breakers: {b: {share: local}}", "local");
+    root_says("stores: {m: \"\"}\naccess: {keys: k, share: m, plans: {standard: 5/s}}",
+              "nothing is shared in it");
+}
