@@ -56,7 +56,7 @@ bool vv_record_fits(enum vv_record_what what, struct vv_str value, uint64_t tag,
 
 /* ---- what waits (coherence_wait.c) ---- */
 struct vv_wait_events {
-    void (*added)(void *user); /* one was answered: it is in the log */
+    void (*added)(void *user); /* one is in the log */
     void (*failed)(void *user, const char *why);
     void *user;
 };

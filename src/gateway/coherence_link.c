@@ -27,6 +27,8 @@ static const char *const state_names[] = {
 struct parse {    /* of one answer */
     uint8_t base; /* how much deeper than in an answer of version 3 */
     uint64_t entries, id;
+    char id_text[VV_RECORD_ID_MAX]; /* strings may come in runs */
+    size_t id_n;
     uint64_t fields_left, field;
     char name[NAME_ROOM], word[WORD_ROOM]; /* of a field, and its value when it is short */
     size_t name_n, word_n;
@@ -61,6 +63,32 @@ struct vv_link {
 static void cycle(struct vv_link *l);
 
 /* ---- the answers of XREAD ---- */
+
+static bool is_string(const struct vv_resp_item *it)
+{
+    return it->type == VV_RESP_BULK || it->type == VV_RESP_STATUS;
+}
+
+/* What does not fit is no name, word or id that we know. */
+static void gather(char *to, size_t *n, size_t room, const struct vv_resp_item *it)
+{
+    const size_t used = it->first ? 0 : *n;
+    const size_t more = vv_min_u64(it->text.n, room - used);
+    if (more > 0) {
+        memcpy(to + used, it->text.p, more);
+    }
+    *n = used + more;
+}
+
+/* Is the id whole? It is in p->id then, or p->bad is set. */
+static bool gather_id(struct parse *p, const struct vv_resp_item *it)
+{
+    gather(p->id_text, &p->id_n, sizeof p->id_text, it);
+    if (it->last && !vv_record_id_read((struct vv_str){p->id_text, p->id_n}, &p->id)) {
+        p->bad = true;
+    }
+    return it->last && !p->bad;
+}
 
 static void entry_begins(struct parse *p)
 {
@@ -126,17 +154,6 @@ static void field_value(struct parse *p, struct vv_str name, struct vv_str value
     }
 }
 
-/* What does not fit is no name or word that we know. */
-static void gather(char *to, size_t *n, size_t room, const struct vv_resp_item *it)
-{
-    const size_t used = it->first ? 0 : *n;
-    const size_t more = vv_min_u64(it->text.n, room - used);
-    if (more > 0) {
-        memcpy(to + used, it->text.p, more);
-    }
-    *n = used + more;
-}
-
 /* A run of a field's name or value. */
 static void field_text(struct vv_link *l, const struct vv_resp_item *it)
 {
@@ -159,11 +176,6 @@ static void field_text(struct vv_link *l, const struct vv_resp_item *it)
             entry_ends(l);
         }
     }
-}
-
-static bool is_string(const struct vv_resp_item *it)
-{
-    return it->type == VV_RESP_BULK || it->type == VV_RESP_STATUS;
 }
 
 static void keep_why(struct parse *p, const struct vv_resp_item *it)
@@ -193,9 +205,9 @@ static void on_read_item(struct vv_redis_op *op, const struct vv_resp_item *it)
         return;
     }
     if (it->depth == 3 + p->base && is_string(it)) {
-        const bool whole = it->first && it->last;
-        p->bad = !whole || !vv_record_id_read(it->text, &p->id);
-        entry_begins(p);
+        if (gather_id(p, it)) {
+            entry_begins(p);
+        }
     } else if (it->depth == 3 + p->base) {
         p->fields_left = it->type == VV_RESP_ARRAY ? it->count : 0;
         if (p->fields_left == 0) {
@@ -250,9 +262,10 @@ static void on_begin_item(struct vv_redis_op *op, const struct vv_resp_item *it)
     struct vv_link *l = VV_CONTAINER(op, struct vv_link, begin);
     if (it->type == VV_RESP_ERROR) {
         keep_why(&l->parse, it);
+    } else if (it->type == VV_RESP_BULK) {
+        (void)gather_id(&l->parse, it);
     } else {
-        l->parse.bad |= it->type != VV_RESP_BULK || !it->first || !it->last ||
-                        !vv_record_id_read(it->text, &l->parse.id);
+        l->parse.bad = true;
     }
 }
 
@@ -309,11 +322,10 @@ static void forget(struct vv_link *l)
 static void on_check_item(struct vv_redis_op *op, const struct vv_resp_item *it)
 {
     struct vv_link *l = VV_CONTAINER(op, struct vv_link, check);
-    uint64_t id = 0;
     if (it->type == VV_RESP_ERROR) {
         keep_why(&l->parse, it);
-    } else if (it->depth == 2 && is_string(it) && it->first && it->last) {
-        l->found |= vv_record_id_read(it->text, &id) && id == l->last;
+    } else if (it->depth == 2 && is_string(it) && gather_id(&l->parse, it)) {
+        l->found |= l->parse.id == l->last;
     }
 }
 

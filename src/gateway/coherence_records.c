@@ -9,10 +9,11 @@
 #include <stdlib.h>
 
 #define ROOM_MIN 64
-#define GLOBS_MAX 128   /* other patterns: tried one by one */
+#define GLOBS_MAX 64    /* other patterns: tried one by one */
 #define PREFIX_MAX 1023 /* bytes; longer ones are tried one by one */
 #define VALUE_MAX 65536 /* of a pattern that is tried one by one; longer: everything */
 #define ID_NUMBER_BITS 20
+#define MIX UINT64_C(0x9e3779b97f4a7c15) /* odd, bits well spread */
 
 const char *const vv_record_names[VV_RECORD_COUNT] = {
     [VV_RECORD_URL] = "url", [VV_RECORD_PATTERN] = "pattern", [VV_RECORD_TAG] = "tag",
@@ -82,14 +83,15 @@ static uint64_t key_hash(const struct vv_records *rs, struct vv_str key)
     return not_zero(vv_str_hash(key, rs->seed));
 }
 
+/* Apart from keys by what is mixed in afterwards: seeds that are alike make short texts collide. */
 static uint64_t prefix_hash(const struct vv_records *rs, struct vv_str prefix)
 {
-    return not_zero(vv_str_hash(prefix, rs->seed ^ (prefix.n + 1)));
+    return not_zero(vv_str_hash(prefix, rs->seed) ^ (prefix.n + 1) * MIX);
 }
 
 static uint64_t tag_hash(const struct vv_records *rs, uint64_t tag)
 {
-    return not_zero((tag ^ rs->seed) * UINT64_C(0x9e3779b97f4a7c15));
+    return not_zero((tag ^ rs->seed) * MIX);
 }
 
 static struct entry *find(const struct vv_records *rs, uint64_t hash)

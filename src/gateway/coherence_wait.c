@@ -236,10 +236,12 @@ void vv_wait_send(struct vv_wait *w)
 
 void vv_wait_seen(struct vv_wait *w, uint64_t number)
 {
+    bool added = false;
     pthread_mutex_lock(w->lock);
     VV_LIST_EACH (it, &w->list) {
         struct waiting *n = of(it);
         if (n->rec.number == number) {
+            added = n->state != ADDED;
             if (n->state == SENT) { /* read back before it was answered */
                 vv_redis_abandon(&n->op);
             }
@@ -248,6 +250,9 @@ void vv_wait_seen(struct vv_wait *w, uint64_t number)
         }
     }
     pthread_mutex_unlock(w->lock);
+    if (added) {
+        w->events.added(w->events.user);
+    }
 }
 
 void vv_wait_again(struct vv_wait *w, uint64_t last)
