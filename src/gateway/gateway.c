@@ -383,7 +383,8 @@ enum vv_err vv_gateway_new(const struct vv_gateway_options *o, struct vv_setting
         err = use_labels(g, settings);
     }
     if (err == VV_OK) {
-        err = vv_homes_init(&g->homes, g->metrics, o->workers > 0 ? o->workers : 1, settings);
+        err = vv_homes_init(&g->homes, g->control, g->metrics, o->workers > 0 ? o->workers : 1,
+                            settings);
     }
     if (err == VV_OK) {
         err = vv_homes_prepare(&g->homes, settings, why);

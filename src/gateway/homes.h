@@ -1,5 +1,5 @@
-/* src/gateway/homes.h - what outlives a reload and is found by name: caches, guards, canaries, who may ask,
- * faults, certificates. One place to make, settle, tick and free them.
+/* src/gateway/homes.h - what outlives a reload and is found by name: stores, caches, guards, canaries, who may
+ * ask, faults, certificates. One place to make, settle, tick and free them.
  *
  * Threads:   control, except what each home says about itself.
  */
@@ -12,8 +12,10 @@
 #include "gateway/clients.h"
 #include "gateway/faults.h"
 #include "gateway/guards.h"
+#include "gateway/stores.h"
 
 struct vv_homes {
+    struct vv_stores *stores;
     struct vv_caches *caches;
     struct vv_guards *guards;
     struct vv_canaries *canaries;
@@ -24,8 +26,9 @@ struct vv_homes {
 };
 
 /* On failure what was made is there: vv_homes_fini(). */
-VV_MUST_CHECK enum vv_err vv_homes_init(struct vv_homes *h, struct vv_metrics *metrics,
-                                        unsigned workers, const struct vv_settings *s);
+VV_MUST_CHECK enum vv_err vv_homes_init(struct vv_homes *h, struct vv_loop *control,
+                                        struct vv_metrics *metrics, unsigned workers,
+                                        const struct vv_settings *s);
 /* Workers and runtimes are gone; harmless on zeroes. */
 void vv_homes_fini(struct vv_homes *h);
 /* What must be read before a runtime can be built; reterr_text (256 bytes). */

@@ -24,9 +24,9 @@ struct vv_store { /* counted; read-only outside stores*.c */
     struct vv_list node;
     struct vv_stores *owner;
     char *name;
-    char *prefix;              /* of every key we write: "vz" */
-    struct vv_redis_conf conf; /* texts belong to the store */
-    bool has_server;           /* false: no url, there is only the fallback in memory */
+    char *prefix;                  /* of every key we write: "vz" */
+    struct vv_redis_conf conf;     /* texts belong to the store */
+    bool has_server;               /* false: no url, there is only the fallback in memory */
     struct vv_small_conf fallback; /* bounds of what is kept in memory for applications (kv.h) */
     _Atomic(struct vv_kv *) kv;    /* made when first used; vv_kv_free() when the store goes */
     _Atomic uint32_t refs;
@@ -61,6 +61,8 @@ void vv_stores_watch(struct vv_stores *ss, const struct vv_store_watch *watch);
 struct vv_redis *vv_store_client(struct vv_worker *w, struct vv_store *s);
 /* The control thread's client, without tracking. */
 struct vv_redis *vv_store_control(struct vv_store *s);
+/* 1 Hz, on the worker's thread: counts what its clients did, frees those whose store has gone. */
+void vv_stores_second(struct vv_worker *w);
 /* The worker ends: frees its clients. */
 void vv_stores_leave(struct vv_worker *w);
 

@@ -4,6 +4,7 @@
 #include "gateway/homes.h"
 #include "gateway/session.h"
 #include "gateway/session_h2.h"
+#include "gateway/stores.h"
 #include "gateway/tls_count.h"
 #include "gateway/upstream.h"
 #include "os/clock.h"
@@ -74,6 +75,7 @@ static void on_second(struct vv_loop *loop, struct vv_timer *t)
         vv_tls_count(VV_LIST_ENTRY(it, struct vv_listener, node));
     }
     vv_session_h2_count(w);
+    vv_stores_second(w);
     if (w->log != NULL) {
         vv_access_flush(w->log, now);
     }
@@ -254,6 +256,7 @@ void vv_worker_free(struct vv_worker *w)
     VV_LIST_EACH (it, &w->listeners) {
         vv_listener_stop(VV_LIST_ENTRY(it, struct vv_listener, node));
     }
+    vv_stores_leave(w);
     vv_upstreams_free(w->upstreams);
     bury_all(w->loop, &w->bury);
     vv_h2_pool_free(w->h2_pool);

@@ -79,7 +79,7 @@ static void rig_up(void)
     VV_ASSERT(vv_settings_load(&source, problems, &settings) == VV_OK);
     vv_conf_problems_free(problems);
     VV_ASSERT(vv_metrics_new(&rig.metrics) == VV_OK);
-    VV_ASSERT(vv_homes_init(&rig.homes, rig.metrics, 1, settings) == VV_OK);
+    VV_ASSERT(vv_homes_init(&rig.homes, NULL, rig.metrics, 1, settings) == VV_OK);
     const struct vv_worker_options o = {.index = 0, .metrics = rig.metrics, .homes = &rig.homes};
     VV_ASSERT(vv_worker_new(NULL, &o, &rig.w) == VV_OK);
     VV_ASSERT(vv_runtime_new(settings, NULL, &rig.homes, &rig.rt, why) == VV_OK);

@@ -50,7 +50,7 @@ static inline void rig_up(struct rig *r, const char *yaml)
     VV_CHECK_INT(vv_settings_load(&source, problems, &settings), VV_OK);
     vv_conf_problems_free(problems);
     VV_CHECK_INT(vv_metrics_new(&r->metrics), VV_OK);
-    VV_CHECK_INT(vv_homes_init(&r->homes, r->metrics, 1, settings), VV_OK);
+    VV_CHECK_INT(vv_homes_init(&r->homes, NULL, r->metrics, 1, settings), VV_OK);
     r->caches = r->homes.caches;
     const struct vv_worker_options o = {.index = 0, .metrics = r->metrics, .homes = &r->homes};
     VV_CHECK_INT(vv_worker_new(NULL, &o, &r->w), VV_OK);

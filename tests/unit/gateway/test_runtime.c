@@ -31,7 +31,7 @@ static struct built build(const char *text)
     struct built b = {0};
     VV_CHECK_INT(vv_metrics_new(&b.metrics), VV_OK);
     const struct vv_settings none = {.overload = {.keys = 1024}};
-    VV_CHECK_INT(vv_homes_init(&b.homes, b.metrics, 1, &none), VV_OK);
+    VV_CHECK_INT(vv_homes_init(&b.homes, NULL, b.metrics, 1, &none), VV_OK);
     b.rt = runtime_of(text, &b.homes);
     return b;
 }
