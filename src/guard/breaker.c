@@ -41,6 +41,7 @@ struct vv_breaker {
     _Atomic uint64_t since_ns, open_until_ns;
     _Atomic uint64_t probes_full_until_ns; /* HALF_OPEN: asking before is in vain */
     _Atomic uint64_t in_a_row;
+    _Atomic uint64_t suspect_until_ns;
     _Atomic uint64_t opened, refused, probes, probes_lost, entered[3]; /* by state */
     struct vv_slices total, failed, slow;
     pthread_mutex_t lock; /* over changes of state, mode and conf, and over what follows */
@@ -270,6 +271,9 @@ static bool over(uint64_t part, uint64_t total, uint64_t ppm_max)
 static bool must_open(struct vv_breaker *b, uint64_t now_ns, uint64_t in_a_row)
 {
     const uint64_t limit = CONF(b, consecutive);
+    if (in_a_row > 0 && now_ns < atomic_load_explicit(&b->suspect_until_ns, memory_order_relaxed)) {
+        return true;
+    }
     if (limit > 0 && in_a_row >= limit) {
         return true;
     }
@@ -350,6 +354,11 @@ void vv_breaker_report(struct vv_breaker *b, uint64_t now_ns, const struct vv_br
     }
 }
 
+void vv_breaker_suspect(struct vv_breaker *b, uint64_t until_ns)
+{
+    atomic_store_explicit(&b->suspect_until_ns, until_ns, memory_order_relaxed);
+}
+
 void vv_breaker_force(struct vv_breaker *b, enum vv_breaker_mode mode, uint64_t now_ns)
 {
     pthread_mutex_lock(&b->lock);
@@ -372,11 +381,13 @@ void vv_breaker_look(struct vv_breaker *b, uint64_t now_ns, struct vv_breaker_vi
     pthread_mutex_lock(&b->lock); /* for a consistent picture; nobody looks often */
     const uint64_t slice_ns = CONF(b, window_ns) / VV_SLICES;
     const uint64_t until_ns = atomic_load_explicit(&b->open_until_ns, memory_order_relaxed);
+    const uint64_t suspect_ns = atomic_load_explicit(&b->suspect_until_ns, memory_order_relaxed);
     *ret = (struct vv_breaker_view){
         .state = state_of(era_state(b)),
         .mode = (enum vv_breaker_mode)atomic_load_explicit(&b->mode, memory_order_relaxed),
         .changes = atomic_load_explicit(&b->changes, memory_order_relaxed),
         .since_ns = atomic_load_explicit(&b->since_ns, memory_order_relaxed),
+        .suspect_until_ns = suspect_ns > now_ns ? suspect_ns : 0,
         .in_a_row = atomic_load_explicit(&b->in_a_row, memory_order_relaxed),
         .total = vv_slices_sum(&b->total, slice_ns, now_ns),
         .failed = vv_slices_sum(&b->failed, slice_ns, now_ns),

@@ -7,7 +7,8 @@
  *            up to open_ns_max), probe_successes good ones close it; where the rule on slow
  *            calls is on, a slow probe is a failed one. A probe whose outcome never
  *            comes is given up after probe_lease_ns, so it cannot block the way back.
- *            An operator can force it open or closed until vv_breaker_reset().
+ *            Where others have said that the service fails (vv_breaker_suspect()), the first failure opens
+ *            it. An operator can force it open or closed until vv_breaker_reset().
  *            What counts as a failure is the caller's to say.
  * Source:    M. Nygard, Release It! (2nd ed., 2018), chapter 5, "Circuit Breaker".
  * Units:     *_ns are monotonic nanoseconds, *_ppm parts per million. A rule whose number is 0 is
@@ -57,6 +58,7 @@ struct vv_breaker_view {
     uint32_t changes;             /* grows with every change of state or mode: poll it */
     uint64_t since_ns;            /* of the last change */
     uint64_t open_until_ns;       /* OPEN only */
+    uint64_t suspect_until_ns;    /* 0: nobody warned us, or no more */
     uint64_t in_a_row;            /* failures */
     uint64_t total, failed, slow; /* in the window */
     uint64_t opened, refused, probes, probes_lost; /* since the start */
@@ -81,6 +83,8 @@ VV_MUST_CHECK bool vv_breaker_admit(struct vv_breaker *b, uint64_t now_ns,
 void vv_breaker_report(struct vv_breaker *b, uint64_t now_ns, const struct vv_breaker_permit *p,
                        enum vv_breaker_outcome outcome, uint64_t took_ns);
 
+/* Until then the first failure opens it; 0: as usual. */
+void vv_breaker_suspect(struct vv_breaker *b, uint64_t until_ns);
 void vv_breaker_force(struct vv_breaker *b, enum vv_breaker_mode mode, uint64_t now_ns);
 void vv_breaker_reset(struct vv_breaker *b, uint64_t now_ns); /* AUTO, CLOSED, nothing counted */
 void vv_breaker_look(struct vv_breaker *b, uint64_t now_ns, struct vv_breaker_view *ret);

@@ -374,3 +374,28 @@ VV_TEST(threads_share_one_breaker_and_no_decision_is_lost)
     VV_CHECK(call(b, START + VV_HOUR, true)); /* whatever happened, it comes back */
     vv_breaker_free(b);
 }
+
+VV_TEST(a_breaker_that_was_warned_opens_at_the_first_failure_and_not_before)
+{
+    const struct vv_breaker_conf conf = conf_of(&presets[0]); /* 5 in a row */
+    struct vv_breaker *b = breaker_of(&conf);
+    struct vv_breaker_permit p;
+    struct vv_breaker_view v;
+    uint64_t wait_ns;
+    vv_breaker_suspect(b, START + VV_SEC);
+    vv_breaker_look(b, START, &v);
+    VV_CHECK_INT(v.suspect_until_ns, START + VV_SEC);
+    VV_CHECK(vv_breaker_admit(b, START, &p, &wait_ns));
+    vv_breaker_report(b, START, &p, VV_BREAKER_OK, VV_MS);
+    VV_CHECK_INT(state_at(b, START), VV_BREAKER_CLOSED); /* our way to the service is fine */
+    VV_CHECK(vv_breaker_admit(b, START, &p, &wait_ns));
+    vv_breaker_report(b, START, &p, VV_BREAKER_FAILED, VV_MS);
+    VV_CHECK_INT(state_at(b, START), VV_BREAKER_OPEN);
+    vv_breaker_reset(b, START);
+    vv_breaker_look(b, START + VV_SEC, &v);
+    VV_CHECK_INT(v.suspect_until_ns, 0);
+    VV_CHECK(vv_breaker_admit(b, START + VV_SEC, &p, &wait_ns)); /* the warning is over */
+    vv_breaker_report(b, START + VV_SEC, &p, VV_BREAKER_FAILED, VV_MS);
+    VV_CHECK_INT(state_at(b, START + VV_SEC), VV_BREAKER_CLOSED);
+    vv_breaker_free(b);
+}
