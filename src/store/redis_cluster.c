@@ -15,7 +15,8 @@
 #include <stdlib.h>
 
 #define REFRESH_MIN_NS (100 * VV_MS)
-#define REFRESH_SICK_NS (250 * VV_MS) /* the longest pause while a master is missed */
+#define REFRESH_SICK_NS (250 * VV_MS)    /* the longest pause while a master is missed; */
+#define REFRESH_SICK_MAX_NS (2 * VV_SEC) /* when that lasts: an eighth of the time, up to here */
 #define REFRESH_IDLE_NS (25 * VV_SEC) /* and up to 5 s more, so that gateways do not ask together */
 #define REFRESH_BUSY_NS VV_SEC        /* a server that is to go still owes answers */
 #define AGAIN_NS (10 * VV_MS)
@@ -35,7 +36,7 @@ struct cluster {
     uint64_t down_since_ns, down_last_ns; /* of a row of CLUSTERDOWN */
     /* The refresh. */
     struct vv_timer timer;
-    uint64_t due_ns, begun_ns, pause_ns;
+    uint64_t due_ns, begun_ns, pause_ns, sick_ns; /* sick_ns: since when; 0: it is not */
     bool asking, wanted; /* wanted: something was learned since the question left */
     struct vv_redis_op op;
     struct vv_str args[2];
@@ -83,9 +84,12 @@ static void plan_next(struct cluster *c, bool sick, bool busy)
 {
     const uint64_t now_ns = now_of(c);
     if (sick) {
-        c->pause_ns = c->pause_ns * 2 < REFRESH_SICK_NS ? c->pause_ns * 2 : REFRESH_SICK_NS;
+        c->sick_ns = c->sick_ns != 0 ? c->sick_ns : now_ns;
+        const uint64_t share_ns = vv_min_u64((now_ns - c->sick_ns) / 8, REFRESH_SICK_MAX_NS);
+        c->pause_ns = vv_min_u64(c->pause_ns * 2, vv_max_u64(REFRESH_SICK_NS, share_ns));
         refresh_at(c, now_ns + c->pause_ns);
     } else {
+        c->sick_ns = 0;
         c->pause_ns = REFRESH_MIN_NS;
         refresh_at(c, now_ns + (busy ? REFRESH_BUSY_NS
                                      : REFRESH_IDLE_NS + vv_rng_below(&c->r->rng, 5 * VV_SEC)));

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 
 #define ASK_MIN_NS (100 * VV_MS)
-#define ASK_SICK_NS (250 * VV_MS) /* the longest pause while there is no master */
+#define ASK_SICK_NS (250 * VV_MS)    /* the longest pause while there is no master; */
+#define ASK_SICK_MAX_NS (2 * VV_SEC) /* when that lasts: an eighth of the time, up to here */
 #define ASK_IDLE_NS (5 * VV_SEC)
 #define ASK_DEAF_NS VV_SEC /* of sentinels that tell nothing */
 #define REPLICAS_MAX 16
@@ -35,7 +36,7 @@ struct sentinels {
         reopen; /* the master is none any more: its connection closes once we are out of it */
     /* The question under way. */
     struct vv_timer timer;
-    uint64_t due_ns, begun_ns, pause_ns;
+    uint64_t due_ns, begun_ns, pause_ns, sick_ns; /* sick_ns: since when; 0: it is not */
     bool asking, wanted;
     struct vv_redis_op op;
     struct vv_str args[3];
@@ -85,9 +86,12 @@ static void plan_next(struct sentinels *t)
 {
     const uint64_t now_ns = now_of(t);
     if (!up(t, t->master)) {
-        t->pause_ns = t->pause_ns * 2 < ASK_SICK_NS ? t->pause_ns * 2 : ASK_SICK_NS;
+        t->sick_ns = t->sick_ns != 0 ? t->sick_ns : now_ns;
+        const uint64_t share_ns = vv_min_u64((now_ns - t->sick_ns) / 8, ASK_SICK_MAX_NS);
+        t->pause_ns = vv_min_u64(t->pause_ns * 2, vv_max_u64(ASK_SICK_NS, share_ns));
         ask_at(t, now_ns + t->pause_ns);
     } else {
+        t->sick_ns = 0;
         t->pause_ns = ASK_MIN_NS;
         ask_at(t, now_ns + (t->teller != NULL ? ASK_IDLE_NS : ASK_DEAF_NS) +
                       vv_rng_below(&t->r->rng, ASK_MIN_NS));

@@ -164,6 +164,26 @@ def test_a_master_hangs_and_only_its_keys_suffer(redis, drive):
     assert sum(stream.since(hung + 0.5 * SCALE, 0, SLOW)) <= 4
 
 
+def test_a_master_hangs_and_is_replaced(redis, drive):
+    six = redis.cluster()
+    a, b, _ = six.masters()
+    stream = drive(six.url, six.key_at(a), six.key_at(b), rate=500, tracking=True)
+    a.pause()
+    hung = time.monotonic()
+    six.wait_failed_over(a)
+    covered = time.monotonic()
+    fine = stream.wait_fine()
+    a.resume()  # it comes back and is a replica
+    time.sleep(1.5)
+    again = stream.wait_fine()
+    end = stream.end()
+    print(f"\ncovered {covered - hung:.2f} s after the hang, fine after {fine - hung:.2f} s; "
+          f"{stream.failed(0)} and {stream.failed(1)} failed; {end['errors']}, {end['losts']} shares lost")
+    assert fine - covered < 1.0 * SCALE and end["losts"] >= 1
+    assert sum(g[READS_FAILED] + g[WRITES_FAILED] for t, groups in stream.lines if t > fine for g in groups) == 0
+    assert again > fine
+
+
 def test_sentinels_name_another_master(redis, drive):
     group = redis.sentinel()
     stream = drive(group.url, "k", rate=500)
