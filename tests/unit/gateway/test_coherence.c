@@ -43,7 +43,8 @@ void vv_store_unref(struct vv_store *s)
     s->refs--;
 }
 
-static void start_server(void)
+/* A server of version 2 does not know HELLO. */
+static void start_server_of(int version)
 {
     const pid_t parent = getpid();
     strcpy(folder, "/tmp/vivace-redis-XXXXXX");
@@ -56,7 +57,7 @@ static void start_server(void)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() == parent && chdir(folder) == 0 && freopen("log", "w", stdout) != NULL) {
             execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", "s", "--save", "",
-                   (char *)NULL);
+                   version == 2 ? "--rename-command" : NULL, "HELLO", "", (char *)NULL);
         }
         _exit(127);
     }
@@ -74,6 +75,11 @@ static void start_server(void)
         usleep(10000);
     }
     fail_msg("redis-server did not start");
+}
+
+static void start_server(void)
+{
+    start_server_of(3);
 }
 
 /* The first line that redis-cli prints. */
@@ -158,14 +164,19 @@ static bool synced(void)
     return vv_coherence_synced(a.c) && vv_coherence_synced(b.c);
 }
 
-static void start(void)
+static void start_gates(void)
 {
-    start_server();
     VV_CHECK_INT(vv_loop_new(&loop), VV_OK);
     open_gate(&a);
     open_gate(&b);
     UNTIL(synced());
     UNTIL(vv_coherence_born(a.c) == vv_coherence_born(b.c)); /* each may have begun the log */
+}
+
+static void start(void)
+{
+    start_server();
+    start_gates();
 }
 
 static void stop(void)
@@ -329,6 +340,23 @@ VV_TEST(coherence_without_proof_within_the_bound_nothing_is_trusted)
     VV_CHECK_INT(judge(&b, "/c", log), GONE);
     VV_CHECK_INT(judge(&b, "/x", log), GOOD);
     UNTIL(says(&a, "\"waiting\":0,"));
+    stop();
+}
+
+VV_TEST(coherence_reads_the_log_of_a_server_of_version_2)
+{
+    start_server_of(2);
+    start_gates();
+    put(&b, "/a");
+    const uint64_t log = vv_coherence_born(b.c);
+    purge(&a, VV_PURGE_URL, "/a", false);
+    UNTIL(vv_coherence_born(b.c) > log);
+    VV_CHECK_INT(held(&b, "/a"), 0);
+    VV_CHECK_INT(judge(&b, "/a", log), GONE);
+    VV_CHECK_INT(judge(&b, "/x", log), GOOD); /* it was understood */
+    UNTIL(says(&a, "\"waiting\":0,"));
+    VV_CHECK_STR(redis("FLUSHALL"), "OK");
+    UNTIL(vv_coherence_born(b.c) > log && judge(&b, "/x", log) == VV_COHERENCE_GONE);
     stop();
 }
 
