@@ -72,7 +72,7 @@ void vv_redis_conn_free(struct vv_redis_conn *c)
         return;
     }
     VV_ASSERT(!c->pumping); /* not from one of its own callbacks */
-    c->events = (struct vv_redis_conn_events){0};
+    c->events = (struct vv_redis_conn_events){.user = c->events.user}; /* for ends of calls */
     vv_redis_conn_fail(c, VV_ECLOSED);
     if (c->password != NULL) {
         explicit_bzero(c->password, strlen(c->password));
