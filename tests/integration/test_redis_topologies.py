@@ -14,7 +14,7 @@ from redis_servers import SERVER, slot_of
 
 DRIVE = os.environ.get("VIVACE_REDIS_DRIVE",
                        os.path.join(os.path.dirname(binary()), "tests", "unit", "store", "redis_drive"))
-pytestmark = [pytest.mark.skipif(not SERVER, reason="needs redis-server"),
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SERVER, reason="needs redis-server"),
               pytest.mark.skipif(not os.path.exists(DRIVE), reason="needs redis_drive of the build")]
 
 READS, READS_FAILED, WRITES, WRITES_FAILED, SLOWEST_US, SLOW = range(6)
@@ -174,7 +174,7 @@ def test_a_master_hangs_and_is_replaced(redis, drive):
     covered = time.monotonic()
     fine = stream.wait_fine()
     a.resume()  # it comes back and is a replica
-    time.sleep(1.5)
+    wait_for("it is a replica", lambda: a.info("replication")["role"] == "slave")
     again = stream.wait_fine()
     end = stream.end()
     print(f"\ncovered {covered - hung:.2f} s after the hang, fine after {fine - hung:.2f} s; "
