@@ -44,7 +44,7 @@ struct vv_action { /* one row per way to answer; each in actions/<name>.c */
     void (*cancel)(struct vv_exchange *x);  /* the exchange ends now: let go of everything */
 };
 extern const struct vv_action vv_action_proxy, vv_action_files, vv_action_redirect,
-    vv_action_respond, vv_action_cached, vv_action_compose;
+    vv_action_respond, vv_action_cached, vv_action_compose, vv_action_objects;
 
 enum vv_answer_framing {
     VV_ANSWER_NONE,

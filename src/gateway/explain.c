@@ -430,6 +430,9 @@ static void say_action(struct explanation *e)
     case VV_ACTION_COMPOSE:
         say_compose(e);
         return;
+    case VV_ACTION_OBJECTS:
+        vv_json_kcstr(e->j, "store", conf->objects);
+        return;
     case VV_ACTION_RESPOND:
         vv_json_key(e->j, "respond");
         vv_json_obj(e->j);

@@ -205,7 +205,8 @@ static enum vv_err open_root(struct vv_route *r, char *reterr_text)
     return VV_OK;
 }
 
-static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char *reterr_text)
+static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r,
+                                const struct vv_homes *homes, char *reterr_text)
 {
     switch ((enum vv_action_kind)r->conf->action) {
     case VV_ACTION_TO:
@@ -219,6 +220,9 @@ static enum vv_err build_action(struct vv_runtime *rt, struct vv_route *r, char 
     case VV_ACTION_COMPOSE:
         r->action = &vv_action_compose;
         return VV_OK;
+    case VV_ACTION_OBJECTS:
+        r->action = &vv_action_objects;
+        return homes != NULL ? vv_stores_take(homes->stores, r->conf->objects, &r->objects) : VV_OK;
     case VV_ACTION_FILES:
         r->action = &vv_action_files;
         return open_root(r, reterr_text);
@@ -341,7 +345,7 @@ static enum vv_err build_routes(struct vv_runtime *rt, const struct vv_homes *ho
         r->index = (uint32_t)i;
         r->root_fd = -1;
         r->body_bytes_max = r->conf->body_bytes_max;
-        enum vv_err err = build_action(rt, r, reterr_text);
+        enum vv_err err = build_action(rt, r, homes, reterr_text);
         if (err == VV_OK) {
             err = compile_edits(r->conf->headers, &r->answer_edits, reterr_text);
         }
@@ -392,6 +396,7 @@ static void destroy(struct vv_runtime *rt, bool with_settings)
         vv_limit_plan_free(r->limits);
         vv_named_breaker_unref(r->breaker);
         vv_compose_free(r->compose);
+        vv_store_unref(r->objects);
         vv_canary_unref(r->canary);
         vv_mirror_free(r->mirror);
         free((char *)(uintptr_t)r->cache_control.p);

@@ -29,6 +29,7 @@ struct vv_csp;
 struct vv_limit_plan;
 struct vv_plan;
 struct vv_service_tls;
+struct vv_store;
 
 struct vv_edit { /* one header edit, compiled */
     struct vv_str name;
@@ -110,6 +111,7 @@ struct vv_route {
     struct vv_fail_rules fail_on;      /* what the breaker counts as failures */
     const struct vv_service *fallback; /* VV_FALLBACK_TO; NULL */
     struct vv_compose *compose;        /* NULL: none */
+    struct vv_store *objects;          /* counted; NULL: none */
     struct vv_canary *canary;          /* counted; NULL: none */
     struct vv_mirror *mirror;          /* NULL: none */
     unsigned retries;

@@ -103,6 +103,8 @@ static void derive_action(struct vv_conf_doc *doc, struct vv_route_settings *r)
         read_body(doc, &r->respond);
     } else if (vv_conf_given_struct(doc, &r->compose)) {
         r->action = VV_ACTION_COMPOSE;
+    } else if (vv_conf_given(doc, &r->objects)) {
+        r->action = VV_ACTION_OBJECTS;
     } else {
         r->action = VV_ACTION_TO;
     }

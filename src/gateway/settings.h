@@ -188,6 +188,7 @@ enum vv_action_kind {
     VV_ACTION_REDIRECT,
     VV_ACTION_RESPOND,
     VV_ACTION_COMPOSE,
+    VV_ACTION_OBJECTS,
 };
 
 struct vv_redirect_settings {
@@ -216,12 +217,13 @@ struct vv_route_settings {
     struct vv_conf_list *listen;        /* listener names; NULL: all */
     struct vv_conf_list *match_headers; /* struct vv_header_match, key `when_headers` */
     struct vv_conf_list *match_query;   /* struct vv_header_match, key `when_query` */
-    uint64_t action;                    /* enum vv_action_kind: which of the four keys was given */
+    uint64_t action;                    /* enum vv_action_kind: which of the keys was given */
     const char *to;      /* service name, or a URL (an unnamed service is made for it) */
     const char *rewrite; /* path sent upstream: "/ideas/{id}", "/v2/$rest"; NULL: unchanged */
     struct vv_files_settings files;
     struct vv_redirect_settings redirect;
     struct vv_respond_settings respond;
+    const char *objects;          /* a name in stores: keys and values for applications */
     uint64_t expires_ns;          /* Cache-Control max-age added to answers; UINT64_MAX: not set */
     struct vv_conf_list *headers; /* struct vv_header_edit on the answer */
     struct vv_conf_list *request_headers; /* struct vv_header_edit on the request sent upstream */

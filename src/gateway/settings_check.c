@@ -406,6 +406,7 @@ static void check_actions(struct check *c, const struct vv_route_settings *r)
         {"to", &r->to, false, vv_conf_given(c->doc, &r->to)},
         {"files", &r->files, true, vv_conf_given_struct(c->doc, &r->files)},
         {"compose", &r->compose, true, vv_conf_given_struct(c->doc, &r->compose)},
+        {"objects", &r->objects, false, vv_conf_given(c->doc, &r->objects)},
         {"redirect", &r->redirect, true, vv_conf_given_struct(c->doc, &r->redirect)},
         {"respond", &r->respond, true, vv_conf_given_struct(c->doc, &r->respond)},
     };
@@ -429,11 +430,12 @@ static void check_actions(struct check *c, const struct vv_route_settings *r)
                        actions[i].key);
     }
     if (first == VV_COUNT(actions)) {
-        vv_conf_report(
-            c->doc,
-            &(struct vv_conf_report){
-                .field = r, .whole = true, .hint = "add to, files, compose, redirect or respond"},
-            "route \"%s\" does nothing", r->name);
+        vv_conf_report(c->doc,
+                       &(struct vv_conf_report){
+                           .field = r,
+                           .whole = true,
+                           .hint = "add to, files, compose, objects, redirect or respond"},
+                       "route \"%s\" does nothing", r->name);
     }
 }
 
@@ -472,6 +474,32 @@ static void check_path(struct check *c, const struct vv_route_settings *r)
                        "a path has no blanks, \"?\" or \"#\"");
     } else if (vv_route_pattern_check(r->path, why) == VV_ESYNTAX) {
         vv_conf_report(c->doc, &(struct vv_conf_report){.field = &r->path}, "%s", why);
+    }
+}
+
+/* Keys and values: which store, and where in the path the key stands. */
+static void check_objects(struct vv_conf_doc *doc, const struct vv_settings_root *root,
+                          const struct vv_route_settings *r)
+{
+    const struct vv_str path = vv_str_from(r->path);
+    if (r->objects == NULL) {
+        return;
+    }
+    const struct vv_store_settings *store = vv_settings_named_store(doc, root, &r->objects);
+    if (store != NULL && store->parsed == NULL) {
+        vv_conf_report(doc,
+                       &(struct vv_conf_report){
+                           .field = &r->objects, .warning = true, .hint = "give the store a url"},
+                       "store \"%s\" has no server: its objects are in the memory of this process "
+                       "only",
+                       r->objects);
+    }
+    if (path.n > 0 && path.p[0] == '/' && !vv_str_ends(path, VV_STR("/")) &&
+        !vv_str_ends(path, VV_STR("...}"))) {
+        vv_conf_report(doc,
+                       &(struct vv_conf_report){.field = &r->path,
+                                                .hint = text_fmt(doc, "write ", r->path, "/")},
+                       "the path of objects ends with \"/\": what follows it is the key");
     }
 }
 
@@ -663,6 +691,7 @@ void vv_settings_check(struct vv_conf_doc *doc, struct vv_settings_root *root)
         check_actions(&c, r);
         check_targets(&c, r);
         check_path(&c, r);
+        check_objects(doc, root, r);
         check_contents(&c, r);
     }
     check_route_names(&c);

@@ -420,6 +420,10 @@ static const struct vv_conf_row route_rows[] = {
      .section = &vv_settings_compose_section, .optional = true, .reload = true,
      .doc = "Action: one answer out of the answers of several services.",
      .example = "{parts: {profile: {to: users, path: \"/profile\"}}}"},
+    {FIELD(objects), .key = "objects", .type = VV_CONF_TEXT, .reload = true,
+     .doc = "Action: keys and values that applications get, put and delete, in this store and in "
+            "memory while it is away. The path ends with a slash; what follows it is the key.",
+     .example = "local"},
     VV_SETTINGS_FALLBACK_ROWS(
         struct vv_route_settings,
         "What is sent where the answer cannot be had: {json: ...}, {stale: true}, {to: SERVICE}, "
@@ -518,7 +522,7 @@ static const struct vv_conf_section route_section = {
     .size = sizeof(struct vv_route_settings),
     ROWS(route_rows),
     .doc = "Which requests, and what happens to them. Routes are tried in the order written; each "
-           "has exactly one action: to, files, compose, redirect or respond."};
+           "has exactly one action: to, files, compose, objects, redirect or respond."};
 
 /* ---- the root ------------------------------------------------------------------------------ */
 

@@ -35,6 +35,8 @@ const char *vv_describe_action(enum vv_action_kind action)
         return "respond";
     case VV_ACTION_COMPOSE:
         return "compose";
+    case VV_ACTION_OBJECTS:
+        return "objects";
     }
     return NULL;
 }
@@ -191,6 +193,9 @@ static void target_json(const struct vv_route_settings *r, struct vv_json *j)
         return;
     case VV_ACTION_COMPOSE:
         vv_json_kcstr(j, "target", NULL);
+        return;
+    case VV_ACTION_OBJECTS:
+        vv_json_kcstr(j, "target", r->objects);
         return;
     }
 }

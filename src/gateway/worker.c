@@ -2,6 +2,7 @@
 #include "gateway/actions/files_ahead.h"
 #include "gateway/door.h"
 #include "gateway/homes.h"
+#include "gateway/kv.h"
 #include "gateway/session.h"
 #include "gateway/session_h2.h"
 #include "gateway/stores.h"
@@ -253,6 +254,7 @@ void vv_worker_free(struct vv_worker *w)
     while (!vv_list_empty(&w->sessions)) { /* one may end another: a client and its fetch */
         vv_session_close(VV_LIST_ENTRY(w->sessions.next, struct vv_session, node));
     }
+    vv_kv_leave(w);
     VV_LIST_EACH (it, &w->listeners) {
         vv_listener_stop(VV_LIST_ENTRY(it, struct vv_listener, node));
     }

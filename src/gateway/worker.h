@@ -26,6 +26,7 @@ struct vv_gateway;
 struct vv_exchange;
 struct vv_files_cache;
 struct vv_homes;
+struct vv_kv_keeper;
 struct vv_store_client;
 
 struct vv_route_stat;
@@ -94,6 +95,8 @@ struct vv_worker {
     struct vv_list listeners, sessions;
     struct vv_list resp_fronts; /* stores served as Redis (resp_front.h) */
     struct vv_upstreams *upstreams;
+    struct vv_kv_keeper *kv_keepers;        /* repeats what stores missed (kv.h); NULL: none */
+    bool kv_left;                           /* no new ones */
     struct vv_store_client *stores;         /* clients of this worker (stores.h); NULL: none yet */
     uint64_t level_bytes;                   /* on their way to levels of caches */
     struct vv_h2_pool *h2_pool;             /* NULL: no connection yet */
