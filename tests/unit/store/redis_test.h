@@ -40,6 +40,9 @@ static void on_closed(void *user, enum vv_err why)
 static void on_push(void *user, const struct vv_resp_item *it)
 {
     (void)user;
+    if (strlen(pushed) + it->text.n + 2 >= sizeof pushed) {
+        return; /* the beginning is enough */
+    }
     strncat(pushed, it->text.p != NULL ? it->text.p : ">", it->text.p != NULL ? it->text.n : 1);
     strcat(pushed, it->done ? "." : " ");
 }

@@ -285,3 +285,81 @@ VV_TEST(redis_server_pushes_invalidations_on_the_same_connection)
     VV_CHECK_STR(pushed, "> invalidate > k.> invalidate >.");
     stop();
 }
+
+/* ------------- ways of tracking that redis.h does not use, and why it does not */
+
+VV_TEST(redis_server_broadcasts_prefixes_in_one_message)
+{
+    static const char script[] = "for i=1,1000 do redis.call('SET','vz:'..i,i) end";
+    const struct vv_str args[] = {VV_STR("EVAL"), {script, sizeof script - 1}, VV_STR("0")};
+    struct answer a = {.call = {.item = answer_item, .end = answer_end}};
+    start_ready();
+    VV_CHECK_STR(answer_to("CLIENT TRACKING ON BCAST PREFIX vz:"), "OK");
+    VV_CHECK_STR(answer_to("SET other 1"), "OK");
+    VV_CHECK_INT(vv_redis_conn_call(conn, &a.call, args, 3), VV_OK);
+    UNTIL(a.ends == 1 && vv_redis_conn_stats(conn)->pushes > 0);
+    VV_CHECK_STR(answer_to("PING"), "PONG");
+    VV_CHECK_INT(vv_redis_conn_stats(conn)->pushes, 1);
+    VV_CHECK(strncmp(pushed, "> invalidate > vz:", 18) == 0);
+    VV_CHECK_STR(answer_to("CLIENT TRACKING OFF"), "OK");
+    VV_CHECK(answers_with("CLIENT TRACKING ON BCAST PREFIX vz: PREFIX vz:o", "ERR "));
+    stop();
+}
+
+VV_TEST(redis_server_tells_of_a_broken_redirection_in_version_3_only)
+{
+    struct vv_redis_conn_conf conf = start();
+    for (int version2 = 0; version2 < 2; version2++) {
+        char text[64] = "", words[64];
+        int fd = -1;
+        VV_CHECK_INT(vv_sock_connect(&conf.addr, &fd), VV_OK); /* hears what is redirected to it */
+        VV_CHECK_INT(send(fd, "CLIENT ID\r\n", 11, 0), 11);
+        for (int i = 0; i < 500 && recv(fd, text, sizeof text - 1, MSG_DONTWAIT) <= 0; i++) {
+            usleep(10000);
+        }
+        conf.version2 = version2 == 1;
+        connect_to(&conf);
+        UNTIL(ready_count == 1);
+        snprintf(words, sizeof words, "CLIENT TRACKING ON REDIRECT %d", atoi(text + 1));
+        VV_CHECK_STR(answer_to(words), "OK");
+        vv_close_fd(&fd);
+        bool told = false;
+        for (int i = 0; i < 500 && !told; i++) { /* until the server has seen that it is closed */
+            VV_CHECK(answer_to("GET k") != NULL);
+            VV_CHECK_STR(answer_to("SET k v"), "OK");
+            told = version2 == 0 ? vv_redis_conn_stats(conn)->pushes > 0
+                                 : strstr(answer_to("CLIENT TRACKINGINFO"), "broken") != NULL;
+        }
+        if (version2 == 0) {
+            UNTIL(vv_redis_conn_stats(conn)->pushes > 0);
+            VV_CHECK(strncmp(pushed, "> tracking-redir-broken", 23) == 0);
+        } else { /* only who asks learns it */
+            VV_CHECK(told);
+            VV_CHECK_INT(vv_redis_conn_stats(conn)->pushes, 0);
+        }
+        disconnect();
+    }
+    stop();
+}
+
+VV_TEST(redis_server_with_noloop_is_silent_about_what_our_own_commands_drop)
+{
+    struct vv_redis_conn_conf conf = start();
+    char words[32];
+    connect_to(&conf);
+    UNTIL(ready_count == 1);
+    VV_CHECK_STR(answer_to("CONFIG SET tracking-table-max-keys 10"), "OK");
+    for (int noloop = 1; noloop >= 0; noloop--) {
+        VV_CHECK_STR(answer_to("CLIENT TRACKING OFF"), "OK");
+        VV_CHECK_STR(answer_to(noloop ? "CLIENT TRACKING ON NOLOOP" : "CLIENT TRACKING ON"), "OK");
+        const uint64_t before = vv_redis_conn_stats(conn)->pushes;
+        for (int i = 0; i < 100; i++) {
+            snprintf(words, sizeof words, "GET k%d%d", noloop, i);
+            VV_CHECK_STR(answer_to(words), "<null>");
+        }
+        VV_CHECK_STR(answer_to("PING"), "PONG");
+        const uint64_t told = vv_redis_conn_stats(conn)->pushes - before;
+        VV_CHECK(noloop ? told < 10 : told >= 90); /* 90 keys do not fit */
+    }
+    stop();
+}
