@@ -151,6 +151,7 @@ enum vv_err vv_admin_new(const struct vv_admin_options *options, struct vv_admin
     }
     a->o = *options;
     vv_list_init(&a->streams);
+    vv_list_init(&a->questions);
     const enum vv_err err = vv_admin_http_new(options->loop, handle, a, &a->http);
     if (err != VV_OK) {
         free(a);
@@ -165,6 +166,7 @@ void vv_admin_free(struct vv_admin *a)
     if (a == NULL) {
         return;
     }
+    admin_stores_end(a);
     vv_admin_http_free(a->http);
     admin_logs_end(a);
     free(a);

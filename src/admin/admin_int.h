@@ -13,6 +13,7 @@ struct vv_admin {
     struct vv_admin_options o;
     struct vv_admin_http *http;
     struct vv_list streams;                          /* struct log_stream */
+    struct vv_list questions;                        /* of api_stores.c */
     char param[ADMIN_PARAMS_MAX][ADMIN_PARAM_BYTES]; /* of the request at hand, decoded */
 };
 
@@ -45,4 +46,5 @@ bool admin_host_is_ours(struct vv_str host);
 void admin_traffic_json(struct vv_admin *a, struct vv_json *j, const char *route,
                         const char *service, unsigned seconds);
 void admin_logs_end(struct vv_admin *a);
+void admin_stores_end(struct vv_admin *a);
 #endif

@@ -3,6 +3,7 @@
 #include "gateway/caches.h"
 #include "gateway/faults.h"
 #include "gateway/homes.h"
+#include "gateway/store_ask.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -72,10 +73,14 @@ enum vv_err admin_health(struct vv_admin *a, struct vv_admin_exchange *x)
 {
     struct vv_json *j = &x->json;
     const bool draining = vv_gateway_draining(a->o.gateway);
+    struct vv_stores *stores = vv_gateway_homes(a->o.gateway)->stores;
+    const bool degraded = vv_stores_summary(stores).away > 0; /* which fails no request */
     x->status = draining ? 503 : 200;
     vv_json_obj(j);
-    vv_json_kcstr(j, "status", draining ? "draining" : "ok");
+    vv_json_kcstr(j, "status", draining ? "draining" : degraded ? "degraded" : "ok");
     vv_json_kcstr(j, "version", a->o.process->version);
+    vv_json_key(j, "stores");
+    vv_stores_health_json(stores, j);
     vv_json_key(j, "services");
     vv_gateway_services_json(a->o.gateway, j);
     vv_json_obj_end(j);
@@ -128,6 +133,8 @@ static void process_json(struct vv_admin *a, struct vv_json *j)
     vv_json_kcstr(j, "socket", p->socket);
     const struct vv_settings *s = vv_gateway_settings(a->o.gateway);
     const struct vv_guard_summary guards = vv_gateway_guard_summary(a->o.gateway);
+    const struct vv_stores_summary stores =
+        vv_stores_summary(vv_gateway_homes(a->o.gateway)->stores);
     struct vv_clients_stats clients;
     vv_clients_look(vv_gateway_homes(a->o.gateway)->clients, vv_loop_now(a->o.loop), &clients);
     vv_json_kcstr(j, "admin", s->admin);
@@ -135,6 +142,8 @@ static void process_json(struct vv_admin *a, struct vv_json *j)
     vv_json_ku64(j, "faults_active", vv_faults_active(vv_gateway_homes(a->o.gateway)->faults));
     vv_json_ku64(j, "breakers_open", guards.breakers_open);
     vv_json_kdouble(j, "shed", guards.shed);
+    vv_json_ku64(j, "stores_away", stores.away);
+    vv_json_ku64(j, "stores_unexpected", stores.broken);
     vv_json_ku64(j, "clients_banned", clients.banned);
     vv_json_ku64(j, "workers", counts.workers);
     vv_json_ku64(j, "connections", counts.connections);
@@ -153,6 +162,8 @@ enum vv_err admin_status(struct vv_admin *a, struct vv_admin_exchange *x)
     vv_gateway_status_json(a->o.gateway, j);
     vv_json_key(j, "caches");
     vv_caches_json(vv_gateway_caches(a->o.gateway), j);
+    vv_json_key(j, "stores");
+    vv_stores_health_json(vv_gateway_homes(a->o.gateway)->stores, j);
     vv_json_obj_end(j);
     vv_sb_addc(&x->out, '\n');
     gzip(x);

@@ -37,6 +37,20 @@ static void print_faults(const json_t *o)
     }
 }
 
+static void print_stores(const json_t *o)
+{
+    const double away = json_num(o, "stores_away"), unexpected = json_num(o, "stores_unexpected");
+    if (away > 0.0) {
+        (void)printf("degraded: %.0f store%s away, requests go on without; see `vivace store "
+                     "list`\n\n",
+                     away, away > 1.0 ? "s are" : " is");
+    }
+    if (unexpected > 0.0) {
+        (void)printf("%.0f parameter%s of stores not as expected, see `vivace store check`\n\n",
+                     unexpected, unexpected > 1.0 ? "s are" : " is");
+    }
+}
+
 int verb_status(const struct cli_args *args)
 {
     json_t *o = NULL;
@@ -53,6 +67,7 @@ int verb_status(const struct cli_args *args)
         const struct view v = {.o = o, .width = 200, .color = cli_color(args, stdout), .eol = "\n"};
         view_print(&v, &out);
         print_faults(o);
+        print_stores(o);
         cli_print(vv_sb_str(&out));
         vv_sb_fini(&out);
         print_reload(o);

@@ -51,4 +51,6 @@ struct vv_stores_summary {
     uint32_t stores, away, broken; /* broken: expectations that do not hold */
 };
 struct vv_stores_summary vv_stores_summary(const struct vv_stores *ss);
+/* One array value: name, state and address of each. */
+void vv_stores_health_json(const struct vv_stores *ss, struct vv_json *j);
 #endif

@@ -1,5 +1,6 @@
 /* src/gateway/stores.c - the registry belongs to the control thread alone: whoever drops the last reference
  * only counts down, and the next tick frees the store once no worker has a client of it any more. */
+#include "gateway/kv.h"
 #include "gateway/stores_count.h"
 #include "gateway/stores_int.h"
 #include "gateway/worker.h"
@@ -49,6 +50,7 @@ static void drop(struct vv_store_home *h)
     store_poll_end(h);
     vv_stores_uncount(ss->metrics, ss->shard, &h->s, &h->told);
     vv_redis_free(h->control);
+    vv_kv_free(atomic_load(&h->s.kv));
     store_poll_forget(h);
     expectations_fini(&h->expect);
     expectations_fini(&h->expect_wanted);

@@ -197,7 +197,9 @@ static void finish(struct store_poll *p)
     h->poll_ns = now + (h->state == STORE_UP ? EVERY_NS : EVERY_BAD_NS);
     if (config) {
         h->config_ns = now + (h->state == STORE_UP ? CONFIG_EVERY_NS : EVERY_NS);
-        say_expectations(h);
+        if (h->state == STORE_UP) { /* else what is not known would look like a change */
+            say_expectations(h);
+        }
     }
     h->poll = NULL;
     poll_free(p);

@@ -353,17 +353,40 @@ void vv_store_check_json(struct vv_store *s, struct vv_json *j)
     vv_sb_fini(&sb);
 }
 
+static const struct vv_store_home *first_or_next(const struct vv_stores *ss,
+                                                 const struct vv_store_home *h)
+{
+    const struct vv_list *it = h != NULL ? h->s.node.next : ss->all.next;
+    for (; it != &ss->all; it = it->next) {
+        h = VV_CONTAINER(it, const struct vv_store_home, s.node);
+        if (h->current) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+void vv_stores_health_json(const struct vv_stores *ss, struct vv_json *j)
+{
+    vv_json_arr(j);
+    for (const struct vv_store_home *h = NULL; (h = first_or_next(ss, h)) != NULL;) {
+        vv_json_obj(j);
+        vv_json_kcstr(j, "name", h->s.name);
+        vv_json_kcstr(j, "state", store_state_name(h->state));
+        put_time(j, "since", h->state_wall_ns);
+        vv_json_kcstr(j, "address", h->s.has_server ? h->shown : NULL);
+        vv_json_obj_end(j);
+    }
+    vv_json_arr_end(j);
+}
+
 struct vv_stores_summary vv_stores_summary(const struct vv_stores *ss)
 {
     struct vv_stores_summary sum = {0};
-    for (const struct vv_list *it = ss->all.next; it != &ss->all; it = it->next) {
-        const struct vv_store_home *h = VV_CONTAINER(VV_LIST_ENTRY(it, const struct vv_store, node),
-                                                     const struct vv_store_home, s);
-        if (h->current) {
-            sum.stores++;
-            sum.away += h->state == STORE_AWAY || h->state == STORE_PARTLY;
-            sum.broken += (uint32_t)store_broken(h);
-        }
+    for (const struct vv_store_home *h = NULL; (h = first_or_next(ss, h)) != NULL;) {
+        sum.stores++;
+        sum.away += h->state == STORE_AWAY || h->state == STORE_PARTLY;
+        sum.broken += (uint32_t)store_broken(h);
     }
     return sum;
 }
