@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define GRACE_NS (250 * VV_MS)
+#define BLOCK_NS_MAX VV_SEC /* a link that hangs is noticed soon, however long the bound */
 #define WHY_MAX 128
 
 struct wake { /* mail to the control thread; when `c` has gone, whoever runs it frees it */
@@ -321,7 +322,7 @@ static enum vv_err start_link(struct vv_coherence *c)
         .store = c->conf.log,
         .key = vv_str_from(c->key),
         .gateway = c->gateway,
-        .block_ns = vv_max_u64(c->conf.bound_ns / 4, VV_MS),
+        .block_ns = vv_min_u64(c->conf.bound_ns / 4, BLOCK_NS_MAX),
         .grace_ns = GRACE_NS,
     };
     const struct vv_link_events events = {.record = on_record,
