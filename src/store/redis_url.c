@@ -79,6 +79,20 @@ static enum vv_err read_port(struct vv_str s, uint16_t *ret, char *why)
     return VV_OK;
 }
 
+/* Of a host, and of a master: Sentinel takes no other names. */
+static bool plain_name(struct vv_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        const char c = s.p[i];
+        const bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                          (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
+        if (!fine) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* "host", "host:port", "[::1]:port". */
 static enum vv_err read_host(struct vv_str s, struct vv_redis_url *u, char *why)
 {
@@ -112,13 +126,8 @@ static enum vv_err read_host(struct vv_str s, struct vv_redis_url *u, char *why)
     if (name.n == 0 || name.n >= sizeof(u->host[0].name)) {
         return WRONG("A host is missing, or its name is longer than 255 bytes.");
     }
-    for (size_t i = 0; !brackets && i < name.n; i++) {
-        const char c = name.p[i];
-        const bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                          (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
-        if (!fine) {
-            return WRONG("A host's name has letters, digits, dots, hyphens and underscores.");
-        }
+    if (!brackets && !plain_name(name)) {
+        return WRONG("A host's name has letters, digits, dots, hyphens and underscores.");
     }
     uint16_t number = u->kind == VV_REDIS_SENTINEL ? PORT_SENTINEL : PORT_REDIS;
     const enum vv_err err = port.p != NULL ? read_port(port, &number, why) : VV_OK;
@@ -156,11 +165,12 @@ static enum vv_err read_path(struct vv_str path, struct vv_redis_url *u, char *w
         if (name.n == 0) {
             return WRONG("The name of the master is missing: redis+sentinel://host/name.");
         }
-        const enum vv_err err =
-            decode(name, u->master, sizeof(u->master), "name of the master", why);
-        if (err != VV_OK) {
-            return err;
+        if (name.n >= sizeof(u->master) || !plain_name(name)) {
+            return WRONG("The name of a master has letters, digits, dots, hyphens and "
+                         "underscores, %zu at most.",
+                         sizeof(u->master) - 1);
         }
+        memcpy(u->master, name.p, name.n);
     }
     return path.n > 0 ? read_db(path, u, why) : VV_OK;
 }

@@ -75,6 +75,7 @@ VV_TEST(redis_url_says_what_would_be_right)
         {"redis+sentinel://h", "name of the master is missing"},
         {"redis+sentinel://h/", "name of the master is missing"},
         {"redis+sentinel://h/m/x", "number of the database"},
+        {"redis+sentinel://h/%02", "name of a master"},
         {"redis+unix://run/s", "absolute"},
         {"redis+unix:///run/s?x=1", "?db="},
         {"redis+unix:///run/s?db=x", "number of the database"},
