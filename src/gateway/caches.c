@@ -2,6 +2,8 @@
  * reference only counts down, and the next tick frees the cache, so neither a lock is needed nor
  * does a worker ever walk through a million objects. */
 #include "gateway/caches.h"
+#include "gateway/coherence.h"
+#include "gateway/levels_int.h"
 #include "observe/log.h"
 #include "os/clock.h"
 #include "os/memory.h"
@@ -14,14 +16,6 @@
 #define SWEEP_STEPS_ALL 32768 /* to make room for one more pattern */
 #define TRIM_EVERY_NS (5 * VV_SEC)
 #define TRIM_SHARE 16 /* of the budget: less than that is not worth a walk over the heap */
-
-struct vv_caches {
-    struct vv_metrics *metrics;
-    struct vv_epoch *epoch;
-    struct vv_list list;
-    uint64_t high_bytes, trimmed_ns; /* most in use since memory was last given back, and when */
-    uint64_t last_bytes;             /* in use at the last tick */
-};
 
 static const char *const results[] = {"hit",     "stale", "updating", "revalidated",
                                       "expired", "miss",  "bypass",   "coalesced"};
@@ -80,6 +74,7 @@ static void collect(struct vv_collect *c, void *user)
         vv_collect_value(c, VV_METRIC_CACHE_STORED, &name, 1, (double)s.inserted);
         collect_reasons(c, n, &s);
     }
+    vv_levels_collect(cs, c);
 }
 
 /* ---- life ---- */
@@ -97,8 +92,11 @@ enum vv_err vv_caches_new(struct vv_metrics *metrics, struct vv_caches **ret)
     cs->epoch = epoch;
     cs->metrics = metrics;
     vv_list_init(&cs->list);
+    vv_list_init(&cs->levels);
+    pthread_mutex_init(&cs->levels_lock, NULL);
     const enum vv_err err = vv_metrics_collector(metrics, collect, cs);
     if (err != VV_OK) {
+        pthread_mutex_destroy(&cs->levels_lock);
         vv_epoch_fini(epoch);
         free(epoch);
         free(cs);
@@ -124,14 +122,24 @@ void vv_caches_free(struct vv_caches *cs)
         return;
     }
     vv_metrics_collector_remove(cs->metrics, collect, cs);
+    vv_levels_tick(cs, 0);
     VV_LIST_EACH (it, &cs->list) {
         struct vv_named_cache *c = VV_LIST_ENTRY(it, struct vv_named_cache, node);
         VV_ASSERT(atomic_load(&c->refs) == 0);
         drop(c);
     }
+    VV_ASSERT(vv_list_empty(&cs->levels));
+    pthread_mutex_destroy(&cs->levels_lock);
     vv_epoch_fini(cs->epoch);
     free(cs->epoch);
     free(cs);
+}
+
+void vv_caches_share(struct vv_caches *cs, struct vv_stores *stores, struct vv_loop *control)
+{
+    cs->stores = stores;
+    cs->control = control;
+    vv_levels_watch(cs, stores);
 }
 
 struct vv_epoch *vv_caches_epoch(struct vv_caches *cs)
@@ -273,6 +281,7 @@ static void settle_one(struct vv_named_cache *c, struct vv_cache_clock clock)
     free(c->snapshot);
     c->snapshot = c->snapshot_wanted;
     c->snapshot_wanted = NULL;
+    c->levels = c->levels_wanted;
     resize(c, clock.now_ns);
     if (c->fresh && c->snapshot != NULL) {
         load(c, clock);
@@ -290,6 +299,7 @@ void vv_caches_settle(struct vv_caches *cs, bool kept, struct vv_cache_clock clo
             c->wanted = c->conf;
         }
         c->fresh = false;
+        c->levels_wanted = NULL;
     }
 }
 
@@ -315,6 +325,7 @@ static void give_back(struct vv_caches *cs, uint64_t bytes, uint64_t budget, uin
 void vv_caches_tick(struct vv_caches *cs, uint64_t now_ns)
 {
     uint64_t bytes = 0, budget = 0;
+    vv_levels_tick(cs, now_ns);
     VV_LIST_EACH (it, &cs->list) {
         struct vv_named_cache *c = VV_LIST_ENTRY(it, struct vv_named_cache, node);
         if (atomic_load_explicit(&c->refs, memory_order_acquire) == 0) {
@@ -400,6 +411,7 @@ static void one_json(struct vv_named_cache *c, struct vv_json *j)
     vv_json_ku64(j, "purges_pending", s.purge_records);
     vv_json_ku64(j, "fetches", s.fills);
     vv_json_kcstr(j, "snapshot", c->snapshot);
+    vv_levels_json(c, j);
     vv_json_obj_end(j);
 }
 
@@ -413,53 +425,62 @@ void vv_caches_json(struct vv_caches *cs, struct vv_json *j)
 }
 
 /* A pattern more than fits: carries out those that wait, then there is room. */
-static enum vv_err purge_pattern(struct vv_named_cache *c, const struct vv_purge *p)
+static void purge_pattern(struct vv_named_cache *c, const struct vv_purge *p)
 {
-    enum vv_err err = vv_cache_purge_pattern(c->memory, p->value, p->soft);
-    if (err != VV_ELIMIT) {
-        return err;
+    if (vv_cache_purge_pattern(c->memory, p->value, p->soft) == VV_OK) {
+        return;
     }
     for (int passes = 0, i = 0; passes < 2 && i < SWEEP_STEPS_ALL; i++) {
         passes += vv_cache_sweep(c->memory, 0, SWEEP_SLOTS); /* 0: nothing is past its time */
     }
-    return vv_cache_purge_pattern(c->memory, p->value, p->soft);
+    if (vv_cache_purge_pattern(c->memory, p->value, p->soft) != VV_OK) {
+        vv_cache_purge_all(c->memory, p->soft); /* too much forgotten is still right */
+    }
 }
 
-static enum vv_err purge_one(struct vv_named_cache *c, const struct vv_purge *p, size_t *count)
+static size_t purge_memory(struct vv_named_cache *c, const struct vv_purge *p)
 {
     switch (p->what) {
     case VV_PURGE_URL:
-        *count += vv_cache_purge_key(c->memory, p->value, p->soft);
-        return VV_OK;
+        return vv_cache_purge_key(c->memory, p->value, p->soft);
     case VV_PURGE_PATTERN:
-        *count = 1;
-        return purge_pattern(c, p);
+        purge_pattern(c, p);
+        return 1;
     case VV_PURGE_TAG:
-        *count = 1;
-        return vv_cache_purge_tag(c->memory, p->value, p->soft);
+        if (vv_cache_purge_tag(c->memory, p->value, p->soft) == VV_OK) {
+            return 1;
+        }
+        break;
     case VV_PURGE_ALL:
-        *count = 1;
-        vv_cache_purge_all(c->memory, p->soft);
-        return VV_OK;
+        break;
     }
-    return VV_EINVAL;
+    vv_cache_purge_all(c->memory, p->soft);
+    return 1;
+}
+
+size_t vv_named_cache_purge(struct vv_named_cache *c, struct vv_levels *levels,
+                            const struct vv_purge *p)
+{
+    if (levels != NULL) { /* first: what is read from a store meanwhile is judged by it */
+        vv_coherence_purge(vv_levels_coherence(levels), p);
+    }
+    return purge_memory(c, p);
 }
 
 enum vv_err vv_caches_purge(struct vv_caches *cs, const struct vv_purge *p, size_t *ret_count)
 {
-    enum vv_err err = VV_OK;
     size_t count = 0;
     if (p->cache.n > 0 && vv_caches_find(cs, p->cache) == NULL) {
         return VV_ENOENT;
     }
     for (struct vv_named_cache *c = NULL; (c = vv_caches_next(cs, c)) != NULL;) {
         if (p->cache.n == 0 || vv_str_eq(vv_str_from(c->name), p->cache)) {
-            const enum vv_err one = purge_one(c, p, &count);
-            err = err == VV_OK ? one : err; /* the others are purged all the same */
+            const size_t n = vv_named_cache_purge(c, c->levels, p);
+            count = p->what == VV_PURGE_URL ? count + n : n;
         }
     }
     *ret_count = count;
-    return err;
+    return VV_OK;
 }
 
 enum vv_err vv_caches_trim(struct vv_caches *cs, struct vv_str cache, uint64_t bytes,

@@ -14,22 +14,30 @@
 #include "cache/snapshot.h"
 #include "gateway/settings.h"
 #include "observe/metrics.h"
+#include "os/loop.h"
 
 struct vv_caches;
+struct vv_levels;
+struct vv_stores;
 struct vv_named_cache {
     struct vv_caches *owner;
     char *name;
     struct vv_cache *memory;
     struct vv_list node;
-    _Atomic uint32_t refs; /* 0: the control thread frees it at its next tick */
-    char *snapshot;        /* file; NULL: none */
+    _Atomic uint32_t refs;    /* 0: the control thread frees it at its next tick */
+    char *snapshot;           /* file; NULL: none */
+    struct vv_levels *levels; /* beyond memory, in force; NULL: none. Control; plans count theirs */
     /* PRIVATE: what is in force, what a reload under way asks for */
     struct vv_cache_conf conf, wanted;
     char *snapshot_wanted;
+    struct vv_levels *levels_wanted;
     bool fresh; /* made by the reload under way */
 };
 
 VV_MUST_CHECK enum vv_err vv_caches_new(struct vv_metrics *metrics, struct vv_caches **ret);
+/* Where caches find the stores of their levels, and the loop that follows purge logs. Once, before
+ * anything is taken. */
+void vv_caches_share(struct vv_caches *cs, struct vv_stores *stores, struct vv_loop *control);
 /* Every runtime and worker is gone; NULL is fine. */
 void vv_caches_free(struct vv_caches *cs);
 struct vv_epoch *vv_caches_epoch(struct vv_caches *cs);
@@ -62,6 +70,11 @@ struct vv_purge {
     struct vv_str value; /* the URL (the key's form), the glob over keys, or the tag */
     bool soft;           /* stale from now on instead of gone */
 };
+/* Of one cache, on its memory and, through `levels` (NULL: none), in all gateways that share it. Any
+ * thread. More patterns than fit become a purge of everything. Returns how many objects a URL had here,
+ * 1 for the rest. */
+size_t vv_named_cache_purge(struct vv_named_cache *c, struct vv_levels *levels,
+                            const struct vv_purge *p);
 /* *ret_count: objects for a URL, 1 for the rest (they are judged when met). VV_ENOENT: no such cache. */
 VV_MUST_CHECK enum vv_err vv_caches_purge(struct vv_caches *cs, const struct vv_purge *p,
                                           size_t *ret_count);

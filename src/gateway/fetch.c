@@ -2,6 +2,7 @@
 #include "gateway/fetch.h"
 #include "cache/validate.h"
 #include "gateway/access.h"
+#include "gateway/levels.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
 #include "gateway/variants.h"
@@ -91,6 +92,53 @@ static void unmark(struct vv_exchange *x, const struct vv_h1_head *h, const stru
     }
 }
 
+/* ---- beyond memory ---- */
+
+/* Other gateways and we ourselves later find it there. Its body is the fill's, or that of r->object. */
+static void write_levels(struct vv_exchange *x, const struct vv_cache_spec *spec,
+                         struct vv_cache_fill *fill)
+{
+    const struct vv_recall *r = x->recall;
+    if (r->plan->levels == NULL) {
+        return;
+    }
+    const struct vv_level_object o = {
+        .key = spec->key,
+        .second = spec->second,
+        .head = spec->head,
+        .meta = spec->meta,
+        .meta_n = spec->meta_n,
+        .tags = spec->tags,
+        .tags_n = spec->tags_n,
+        .keep_ns = spec->keep_until_ns - vv_worker_now(x->w),
+        .log = r->log,
+        .marker = r->marker,
+        .marker_names = r->marker_names,
+        .fill = fill,
+        .object = fill == NULL ? r->object : NULL,
+    };
+    vv_levels_write(r->plan->levels, x->w, &o);
+}
+
+/* In memory it is watched through a store, or does not live long there. `tags` is room for more of them. */
+static void watch(struct vv_exchange *x, struct vv_cache_spec *spec, struct vv_stored_meta *meta,
+                  uint64_t tags[VV_CACHE_TAGS_MAX])
+{
+    struct vv_levels *levels = x->recall->plan->levels;
+    if (levels == NULL) {
+        return;
+    }
+    uint32_t n = spec->tags_n;
+    memcpy(tags, spec->tags, n * sizeof *tags);
+    if (!vv_levels_tags(levels, x->w, spec->key, tags, &n)) {
+        const uint32_t age_s = (uint32_t)(meta->facts.initial_age_ms / 1000);
+        meta->facts.lifetime_s = (uint32_t)vv_min_u64(meta->facts.lifetime_s,
+                                                      (uint64_t)age_s + vv_levels_alone_s(levels));
+    }
+    spec->tags = tags;
+    spec->tags_n = n;
+}
+
 /* ---- an answer that renews ---- */
 
 static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
@@ -123,8 +171,9 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
     const enum vv_err varies =
         vv_vary_second(&x->req, merged, &r->plan->vary_rules, second, sizeof second, &second_n);
     if (varies != VV_OK || vv_cc_has(cc, VV_CC_NO_STORE) || vv_cc_has(cc, VV_CC_PRIVATE)) {
-        (void)vv_cache_purge_key(r->memory, r->key, false); /* sent once more, then forgotten */
-        return VV_EINVAL;
+        const struct vv_purge p = {.what = VV_PURGE_URL, .value = r->key};
+        (void)vv_named_cache_purge(r->plan->cache, r->plan->levels, &p);
+        return VV_EINVAL; /* sent once more, then forgotten */
     }
     const struct vv_cache_fill *fill = r->fill;
     if (!vv_str_eq(vv_cache_second(r->object), (struct vv_str){second, second_n}) &&
@@ -133,7 +182,7 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
         r->born = vv_cache_born(r->memory);
         fill = NULL; /* that was our own purge */
     }
-    const struct vv_cache_spec spec = {
+    struct vv_cache_spec spec = {
         .key = r->key,
         .second = {second, second_n},
         .hash = r->hash,
@@ -146,6 +195,9 @@ static enum vv_err renew(struct vv_exchange *x, const struct vv_h1_head *h,
         .born = r->born,
         .fill = fill,
     };
+    uint64_t all_tags[VV_CACHE_TAGS_MAX];
+    write_levels(x, &spec, NULL);
+    watch(x, &spec, &meta, all_tags);
     return vv_cache_refresh(r->memory, r->object, &spec, now);
 }
 
@@ -235,6 +287,10 @@ static struct vv_exchange *fetch_exchange(struct vv_exchange *x)
     r->key = copied(f, own->key);
     r->hash = own->hash;
     r->born = own->born;
+    r->log = own->log;
+    r->marker = own->marker;
+    r->lease = own->lease;
+    r->marker_names = own->marker_names;
     r->role = VV_RECALL_LEAD;
     r->age_s = -1;
     return f;
@@ -247,6 +303,7 @@ static void split(struct vv_exchange *x, struct vv_exchange *f)
     f->recall->fill = r->fill; /* the leader's reference; the client gets one of its own */
     vv_cache_fill_ref(r->fill);
     r->role = VV_RECALL_FOLLOW;
+    r->lease = 0; /* the fetch's now */
     r->from_fill = true;
     r->fetch = f;
     f->recall->fetch = x;
@@ -452,18 +509,22 @@ void vv_fetch_done(struct vv_exchange *x)
         vv_cache_fill_end(r->fill);
         return;
     }
-    const struct vv_cache_spec spec = {
+    struct vv_stored_meta meta = kept->meta;
+    struct vv_cache_spec spec = {
         .key = r->key,
         .second = kept->second,
         .hash = r->hash,
-        .meta = &kept->meta,
-        .meta_n = sizeof kept->meta,
+        .meta = &meta,
+        .meta_n = sizeof meta,
         .head = kept->block,
         .tags = kept->tags,
         .tags_n = kept->tags_n,
-        .keep_until_ns = now + keep_s(x, &kept->meta.facts) * VV_SEC,
+        .keep_until_ns = now + keep_s(x, &meta.facts) * VV_SEC,
         .born = r->born,
     };
+    uint64_t tags[VV_CACHE_TAGS_MAX];
+    write_levels(x, &spec, r->fill);
+    watch(x, &spec, &meta, tags);
     (void)!vv_cache_fill_finish(r->fill, &spec,
                                 now); /* refused: those who wait read on all the same */
 }

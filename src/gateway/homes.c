@@ -17,6 +17,7 @@ enum vv_err vv_homes_init(struct vv_homes *h, struct vv_loop *control, struct vv
         err = vv_caches_new(metrics, &h->caches);
     }
     if (err == VV_OK) {
+        vv_caches_share(h->caches, h->stores, control);
         err = vv_guards_new(metrics, workers, s->overload.keys, &h->guards);
     }
     if (err == VV_OK) {

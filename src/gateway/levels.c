@@ -127,7 +127,11 @@ static enum vv_err link_log(struct vv_caches *cs, struct vv_levels *l)
                                            .control = cs->control,
                                            .metrics = cs->metrics,
                                            .bound_ns = l->bound_ns};
-    return vv_coherence_new(&conf, &l->coherence);
+    const enum vv_err err = vv_coherence_new(&conf, &l->coherence);
+    if (err == VV_OK) { /* it lets go of the store itself */
+        vv_store_ref(conf.log);
+    }
+    return err;
 }
 
 enum vv_err vv_levels_take(struct vv_named_cache *cache, const struct vv_cache_settings *s,
@@ -210,6 +214,12 @@ struct vv_str vv_level_name(const struct vv_levels *l, const struct vv_level *le
                             struct vv_str key)
 {
     return make_name(l, level, "oh", (struct vv_str){NULL, 0}, key);
+}
+
+struct vv_str vv_level_lease_name(const struct vv_levels *l, const struct vv_level *level,
+                                  struct vv_str key)
+{
+    return make_name(l, level, "lm", (struct vv_str){NULL, 0}, key);
 }
 
 #define VARIANT_BYTES 34 /* two hashes, each with its colon */

@@ -29,9 +29,8 @@ enum vv_level_read_result {
 #define VV_LEVEL_WRITES(X)                                                                         \
     X(WRITTEN, "written")                                                                          \
     X(FAILED, "failed")                                                                            \
-    X(DROPPED, "dropped")     /* too much was waiting */                                           \
-    X(LARGE, "large")         /* larger than max_object */                                         \
-    X(OVERTAKEN, "overtaken") /* another value stood there when ours was looked at */
+    X(DROPPED, "dropped") /* too much was waiting */                                               \
+    X(LARGE, "large")     /* larger than max_object */
 enum vv_level_write_result {
 #define VV_LEVEL_WRITE(id, name) VV_LEVEL_WRITE_##id,
     VV_LEVEL_WRITES(VV_LEVEL_WRITE)
@@ -86,6 +85,8 @@ static inline void vv_level_count_write(struct vv_level *l, enum vv_level_write_
 /* As vv_levels_write(), into the levels before `upto` and for at most limit_ns. */
 void vv_levels_refill(struct vv_levels *l, struct vv_worker *w, const struct vv_level_object *o,
                       size_t upto, uint64_t limit_ns);
+struct vv_str vv_level_lease_name(const struct vv_levels *l, const struct vv_level *level,
+                                  struct vv_str key);
 /* By which fields a secondary key varies, as a number. */
 uint64_t vv_level_names(struct vv_str second);
 /* How long a store keeps what memory keeps for keep_ns, in whole milliseconds, at least one. */

@@ -4,6 +4,7 @@
  * follower; so a value of any size passes without being kept twice, and outlives a client that leaves. One that
  * must be validated is taken in whole first, since the origin is asked with what it says. */
 #include "gateway/fetch.h"
+#include "gateway/lease.h"
 #include "gateway/levels_int.h"
 #include "gateway/recall.h"
 #include "gateway/session.h"
@@ -22,6 +23,9 @@ struct vv_level_read {
     struct vv_packed_reader *reader;
     struct vv_cache_fill *fill; /* counted, once the answer goes into it */
     struct vv_sb stale;
+    struct vv_lease_try *lease; /* who may ask the origin is being found out; NULL: not now */
+    uint64_t began_ns;
+    unsigned leases; /* how often somebody else had it */
     enum vv_level_read_result result;
     enum {
         LOOKING,  /* nothing is decided yet */
@@ -307,10 +311,33 @@ static void taken(struct vv_level_read *rd)
     read_free(rd);
 }
 
-/* Nobody has it fresh. What was kept to be validated is in memory now. */
+static void on_lease(void *user, enum vv_lease_result result)
+{
+    struct vv_level_read *rd = user;
+    rd->lease = NULL;
+    if (result == VV_LEASE_OTHERS) {
+        rd->leases++;
+        rd->at = 0;
+        rd->phase = LOOKING;
+        ask_next(rd);
+        return;
+    }
+    struct vv_exchange *x = rd->x;
+    read_free(rd);
+    x->recall->level = NULL;
+    vv_recall_missed(x);
+}
+
+/* Nobody has it fresh. */
 static void missed(struct vv_level_read *rd)
 {
     struct vv_exchange *x = rd->x;
+    if (rd->levels->lease_ns > 0 && !x->session->detached) {
+        rd->lease = vv_lease_begin(rd->levels, x, rd->leases, rd->began_ns, on_lease, rd);
+        if (rd->lease != NULL) {
+            return;
+        }
+    }
     read_free(rd);
     x->recall->level = NULL;
     vv_recall_missed(x);
@@ -456,6 +483,7 @@ bool vv_levels_ask(struct vv_exchange *x)
     rd->w = x->w;
     rd->x = x;
     rd->levels = vv_levels_ref(l);
+    rd->began_ns = vv_worker_now(x->w);
     for (; rd->at < l->count; rd->at++) {
         if (ask(rd)) {
             r->level = rd;
@@ -479,7 +507,10 @@ void vv_levels_leave(struct vv_exchange *x)
     x->recall->level = NULL;
     rd->x = NULL;
     if (rd->fill == NULL) { /* nobody will want it: the fill ends with its leader */
-        vv_redis_abandon(&rd->op);
+        vv_lease_stop(rd->lease);
+        if (rd->lease == NULL) {
+            vv_redis_abandon(&rd->op);
+        }
         read_free(rd);
     } else {
         x->recall->finished = true; /* the fill is ended here now */

@@ -1,8 +1,4 @@
-/* src/gateway/levels_write.c - what was fetched goes into the levels, behind the answer.
- *
- * With each SET goes a look at the first bytes of the value, tracked: our own SET ended whatever watch there
- * was, and without a new read nobody would tell us of the next change. If they are not those that we wrote,
- * somebody was faster, and what we hold in memory is looked up again. */
+/* src/gateway/levels_write.c - what was fetched goes into the levels, behind the answer. */
 #include "cache/fill.h"
 #include "gateway/levels_int.h"
 #include "gateway/session.h"
@@ -16,15 +12,13 @@
 
 struct write;
 struct send { /* one name in one level */
-    struct vv_redis_op set, check;
+    struct vv_redis_op set;
     struct write *of;
     struct vv_level *level;
     struct vv_str name;
     const struct vv_sb *value;
-    struct vv_str set_args[5], check_args[4];
+    struct vv_str args[5];
     char ttl[24];
-    char first[VV_PACKED_ID_END];
-    size_t first_n;
     bool written, is_marker;
 };
 
@@ -82,7 +76,7 @@ static void op_ends(struct send *s)
 static void on_set_item(struct vv_redis_op *op, const struct vv_resp_item *it)
 {
     struct send *s = VV_CONTAINER(op, struct send, set);
-    s->written = it->type == VV_RESP_STATUS;
+    s->written |= it->type == VV_RESP_STATUS;
 }
 
 static void on_set_end(struct vv_redis_op *op, enum vv_err err)
@@ -90,31 +84,10 @@ static void on_set_end(struct vv_redis_op *op, enum vv_err err)
     struct send *s = VV_CONTAINER(op, struct send, set);
     s->written = s->written && err == VV_OK;
     count(s, s->written ? VV_LEVEL_WRITE_WRITTEN : VV_LEVEL_WRITE_FAILED);
-    op_ends(s);
-}
-
-static void on_check_item(struct vv_redis_op *op, const struct vv_resp_item *it)
-{
-    struct send *s = VV_CONTAINER(op, struct send, check);
-    if (it->type == VV_RESP_BULK && it->text.n > 0) {
-        const size_t n = vv_min_u64(it->text.n, sizeof s->first - s->first_n);
-        memcpy(s->first + s->first_n, it->text.p, n);
-        s->first_n += n;
-    }
-}
-
-/* Our own value, and it is watched. Else what memory holds may not be what the store has. */
-static void on_check_end(struct vv_redis_op *op, enum vv_err err)
-{
-    struct send *s = VV_CONTAINER(op, struct send, check);
-    struct write *wr = s->of;
-    const bool ours = err == VV_OK && s->first_n == sizeof s->first && s->value->n >= s->first_n &&
-                      memcmp(s->first, s->value->p, s->first_n) == 0;
-    if (!ours) {
-        if (s->written) {
-            count(s, VV_LEVEL_WRITE_OVERTAKEN);
-        }
-        (void)vv_cache_purge_key(wr->levels->cache->memory, wr->key, true);
+    /* After an error nothing was written, and who looked before still watches. Without an answer nobody knows. */
+    if (err != VV_OK && err != VV_EREFUSED) {
+        struct vv_levels *l = s->of->levels;
+        (void)vv_cache_purge_key(l->cache->memory, s->of->key, true);
     }
     op_ends(s);
 }
@@ -125,42 +98,23 @@ static void start_send(struct send *s)
 {
     struct write *wr = s->of;
     struct vv_redis *redis = vv_store_client(wr->w, s->level->store);
-    s->set_args[0] = VV_STR("SET");
-    s->set_args[1] = s->name;
-    s->set_args[2] = vv_sb_str(s->value);
-    s->set_args[3] = VV_STR("PX");
-    s->set_args[4] = vv_str_from(s->ttl);
+    s->args[0] = VV_STR("SET");
+    s->args[1] = s->name;
+    s->args[2] = vv_sb_str(s->value);
+    s->args[3] = VV_STR("PX");
+    s->args[4] = vv_str_from(s->ttl);
     s->set = (struct vv_redis_op){.item = on_set_item,
                                   .end = on_set_end,
                                   .key = s->name,
-                                  .args = s->set_args,
+                                  .args = s->args,
                                   .args_count = 5,
+                                  .flags = VV_REDIS_TRACK,
                                   .timeout_ns = WRITE_NS};
     if (redis == NULL || vv_redis_do(redis, &s->set) != VV_OK) {
         count(s, VV_LEVEL_WRITE_FAILED);
         return;
     }
     wr->left++;
-    if (vv_redis_share(redis, s->name) == 0) {
-        return; /* nothing can be watched there */
-    }
-    s->check_args[0] = VV_STR("GETRANGE");
-    s->check_args[1] = s->name;
-    s->check_args[2] = VV_STR("0");
-    s->check_args[3] = VV_STR("15");
-    _Static_assert(VV_PACKED_ID_END == 16, "as many bytes as are asked for");
-    s->check = (struct vv_redis_op){.item = on_check_item,
-                                    .end = on_check_end,
-                                    .key = s->name,
-                                    .args = s->check_args,
-                                    .args_count = 4,
-                                    .flags = VV_REDIS_READ | VV_REDIS_TRACK | VV_REDIS_MASTER,
-                                    .timeout_ns = WRITE_NS};
-    if (vv_redis_do(redis, &s->check) == VV_OK) {
-        wr->left++;
-    } else {
-        (void)vv_cache_purge_key(wr->levels->cache->memory, wr->key, true);
-    }
 }
 
 static void send_all(struct write *wr)

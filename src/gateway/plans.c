@@ -3,6 +3,7 @@
 #include "gateway/plans.h"
 
 #include "gateway/access.h"
+#include "gateway/levels.h"
 #include "gateway/template.h"
 #include "os/sock.h"
 #include <stdio.h>
@@ -244,6 +245,9 @@ static enum vv_err plan_cache(const struct vv_route_settings *r, struct vv_cache
         err = vv_caches_take(caches, memory->name, memory->levels->item[0], memory->snapshot,
                              &p->cache);
     }
+    if (err == VV_OK && caches != NULL) {
+        err = vv_levels_take(p->cache, memory, &p->levels);
+    }
     return err;
 }
 
@@ -296,6 +300,7 @@ void vv_cache_plan_free(struct vv_cache_plan *p)
     if (p == NULL) {
         return;
     }
+    vv_levels_unref(p->levels);
     vv_named_cache_unref(p->cache);
     vv_template_free(p->key);
     free_const(p->options.ttl);

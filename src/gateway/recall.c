@@ -7,14 +7,18 @@
 #include "gateway/canary.h"
 #include "gateway/fallback.h"
 #include "gateway/fetch.h"
+#include "gateway/lease.h"
+#include "gateway/levels.h"
 #include "gateway/session.h"
 #include <math.h>
+#include <openssl/evp.h>
 
 #define LOOKS_MAX 3 /* at the cache for one request */
 #define CONDITIONS_MAX 2048
 #define EARLY_MAX 20       /* costs of a fetch before the end, when renewing early is thought of */
 #define EARLY_LIFETIME_S 2 /* what lives shorter is not renewed early */
 #define KEY_EXTRA 64       /* scheme, method, port and separators of a key */
+#define SECRET_BYTES 16    /* of a digest: nobody meets another one by chance */
 #define FIELDS_ROOM 384    /* Age, Cache-Status without key and detail, the field of `show` */
 
 int64_t vv_recall_now_ms(const struct vv_exchange *x)
@@ -76,12 +80,28 @@ static bool key_append(struct vv_exchange *x, char mark, struct vv_str s)
     return true;
 }
 
+/* What tells callers apart, without saying it: keys lie in snapshots and in stores. */
+static bool key_append_secret(struct vv_exchange *x, char mark, struct vv_str secret)
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    char text[2 * SECRET_BYTES];
+    if (EVP_Digest(secret.p, secret.n, sum, NULL, EVP_sha256(), NULL) != 1) {
+        return false;
+    }
+    for (size_t i = 0; i < SECRET_BYTES; i++) {
+        text[2 * i] = hex[sum[i] >> 4];
+        text[2 * i + 1] = hex[sum[i] & 15];
+    }
+    return key_append(x, mark, (struct vv_str){text, sizeof text});
+}
+
 static bool key_identity(struct vv_exchange *x)
 {
     for (uint32_t i = 0; i < x->req.fields_count; i++) {
         const struct vv_h1_field *f = &x->req.fields[i];
-        if ((vv_access_is_credential(x, f) && !key_append(x, '\x01', f->value)) ||
-            (f->id == VV_FIELD_COOKIE && !key_append(x, '\x02', f->value))) {
+        if ((vv_access_is_credential(x, f) && !key_append_secret(x, '\x01', f->value)) ||
+            (f->id == VV_FIELD_COOKIE && !key_append_secret(x, '\x02', f->value))) {
             return false;
         }
     }
@@ -250,7 +270,7 @@ static bool join(struct vv_exchange *x)
         r->role = VV_RECALL_LEAD;
         r->finished = false;
         r->born = vv_cache_born(r->memory);
-        if (came_meanwhile(x)) {
+        if (came_meanwhile(x) || (r->plan->levels != NULL && vv_levels_ask(x))) {
             return true;
         }
         make_conditions(x);
@@ -383,6 +403,24 @@ void vv_recall_proxy(struct vv_exchange *x)
     x->action->start(x);
 }
 
+void vv_recall_missed(struct vv_exchange *x)
+{
+    x->recall->request_ms = vv_recall_now_ms(x);
+    make_conditions(x);
+    vv_recall_proxy(x);
+}
+
+void vv_recall_serve_renewing(struct vv_exchange *x)
+{
+    struct vv_recall *r = x->recall;
+    keep_object(r);
+    vv_cache_fill_fail(r->fill, VV_EEXIST); /* the renewal leads one of its own */
+    vv_cache_fill_unref(r->fill);
+    r->fill = NULL;
+    renew_behind(x);
+    vv_recall_serve(x);
+}
+
 void vv_recall_again(struct vv_exchange *x)
 {
     struct vv_recall *r = x->recall;
@@ -399,6 +437,13 @@ void vv_recall_again(struct vv_exchange *x)
 
 /* ---- the phase ---- */
 
+/* In all gateways that share the cache. */
+static size_t purge_in(const struct vv_recall *r, int what, bool soft)
+{
+    const struct vv_purge p = {.what = what, .value = r->key, .soft = soft};
+    return vv_named_cache_purge(r->plan->cache, r->plan->levels, &p);
+}
+
 /* Purges what the request's key stands for, whichever side of a canary it was answered by. */
 static size_t purge_sides(struct vv_exchange *x, bool soft)
 {
@@ -407,7 +452,7 @@ static size_t purge_sides(struct vv_exchange *x, bool soft)
     for (unsigned side = VV_SIDE_BASE; side <= VV_SIDE_CANDIDATE; side++) {
         x->side = (uint8_t)side;
         if ((side == VV_SIDE_BASE || x->route->canary != NULL) && make_key(x)) {
-            n += vv_cache_purge_key(x->recall->memory, x->recall->key, soft);
+            n += purge_in(x->recall, VV_PURGE_URL, soft);
         }
     }
     x->side = own_side;
@@ -565,10 +610,8 @@ static void forget_drop(struct vv_exchange *x, const struct vv_cache_drop *d)
     const struct vv_str own_query = x->req.query;
     x->path = starless(x, d, path);
     x->req.query = starless(x, d, query);
-    /* The store takes only so many patterns at a time; too much forgotten is still right. */
-    if (make_plain_key(x) && (!longer || key_append(x, '*', VV_STR(""))) &&
-        vv_cache_purge_pattern(r->memory, r->key, false) != VV_OK) {
-        vv_cache_purge_all(r->memory, false);
+    if (make_plain_key(x) && (!longer || key_append(x, '*', VV_STR("")))) {
+        (void)purge_in(r, VV_PURGE_PATTERN, false);
     }
     x->path = own_path;
     x->req.query = own_query;
@@ -670,6 +713,12 @@ void vv_recall_end(struct vv_exchange *x)
         return;
     }
     vv_cached_stop(x);
+    if (r->level != NULL) {
+        vv_levels_leave(x);
+    }
+    if (r->lease != 0) {
+        vv_lease_end(x);
+    }
     x->cache_word = vv_cache_status_word(&r->status);
     if (!x->session->detached) {
         count(x, r);

@@ -42,6 +42,7 @@ enum vv_recall_count {
 };
 
 struct vv_follow;
+struct vv_level_read;
 struct vv_recall {
     const struct vv_cache_plan *plan;
     struct vv_cache *memory;
@@ -53,6 +54,10 @@ struct vv_recall {
     struct vv_exchange *fetch;            /* the fetch this client began and may take back */
     int64_t request_ms;                   /* when the origin was asked */
     uint64_t born;                        /* vv_cache_born() when the origin was asked */
+    uint64_t log;                         /* the same of the purge log (levels.h) */
+    uint64_t marker, marker_names;        /* found in a level: see levels.h; 0: none */
+    uint64_t lease;                       /* this gateway fetches for all (lease.h); 0: no */
+    struct vv_level_read *level;          /* asks the levels; NULL: not now */
     struct vv_kept *kept;                 /* what a detached fetch will publish */
     struct vv_parts *parts;               /* several ranges; NULL: at most one */
     uint64_t at, end;                     /* bytes of the body: next to send, first not to send */
@@ -62,11 +67,12 @@ struct vv_recall {
     int64_t age_s; /* what Age says; negative: no Age */
     uint8_t role, looks;
     bool counted, soft;
-    bool whole;     /* the client gets the whole body, from its first byte */
-    bool failed;    /* the origin failed for somebody: stale answers count as allowed */
-    bool finished;  /* the fill was finished or failed */
-    bool from_fill; /* a leader's client that reads behind its own fetch */
-    bool refresh;   /* a background renewal: what is fresh is asked for as well */
+    bool whole;         /* the client gets the whole body, from its first byte */
+    bool failed;        /* the origin failed for somebody: stale answers count as allowed */
+    bool finished;      /* the fill was finished or failed */
+    bool from_fill;     /* a leader's client that reads behind its own fetch */
+    bool refresh;       /* a background renewal: what is fresh is asked for as well */
+    bool levels_failed; /* what a level began to give broke off: they are not asked again */
     bool invalidates;
     struct vv_cc cc; /* directives of the request */
 };
@@ -75,6 +81,10 @@ struct vv_recall {
 VV_MUST_CHECK bool vv_recall(struct vv_exchange *x);
 /* Once more, after what was waited for has failed. Answers or proxies. */
 void vv_recall_again(struct vv_exchange *x);
+/* A leader whom no level could help: the origin is asked. */
+void vv_recall_missed(struct vv_exchange *x);
+/* r->object is stale, but may be sent while it is renewed: does so. The lead is over. */
+void vv_recall_serve_renewing(struct vv_exchange *x);
 /* Sends the request to the origin as the present role says. */
 void vv_recall_proxy(struct vv_exchange *x);
 /* The exchange ends: a fill without an end fails. */

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 struct vv_action;
+struct vv_levels;
 struct vv_named_cache;
 struct vv_cidr;
 struct vv_canary;
@@ -68,6 +69,7 @@ struct vv_cache_drop { /* a path that a write makes forgotten: parts[0] * parts[
 struct vv_cache_plan {
     const struct vv_cache_settings *conf; /* NULL: coalesce_only */
     struct vv_named_cache *cache;    /* counted: lives as long as this runtime; NULL: see below */
+    struct vv_levels *levels;        /* counted: beyond memory; NULL: none */
     struct vv_cache_options options; /* rules of RFC 9111 with our settings */
     struct vv_key_rules key_rules;
     struct vv_vary_rules vary_rules;

@@ -517,8 +517,7 @@ static void go_on(struct vv_exchange *x)
             vv_cache_judge_use(&meta.facts, &r->cc, &r->plan->options, false, vv_recall_now_ms(x));
         r->age_s = (int64_t)(r->use.age_ms / 1000);
         r->status.has_ttl = !r->plan->coalesce_only || r->plan->keep_s > 0;
-        r->status.ttl_s =
-            (int64_t)meta.facts.lifetime_s - (int64_t)(meta.facts.initial_age_ms / 1000);
+        r->status.ttl_s = (int64_t)meta.facts.lifetime_s - r->age_s;
         if (!send_head(x, &meta, (struct vv_str){head.p + second.n, head.n - second.n},
                        meta.length)) {
             return;

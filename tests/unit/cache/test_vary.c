@@ -111,6 +111,23 @@ VV_TEST(vary_by_what_the_gateway_writes_itself_is_not_to_be_kept)
     }
 }
 
+VV_TEST(vary_again_gives_the_key_of_another_request_by_the_same_fields)
+{
+    static struct head_case one, two, answer;
+    char first[512], second[512], again[512];
+    size_t first_n = 0, second_n = 0, n = 0;
+    (void)request_of(&one, "GET", "X: 1~Accept: c/d, a/b");
+    (void)request_of(&two, "GET", "X: 2~Z: 9");
+    const struct vv_h1_head *varies = answer_of(&answer, 200, "Vary: X, Accept");
+    VV_CHECK_INT(vv_vary_second(&one.head, varies, &all, first, sizeof first, &first_n), VV_OK);
+    VV_CHECK_INT(vv_vary_second(&two.head, varies, &all, second, sizeof second, &second_n), VV_OK);
+    VV_CHECK(
+        vv_vary_again(&two.head, (struct vv_str){first, first_n}, &all, again, sizeof again, &n));
+    VV_CHECK(vv_str_eq((struct vv_str){again, n}, (struct vv_str){second, second_n}));
+    VV_CHECK(
+        !vv_vary_again(&two.head, (struct vv_str){first, first_n}, &all, again, second_n - 1, &n));
+}
+
 VV_TEST(vary_by_known_codings_forgets_the_others)
 {
     static struct head_case one, two, answer;
