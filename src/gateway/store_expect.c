@@ -153,6 +153,17 @@ static bool has_pair(struct vv_str name, const struct vv_str *pair, const struct
     return false;
 }
 
+static bool is_wanted(struct vv_str name, const struct vv_str *pair, const struct vv_str *list,
+                      size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        if (has_pair(name, &list[i], pair, 2)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool pairs_hold(struct vv_str name, struct vv_str wanted, struct vv_str is)
 {
     struct vv_str want[WORDS_MAX], got[WORDS_MAX];
@@ -161,7 +172,7 @@ static bool pairs_hold(struct vv_str name, struct vv_str wanted, struct vv_str i
         return false;
     }
     for (size_t i = 0; i + 1 < n; i += 2) {
-        if (!has_pair(name, &want[i], got, n)) {
+        if (!has_pair(name, &want[i], got, n) || !is_wanted(name, &got[i], want, n)) {
             return false;
         }
     }
