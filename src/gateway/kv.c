@@ -80,6 +80,21 @@ void vv_kv_stats(struct vv_kv *kv, struct vv_kv_stats *ret)
     vv_kv_notes_count(kv->notes, &ret->noted, &ret->purges_waiting);
 }
 
+void vv_kv_collect(struct vv_collect *c, const struct vv_store *s)
+{
+    struct vv_kv *kv = atomic_load_explicit(&s->kv, memory_order_acquire);
+    const struct vv_str name = vv_str_from(s->name);
+    struct vv_kv_stats now;
+    if (kv == NULL) {
+        return;
+    }
+    vv_kv_stats(kv, &now);
+    vv_collect_value(c, VV_METRIC_OBJECTS_ENTRIES, &name, 1, (double)now.entries);
+    vv_collect_value(c, VV_METRIC_OBJECTS_BYTES, &name, 1, (double)now.bytes);
+    vv_collect_value(c, VV_METRIC_OBJECTS_NOTED, &name, 1,
+                     (double)(now.noted + now.purges_waiting));
+}
+
 /* ---- counting -------------------------------------------------------------------------------- */
 
 static const char *const verb_names[VV_KV_VERBS + 1] = {"get",   "put",   "delete",

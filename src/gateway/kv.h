@@ -75,6 +75,9 @@ void vv_kv_free(struct vv_kv *kv); /* the store goes; NULL is fine */
 /* The worker ends: what it was repeating is left to others. Before its clients go. */
 void vv_kv_leave(struct vv_worker *w);
 
+struct vv_collect;
+/* Gauges of the store, if applications have used it. The control thread. */
+void vv_kv_collect(struct vv_collect *c, const struct vv_store *s);
 struct vv_kv_stats {
     uint64_t entries, bytes;        /* in memory */
     uint64_t noted, purges_waiting; /* for the store to hear when it is back */

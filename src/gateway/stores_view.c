@@ -1,5 +1,6 @@
 /* src/gateway/stores_view.c - what is known about the stores, for people and for metrics. */
 #include "gateway/keys.h"
+#include "gateway/kv.h"
 #include "gateway/store_expect.h"
 #include "gateway/stores_int.h"
 
@@ -59,6 +60,7 @@ void store_collect(struct vv_collect *c, void *stores)
         for (size_t i = 0; i < h->servers; i++) {
             collect_server(c, h, &h->server[i]);
         }
+        vv_kv_collect(c, &h->s);
     }
 }
 

@@ -294,6 +294,8 @@ def test_memory_serves_while_redis_is_away_and_tells_it_later(gateway, redis):
         assert o.purge("pattern=k1?")["level"] == "memory"  # k10 to k19
         assert o.put("k15", b"after").status == 201
         assert o.get("k11").status == 404
+        # k1, fresh, k2, k3, k4, other:1, k15 and the pattern
+        assert gw.metric("vivace_objects_noted", store="local") == 8
         server.start()
         back(gw, o)
         for key, value in {"k1": b"new1", "fresh": b"f", "k4": b"again", "k15": b"after"}.items():
@@ -303,6 +305,8 @@ def test_memory_serves_while_redis_is_away_and_tells_it_later(gateway, redis):
             assert o.get(key).status == 404, key
         assert 3500000 < server("PTTL", "vz:kv:local:o:fresh") <= 3600000
         assert server("EXISTS", "vz:kv:local:o:k2", "vz:kv:local:o:k3", "vz:kv:local:o:k11") == 0
+    gw.wait_metric("vivace_objects_noted", 0, store="local")
+    assert gw.metric("vivace_objects_memory_entries", store="local") > 0
     assert gw.metric("vivace_objects_total", operation="repeat", result="stored") >= 4
     assert gw.metric("vivace_objects_total", level="memory", operation="get", result="hit") >= 2
 
@@ -377,6 +381,49 @@ def test_redis_stopped_under_load_costs_no_error(gateway, redis):
     assert not wrong, wrong[:5]
     assert len(slow) <= 8, slow
     gw.books_balance()
+
+
+def test_a_client_that_leaves_does_not_take_its_write_along(gateway, redis):
+    server = redis.server()
+    gw = gateway(config(server.url))
+    with Objects(gw) as o:
+        assert o.put("probe").status == 201
+        server.pause()
+        with gw.client() as c:
+            c.send(f"PUT {PATH}left HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc".encode())
+            time.sleep(0.01)
+        with gw.client() as c:
+            c.send(f"GET {PATH}probe HTTP/1.1\r\nHost: t\r\n\r\n".encode())
+            time.sleep(0.01)
+        wait_for("the write", lambda: o.get("left").body == b"abc")
+        server.resume()
+        wait_for("redis", lambda: server("EXISTS", "vz:kv:local:o:left") == 1)
+        assert o.get("left").body == b"abc"
+    gw.books_balance()
+
+
+def test_a_cluster_that_lost_a_master_costs_no_error(gateway, redis):
+    cluster = redis.cluster(masters=3, replicas=0, cluster_require_full_coverage=False)
+    gw = gateway(config(cluster.url))
+    with Objects(gw) as o:
+        for i in range(30):
+            assert o.put(f"k{i}", b"1", Cache_Tag="t").status == 201
+        lost = cluster.masters()[1]
+        lost.kill()
+        for i in range(30):
+            assert o.put(f"k{i}", b"2", Cache_Tag="t").status in (201, 204)
+            assert o.get(f"k{i}").body == b"2", i
+        assert o.delete("k7").status == 204
+        levels = {level(o.get(f"k{i}")) for i in range(30) if i != 7}
+        assert "memory" in levels
+        assert o.purge("pattern=k1?")["level"] == "memory"
+        assert o.get("k15").status == 404
+        lost.start()
+        cluster.wait_covered()
+        left = [i for i in range(30) if i != 7 and not 10 <= i < 20]
+        wait_for("all in redis", lambda: all(level(o.get(f"k{i}")) == "redis" for i in left), 20)
+        assert all(o.get(f"k{i}").body == b"2" for i in left)
+        assert all(o.get(f"k{i}").status == 404 for i in [7, *range(10, 20)])
 
 
 def test_a_lying_redis_is_not_believed(gateway, redis):
