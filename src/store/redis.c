@@ -377,9 +377,10 @@ static void on_end(struct vv_redis_call *call, enum vv_err err)
  * evicted, or dropped from a table of watched keys that is full, on behalf of our own commands. */
 static enum vv_err send_watched(struct vv_redis_op *op, struct vv_redis_server *s)
 {
-    static const struct vv_str multi[] = {{"MULTI", 5}}, exec[] = {{"EXEC", 4}};
+    static const struct vv_str exec[] = {{"EXEC", 4}};
     const struct vv_str exists[] = {{"EXISTS", 6}, op->key};
-    enum vv_err err = vv_redis_conn_call_shared(s->conn, &s->multi, multi, 1);
+    enum vv_err err =
+        vv_redis_conn_call_ready_made(s->conn, &s->multi, VV_STR("*1\r\n$5\r\nMULTI\r\n"));
     if (err != VV_OK) {
         return err;
     }
@@ -409,7 +410,6 @@ static bool has_room(const struct vv_redis_server *s)
 
 static enum vv_err send_op(struct vv_redis_op *op, struct vv_redis_server *s)
 {
-    static const struct vv_str caching[] = {{"CLIENT", 6}, {"CACHING", 7}, {"YES", 3}};
     static const struct vv_str asking[] = {{"ASKING", 6}};
     const uint64_t now_ns = vv_loop_now(op->redis->loop);
     enum vv_err err = VV_OK;
@@ -428,7 +428,8 @@ static enum vv_err send_op(struct vv_redis_op *op, struct vv_redis_server *s)
         err = vv_redis_conn_call_shared(s->conn, &s->asking, asking, VV_COUNT(asking));
         op->asking = false;
     } else if ((op->flags & VV_REDIS_TRACK) != 0 && s->tracking) {
-        err = vv_redis_conn_call_shared(s->conn, &s->caching, caching, VV_COUNT(caching));
+        err = vv_redis_conn_call_ready_made(
+            s->conn, &s->caching, VV_STR("*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n"));
         op->tracked = true;
         op->wrapped = (op->flags & VV_REDIS_READ) == 0 && op->key.p != NULL;
     }

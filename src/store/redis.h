@@ -90,7 +90,9 @@ struct vv_redis_op {
     uint64_t
         timeout_ns; /* 0: conf.call_ns. May be longer than hang_ns: a blocking command owes its answer
                             no sooner than that, so such an operation needs a vv_redis of its own. */
-    uint64_t share; /* out; 0: not tracked */
+    /* Out, in `end`; 0: not tracked. Whoever keeps the answer later than in `end` looks before whether the
+     * key was invalidated or the share lost meanwhile: neither is told twice. */
+    uint64_t share;
     /* PRIVATE */
     struct vv_redis_call call;
     struct vv_timer timer;

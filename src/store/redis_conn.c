@@ -185,20 +185,18 @@ static enum vv_err grow(struct vv_redis_conn *c)
     return VV_OK;
 }
 
-/* The command goes out and its answer has a place. */
-static enum vv_err take_place(struct vv_redis_conn *c, struct vv_redis_call *call,
-                              const struct vv_str *args, size_t args_count)
+/* Is there a place for one more answer? */
+static enum vv_err make_place(struct vv_redis_conn *c)
 {
     if (c->tail - c->head >= c->conf.calls_max) {
         return VV_ELIMIT;
     }
-    enum vv_err err = c->tail - c->head > c->mask ? grow(c) : VV_OK;
-    if (err == VV_OK) {
-        err = vv_redis_out_add(c, args, args_count);
-    }
-    if (err != VV_OK) {
-        return err;
-    }
+    return c->tail - c->head > c->mask ? grow(c) : VV_OK;
+}
+
+/* The command is on its way: its answer has a place. */
+static void take_place(struct vv_redis_conn *c, struct vv_redis_call *call)
+{
     if (c->head == c->tail) {
         c->heard_ns = vv_loop_now(c->loop); /* patience begins with the first answer that is owed */
         if (c->state == VV_REDIS_READY) {
@@ -210,14 +208,17 @@ static enum vv_err take_place(struct vv_redis_conn *c, struct vv_redis_call *cal
     call->under_way = true;
     c->ring[call->place & c->mask] = call;
     c->stats.calls++;
-    return VV_OK;
 }
 
 enum vv_err vv_redis_conn_put(struct vv_redis_conn *c, struct vv_redis_call *call,
                               const struct vv_str *args, size_t args_count)
 {
-    const enum vv_err err = take_place(c, call, args, args_count);
+    enum vv_err err = make_place(c);
     if (err == VV_OK) {
+        err = vv_redis_out_add(c, args, args_count);
+    }
+    if (err == VV_OK) {
+        take_place(c, call);
         const uint64_t wait_ns = call->timeout_ns > 0 ? call->timeout_ns : c->conf.call_ns;
         vv_timer_init(&call->timer, on_deadline);
         vv_loop_timer_at(c->loop, &call->timer, vv_loop_now(c->loop) + wait_ns);
@@ -232,16 +233,39 @@ enum vv_err vv_redis_conn_call(struct vv_redis_conn *c, struct vv_redis_call *ca
     return c->state == VV_REDIS_READY ? vv_redis_conn_put(c, call, args, args_count) : VV_EAGAIN;
 }
 
+static enum vv_err take_shared(struct vv_redis_conn *c, struct vv_redis_call *call)
+{
+    if (!call->under_way) {
+        vv_timer_init(&call->timer, on_deadline); /* never armed: only so that it can be stopped */
+    }
+    take_place(c, call);
+    return VV_OK;
+}
+
 enum vv_err vv_redis_conn_call_shared(struct vv_redis_conn *c, struct vv_redis_call *call,
                                       const struct vv_str *args, size_t args_count)
 {
     if (c->state != VV_REDIS_READY) {
         return VV_EAGAIN;
     }
-    if (!call->under_way) {
-        vv_timer_init(&call->timer, on_deadline); /* never armed: only so that it can be stopped */
+    enum vv_err err = make_place(c);
+    if (err == VV_OK) {
+        err = vv_redis_out_add(c, args, args_count);
     }
-    return take_place(c, call, args, args_count);
+    return err == VV_OK ? take_shared(c, call) : err;
+}
+
+enum vv_err vv_redis_conn_call_ready_made(struct vv_redis_conn *c, struct vv_redis_call *call,
+                                          struct vv_str bytes)
+{
+    if (c->state != VV_REDIS_READY) {
+        return VV_EAGAIN;
+    }
+    enum vv_err err = make_place(c);
+    if (err == VV_OK) {
+        err = vv_redis_out_bytes(c, bytes);
+    }
+    return err == VV_OK ? take_shared(c, call) : err;
 }
 
 enum vv_err vv_redis_conn_call_pushed(struct vv_redis_conn *c, const struct vv_str *args,

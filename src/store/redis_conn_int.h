@@ -45,6 +45,10 @@ struct vv_redis_conn {
 /* As vv_redis_conn_call(), in any state but CLOSED. */
 VV_MUST_CHECK enum vv_err vv_redis_conn_put(struct vv_redis_conn *c, struct vv_redis_call *call,
                                             const struct vv_str *args, size_t args_count);
+/* As vv_redis_conn_call_shared(), of one command in the words of the protocol. */
+VV_MUST_CHECK enum vv_err vv_redis_conn_call_ready_made(struct vv_redis_conn *c,
+                                                        struct vv_redis_call *call,
+                                                        struct vv_str bytes);
 void vv_redis_conn_fail(struct vv_redis_conn *c, enum vv_err why);
 
 /* redis_io.c: the socket, or TLS on it. */
@@ -62,6 +66,7 @@ VV_MUST_CHECK enum vv_err vv_redis_io_flush(struct vv_redis_conn *c); /* what TL
 /* redis_out.c */
 VV_MUST_CHECK enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args,
                                            size_t args_count);
+VV_MUST_CHECK enum vv_err vv_redis_out_bytes(struct vv_redis_conn *c, struct vv_str bytes);
 void vv_redis_out_break(struct vv_redis_conn *c); /* nothing can follow; the loss shows soon */
 VV_MUST_CHECK enum vv_err vv_redis_out_flush(struct vv_redis_conn *c); /* VV_EAGAIN: not all */
 

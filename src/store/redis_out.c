@@ -162,6 +162,20 @@ enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args,
     return err;
 }
 
+enum vv_err vv_redis_out_bytes(struct vv_redis_conn *c, struct vv_str bytes)
+{
+    if (!c->together && waiting(c) > 0 && waiting(c) + bytes.n > c->conf.out_max) {
+        return VV_ELIMIT;
+    }
+    const enum vv_err err = make_room(c, bytes.n);
+    if (err == VV_OK) {
+        memcpy(c->out + c->out_n, bytes.p, bytes.n);
+        c->out_n += bytes.n;
+        vv_loop_defer(c->loop, &c->work);
+    }
+    return err;
+}
+
 enum vv_err vv_redis_out_flush(struct vv_redis_conn *c)
 {
     while (waiting(c) > 0) {

@@ -3,6 +3,7 @@
 #include "redis_real.h"
 
 #include "os/sock.h"
+#include "store/redis_int.h"
 
 static int listener = -1, peer = -1;
 static char said[65536];
@@ -168,6 +169,23 @@ VV_TEST(redis_refuses_at_once_while_nobody_listens_and_comes_back)
     vv_redis_stats(redis, &s);
     VV_CHECK_INT(s.refused, 2);
     VV_CHECK_INT(s.connected, 1);
+    finish();
+}
+
+VV_TEST(redis_pauses_between_tries_grow)
+{
+    struct vv_redis_conf conf = begin();
+    struct asked a = {0};
+    vv_close_fd(&listener);
+    open_redis(&conf);
+    const struct vv_redis_server *s =
+        VV_LIST_ENTRY(redis->servers.next, struct vv_redis_server, node);
+    const uint64_t from_ns = vv_loop_refresh(loop);
+    VV_CHECK_INT(ask_for(&a, "GET k", VV_REDIS_READ), VV_OK);
+    UNTIL(s->tries == 4 && s->state == VV_REDIS_SERVER_PAUSING);
+    VV_CHECK_INT(s->pause_ns, 400 * VV_MS); /* 50, 100, 200, and the next one */
+    /* Three pauses, each at least three quarters of what it is meant to be. */
+    VV_CHECK(vv_loop_now(loop) - from_ns >= 350 * VV_MS * 3 / 4);
     finish();
 }
 
