@@ -7,7 +7,9 @@
  *
  * Coherence: invalidations come from the node that answered. When a slot leaves a node, what was read
  * there is not watched any more, not even if the node lives on; keys that did not exist are never told. So
- * a refresh that finds slots gone from a node gives its connection another share. */
+ * a refresh that finds slots gone from a node gives its connection another share. Answers that are kept ask
+ * nobody and so meet no MOVED: with tracking the table is refreshed about every second, which is how
+ * long such a key may be missed. */
 #include "store/redis_int.h"
 
 #include "wire/redis_slots.h"
@@ -17,8 +19,11 @@
 #define REFRESH_MIN_NS (100 * VV_MS)
 #define REFRESH_SICK_NS (250 * VV_MS)    /* the longest pause while a master is missed; */
 #define REFRESH_SICK_MAX_NS (2 * VV_SEC) /* when that lasts: an eighth of the time, up to here */
-#define REFRESH_IDLE_NS (25 * VV_SEC) /* and up to 5 s more, so that gateways do not ask together */
-#define REFRESH_BUSY_NS VV_SEC        /* a server that is to go still owes answers */
+#define REFRESH_IDLE_NS                                                                            \
+    (25 * VV_SEC)               /* and up to a fifth more, so that gateways do not ask together */
+#define REFRESH_WATCH_NS VV_SEC /* with tracking, and a little for each node: see below */
+#define REFRESH_WATCH_NODE_NS (20 * VV_MS)
+#define REFRESH_BUSY_NS VV_SEC /* a server that is to go still owes answers */
 #define AGAIN_NS (10 * VV_MS)
 #define ANY_TRIES 16 /* slots that are looked at for an operation without a key */
 #define REPLICA_TRIES 4
@@ -91,8 +96,13 @@ static void plan_next(struct cluster *c, bool sick, bool busy)
     } else {
         c->sick_ns = 0;
         c->pause_ns = REFRESH_MIN_NS;
-        refresh_at(c, now_ns + (busy ? REFRESH_BUSY_NS
-                                     : REFRESH_IDLE_NS + vv_rng_below(&c->r->rng, 5 * VV_SEC)));
+        uint64_t idle_ns = REFRESH_IDLE_NS;
+        if (c->r->conf.tracking) {
+            idle_ns = REFRESH_WATCH_NS + c->table->nodes_count * REFRESH_WATCH_NODE_NS;
+        } else if (busy) {
+            idle_ns = REFRESH_BUSY_NS;
+        }
+        refresh_at(c, now_ns + idle_ns + vv_rng_below(&c->r->rng, idle_ns / 5));
     }
     if (c->wanted) {
         c->wanted = false;

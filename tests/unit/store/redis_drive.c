@@ -1,13 +1,18 @@
 /* tests/unit/store/redis_drive.c - a steady stream of GET and SET through one vv_redis, for tests that
  * break real servers under it (tests/integration/test_redis_topologies.py).
  *
- *   redis_drive [replicas] [tracking] [call_ms=N] [rate=N] [writes=N] [ca=FILE] [password=...] URL KEYS...
+ *   redis_drive [replicas] [tracking] [watch_writes] [keep] [call_ms=N] [rate=N] [writes=N] [ca=FILE]
+ *               [password=...] URL KEYS...
  *
  * KEYS are groups: `name` or `name*100` (name:0 ... name:99; `{a}x*100` stays in one slot). Of every
  * hundred operations on a group `writes` are SET key key, the others GET key, which must give the key or
  * nothing. Once in 50 ms a line of JSON says for each group what ended: reads and writes that succeeded,
  * that failed, microseconds of the slowest, how many took longer than 20 ms. Standard input ending ends
- * it; the last line is a summary. */
+ * it; the last line is a summary.
+ *
+ * With `keep` (and tracking) what was read and is watched is kept, and answers until it is invalidated or
+ * its share is lost; writes are numbers that grow and go through a second vv_redis. The summary says how
+ * long at most a write had been confirmed when an older kept value still answered. */
 #include "os/loop.h"
 #include "store/redis.h"
 
@@ -23,6 +28,14 @@
 #define SLOW_NS (20 * VV_MS)
 #define ERRS 128 /* codes are -ERRS + 1 .. 0 or beyond: counted as the last */
 
+#define KEPT 256 /* keys of a group, with `keep` */
+
+struct entry {
+    bool has;
+    uint64_t share, number, asked_ns;       /* what is kept */
+    uint64_t next, confirmed, confirmed_ns; /* what was written */
+};
+
 struct group {
     const char *name;
     uint64_t keys, next;
@@ -32,7 +45,9 @@ struct group {
 struct op {
     struct vv_redis_op op;
     struct group *group;
-    char key[128], got[128];
+    struct entry *entry;
+    uint64_t number;
+    char key[128], got[128], value[24];
     struct vv_str args[3];
     size_t got_n;
     uint64_t began_ns;
@@ -40,13 +55,17 @@ struct op {
 };
 
 static struct vv_loop *loop;
-static struct vv_redis *redis;
+static struct vv_redis *redis, *writer; /* without `keep` the same */
+static struct entry entries[GROUPS][KEPT];
+static bool keep;
+static uint64_t hits, stale_ns;
 static struct op ops[OPS];
 static struct group groups[GROUPS];
 static size_t group_count;
 static uint64_t rate = 1000, writes = 50, began_ns, line_ns, owed, last_ns, wrong, late, losts;
 static uint64_t errs[ERRS], shown;
 static char first_error[128];
+static unsigned write_flags;
 
 static void on_item(struct vv_redis_op *op, const struct vv_resp_item *it)
 {
@@ -61,14 +80,51 @@ static void on_item(struct vv_redis_op *op, const struct vv_resp_item *it)
     }
 }
 
+/* What was written or read, with `keep`. */
+static void learn(struct op *o)
+{
+    struct entry *e = o->entry;
+    if (o->write && o->number > e->confirmed) {
+        e->confirmed = o->number;
+        e->confirmed_ns = vv_loop_now(loop);
+    } else if (!o->write) {
+        char text[sizeof(o->got) + 1];
+        memcpy(text, o->got, o->got_n);
+        text[o->got_n] = '\0';
+        e->has = o->op.share != 0;
+        e->share = o->op.share;
+        e->number = strtoull(text, NULL, 10);
+        e->asked_ns = o->began_ns;
+    }
+}
+
+/* True: the answer is kept. A write that was confirmed before it was asked for is no matter of ours: servers
+ * lose writes in a failover. */
+static bool answer_kept(struct group *g, const struct entry *e)
+{
+    const uint64_t now_ns = vv_loop_now(loop);
+    if (!e->has) {
+        return false;
+    }
+    if (e->number < e->confirmed && e->confirmed_ns > e->asked_ns) {
+        stale_ns = vv_max_u64(stale_ns, now_ns - e->confirmed_ns);
+    }
+    hits++;
+    g->ok[0]++;
+    return true;
+}
+
 static void count(struct op *o, enum vv_err err)
 {
     struct group *g = o->group;
     const uint64_t took_ns = vv_loop_refresh(loop) - o->began_ns;
     if (err == VV_OK && !o->error) {
         g->ok[o->write]++;
-        wrong += !o->write && o->some &&
+        wrong += !keep && !o->write && o->some &&
                  !vv_str_eq((struct vv_str){o->got, o->got_n}, vv_str_from(o->key));
+        if (keep) {
+            learn(o);
+        }
     } else {
         g->failed[o->write]++;
         shown += o->error;
@@ -95,8 +151,12 @@ static void begin(struct group *g)
     }
     const uint64_t n = g->next++;
     o->group = g;
-    o->busy = true;
+    o->entry = &entries[g - groups][n % g->keys % KEPT];
     o->write = n * 61 % 100 < writes;
+    if (keep && !o->write && answer_kept(g, o->entry)) {
+        return;
+    }
+    o->busy = true;
     o->error = o->some = false;
     o->got_n = 0;
     if (g->keys > 1) {
@@ -107,14 +167,19 @@ static void begin(struct group *g)
     const struct vv_str key = vv_str_from(o->key);
     o->args[0] = o->write ? VV_STR("SET") : VV_STR("GET");
     o->args[1] = o->args[2] = key;
+    if (keep) {
+        o->number = ++o->entry->next;
+        snprintf(o->value, sizeof(o->value), "%llu", (unsigned long long)o->number);
+        o->args[2] = vv_str_from(o->value);
+    }
     o->op = (struct vv_redis_op){.item = on_item,
                                  .end = on_end,
                                  .key = key,
                                  .args = o->args,
                                  .args_count = o->write ? 3 : 2,
-                                 .flags = o->write ? 0 : VV_REDIS_READ | VV_REDIS_TRACK};
+                                 .flags = o->write ? write_flags : VV_REDIS_READ | VV_REDIS_TRACK};
     o->began_ns = vv_loop_refresh(loop);
-    const enum vv_err err = vv_redis_do(redis, &o->op);
+    const enum vv_err err = vv_redis_do(o->write ? writer : redis, &o->op);
     if (err != VV_OK) {
         count(o, err);
     }
@@ -162,8 +227,31 @@ static void tick(struct vv_loop *l, struct vv_timer *t)
 static void on_lost(void *user, uint64_t share)
 {
     (void)user;
-    (void)share;
     losts++;
+    for (size_t i = 0; i < GROUPS * KEPT; i++) {
+        struct entry *e = &entries[i / KEPT][i % KEPT];
+        e->has = e->has && e->share != share;
+    }
+}
+
+static void on_invalidated(void *user, uint64_t share, struct vv_str key)
+{
+    if (key.p == NULL) {
+        return on_lost(user, share);
+    }
+    for (size_t i = 0; i < group_count; i++) {
+        const struct group *g = &groups[i];
+        const size_t n = strlen(g->name);
+        if (key.n < n || memcmp(key.p, g->name, n) != 0) {
+            continue;
+        }
+        char digits[24] = "0";
+        if (key.n > n + 1 && key.n - n < sizeof(digits)) {
+            memcpy(digits, key.p + n + 1, key.n - n - 1);
+            digits[key.n - n - 1] = '\0';
+        }
+        entries[i][strtoull(digits, NULL, 10) % KEPT].has = false;
+    }
 }
 
 static void print_end(void)
@@ -177,11 +265,11 @@ static void print_end(void)
     print_line(vv_loop_refresh(loop));
     printf("{\"end\":true,\"wrong\":%llu,\"late\":%llu,\"losts\":%llu,\"shown\":%llu,"
            "\"first_error\":\"%s\",\"refreshes\":%llu,\"redirects\":%llu,\"reconnects\":%llu,"
-           "\"ops\":%llu,\"errors\":{",
+           "\"ops\":%llu,\"hits\":%llu,\"stale_ms\":%.1f,\"errors\":{",
            (unsigned long long)wrong, (unsigned long long)late, (unsigned long long)losts,
            (unsigned long long)shown, first_error, (unsigned long long)s.refreshes,
            (unsigned long long)s.redirects, (unsigned long long)s.reconnects,
-           (unsigned long long)s.ops);
+           (unsigned long long)s.ops, (unsigned long long)hits, (double)stale_ns / 1e6);
     const char *comma = "";
     for (int i = 0; i < ERRS; i++) {
         if (errs[i] > 0) {
@@ -202,6 +290,10 @@ static bool option(struct vv_redis_conf *conf, const char *arg)
         conf->replicas = true;
     } else if (strcmp(arg, "tracking") == 0) {
         conf->tracking = true;
+    } else if (strcmp(arg, "watch_writes") == 0) {
+        write_flags = VV_REDIS_TRACK;
+    } else if (strcmp(arg, "keep") == 0) {
+        keep = true;
     } else if (strncmp(arg, "call_ms=", 8) == 0) {
         conf->call_ns = n * VV_MS;
     } else if (strncmp(arg, "rate=", 5) == 0) {
@@ -220,7 +312,7 @@ static bool option(struct vv_redis_conf *conf, const char *arg)
 
 int main(int argc, char **argv)
 {
-    const struct vv_redis_events events = {.lost = on_lost};
+    const struct vv_redis_events events = {.lost = on_lost, .invalidated = on_invalidated};
     struct vv_redis_conf conf = {0};
     struct vv_timer timer;
     char why[256] = "";
@@ -245,6 +337,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "redis_drive: cannot begin\n");
         return 1;
     }
+    writer = redis;
+    conf.tracking = false;
+    if (keep && vv_redis_new(loop, &conf, NULL, &writer) != VV_OK) {
+        return 1;
+    }
     began_ns = last_ns = line_ns = vv_loop_refresh(loop);
     vv_timer_init(&timer, tick);
     vv_loop_timer_at(loop, &timer, began_ns + VV_MS);
@@ -253,6 +350,9 @@ int main(int argc, char **argv)
         vv_loop_turn(loop, VV_MS);
     }
     print_end();
+    if (writer != redis) {
+        vv_redis_free(writer);
+    }
     vv_redis_free(redis);
     vv_loop_free(loop);
     return 0;
