@@ -7,6 +7,7 @@
 #include "store/redis_conn_int.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define PAUSE_MIN_NS (50 * VV_MS)
@@ -51,8 +52,8 @@ static enum vv_err new_breaker(const struct vv_redis *r, struct vv_breaker **ret
 static bool fixed_address(struct vv_redis_server *s)
 {
     if (s->redis->conf.url.is_unix) {
-        char text[sizeof(s->host) + 8] = "unix:";
-        strcat(text, s->host);
+        char text[sizeof(s->host) + 8];
+        snprintf(text, sizeof(text), "unix:%s", s->host);
         return vv_addr_parse(vv_str_from(text), &s->addr) == VV_OK;
     }
     return vv_addr_from_ip(vv_str_from(s->host), s->port, &s->addr);

@@ -96,7 +96,7 @@ static bool plain_name(struct vv_str s)
 /* "host", "host:port", "[::1]:port". */
 static enum vv_err read_host(struct vv_str s, struct vv_redis_url *u, char *why)
 {
-    struct vv_str name = s, port = {NULL, 0};
+    struct vv_str name, port = {NULL, 0};
     struct vv_addr addr;
     if (u->hosts == VV_REDIS_URL_HOSTS) {
         return WRONG("There may be %d hosts.", VV_REDIS_URL_HOSTS);
