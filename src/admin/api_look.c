@@ -141,6 +141,7 @@ static void process_json(struct vv_admin *a, struct vv_json *j)
     vv_json_kbool(j, "draining", vv_gateway_draining(a->o.gateway));
     vv_json_ku64(j, "faults_active", vv_faults_active(vv_gateway_homes(a->o.gateway)->faults));
     vv_json_ku64(j, "breakers_open", guards.breakers_open);
+    vv_json_ku64(j, "limits_alone", guards.sharing_alone);
     vv_json_kdouble(j, "shed", guards.shed);
     vv_json_ku64(j, "stores_away", stores.away);
     vv_json_ku64(j, "stores_unexpected", stores.broken);

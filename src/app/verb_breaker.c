@@ -29,7 +29,7 @@ static const char *color_of(const json_t *b)
 static void print_list(const struct cli_args *args, const json_t *list)
 {
     static const char *const titles[] = {"breaker", "state",    ">since",  ">in a row", ">failed",
-                                         ">of",     ">refused", ">opened", "mode"};
+                                         ">of",     ">refused", ">opened", "mode",      "warned"};
     struct table t;
     struct vv_sb out = VV_SB_INIT;
     if (!table_init(&t, titles, VV_COUNT(titles))) {
@@ -47,6 +47,7 @@ static void print_list(const struct cli_args *args, const json_t *list)
         table_cell(&t, 6, "%.0f", json_num(b, "refused"));
         table_cell(&t, 7, "%.0f", json_num(b, "opened"));
         table_cell(&t, 8, "%s", json_text(b, "mode"));
+        table_cell(&t, 9, "%s", json_num(b, "warned_for_s") > 0 ? "yes" : "");
     }
     table_print(&t, 0, TABLE_ROWS, 200, cli_color(args, stdout), "\n", &out);
     cli_print(vv_sb_str(&out));

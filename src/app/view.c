@@ -234,6 +234,9 @@ static const char *guard_words(const struct view *v, char *buf, size_t buf_bytes
         n +=
             snprintf(buf + n, buf_bytes - (size_t)n, "  OVERLOAD, %.1f of 4 classes refused", shed);
     }
+    if (json_num(v->o, "limits_alone") > 0.0) {
+        n += snprintf(buf + n, buf_bytes - (size_t)n, "  limits counted by this gateway alone");
+    }
     if (banned > 0.0) {
         (void)snprintf(buf + n, buf_bytes - (size_t)n, "  %.0f address%s banned", banned,
                        banned > 1.0 ? "es" : "");
@@ -244,7 +247,7 @@ static const char *guard_words(const struct view *v, char *buf, size_t buf_bytes
 static void heading(const struct view *v, struct vv_sb *out)
 {
     const json_t *t = json_object_get(v->o, "traffic");
-    char rate[16], bytes[16], guards[160];
+    char rate[16], bytes[16], guards[200];
     const double up = json_num(v->o, "uptime_seconds");
     const double seconds = json_num(t, "seconds") > 0.0 ? json_num(t, "seconds") : 1.0;
     vv_sb_addf(out, "Vivace %s  up %dd %02d:%02d:%02d  process %d  worker %d  restarts %d%s%s",

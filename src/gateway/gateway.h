@@ -148,6 +148,7 @@ VV_MUST_CHECK enum vv_err vv_gateway_breaker_order(struct vv_gateway *g, struct 
 /* For a line of a status page: breakers that are not closed, and classes of requests turned away. */
 struct vv_guard_summary {
     uint64_t breakers_open;
+    uint64_t sharing_alone; /* stores of shared limits that are away */
     double shed;
 };
 struct vv_guard_summary vv_gateway_guard_summary(struct vv_gateway *g);

@@ -1,6 +1,7 @@
 /* src/gateway/guards.c - the registry of guards: found by name, changed in place, freed when nobody holds
  * them any more. */
 #include "gateway/guards.h"
+#include "gateway/limit_share.h"
 #include "gateway/turnstile.h"
 #include "os/clock.h"
 #include <stdio.h>
@@ -17,6 +18,7 @@ struct vv_guards {
     struct vv_metrics *metrics;
     unsigned workers;
     struct vv_limits *limits;
+    struct vv_sharing *sharing;
     struct vv_list breakers, services;
     _Atomic unsigned shed_from;
 };
@@ -33,10 +35,12 @@ enum vv_err vv_guards_new(struct vv_metrics *metrics, unsigned workers, uint64_t
     vv_list_init(&gs->breakers);
     vv_list_init(&gs->services);
     atomic_init(&gs->shed_from, VV_QUEUE_CLASSES);
-    const enum vv_err err =
-        vv_limits_new(vv_max_u64(limit_keys, 1024), vv_entropy_u64(), &gs->limits);
+    enum vv_err err = vv_limits_new(vv_max_u64(limit_keys, 1024), vv_entropy_u64(), &gs->limits);
+    if (err == VV_OK) {
+        err = vv_sharing_new(gs, &gs->sharing);
+    }
     if (err != VV_OK) {
-        free(gs);
+        vv_guards_free(gs);
         return err;
     }
     *ret = gs;
@@ -50,6 +54,8 @@ static void breaker_free(struct vv_named_breaker *b)
     free(b->name);
     free(b->class_name);
     free(b->service);
+    free(b->share);
+    free(b->share_wanted);
     free(b);
 }
 
@@ -75,8 +81,14 @@ void vv_guards_free(struct vv_guards *gs)
     VV_LIST_EACH (it, &gs->services) {
         service_free(VV_LIST_ENTRY(it, struct vv_service_guard, node));
     }
+    vv_sharing_free(gs->sharing);
     vv_limits_free(gs->limits);
     free(gs);
+}
+
+struct vv_sharing *vv_guards_sharing(struct vv_guards *gs)
+{
+    return gs->sharing;
 }
 
 struct vv_limits *vv_guards_limits(struct vv_guards *gs)
@@ -215,6 +227,21 @@ static enum vv_err new_breaker(struct vv_guards *gs, const struct vv_breaker_set
     return VV_OK;
 }
 
+/* Without memory it is freed at the next tick, if nobody else holds it. */
+static enum vv_err take_breaker(struct vv_named_breaker *b, const struct vv_breaker_settings *conf,
+                                struct vv_named_breaker **ret)
+{
+    char *share = conf->share != NULL ? strdup(conf->share) : NULL;
+    if (share == NULL && conf->share != NULL) {
+        return VV_ENOMEM;
+    }
+    free(b->share_wanted);
+    b->share_wanted = share;
+    atomic_fetch_add(&b->refs, 1);
+    *ret = b;
+    return VV_OK;
+}
+
 enum vv_err vv_guards_breaker(struct vv_guards *gs, const struct vv_breaker_settings *conf,
                               const char *service, struct vv_named_breaker **ret)
 {
@@ -222,16 +249,12 @@ enum vv_err vv_guards_breaker(struct vv_guards *gs, const struct vv_breaker_sett
         struct vv_named_breaker *b = VV_LIST_ENTRY(it, struct vv_named_breaker, node);
         if (strcmp(b->class_name, conf->name) == 0 && strcmp(b->service, service) == 0) {
             b->wanted = breaker_conf(conf);
-            atomic_fetch_add(&b->refs, 1);
-            *ret = b;
-            return VV_OK;
+            return take_breaker(b, conf, ret);
         }
     }
-    const enum vv_err err = new_breaker(gs, conf, service, ret);
-    if (err == VV_OK) {
-        atomic_fetch_add(&(*ret)->refs, 1);
-    }
-    return err;
+    struct vv_named_breaker *b = NULL;
+    const enum vv_err err = new_breaker(gs, conf, service, &b);
+    return err == VV_OK ? take_breaker(b, conf, ret) : err;
 }
 
 void vv_named_breaker_unref(struct vv_named_breaker *b)
@@ -371,12 +394,16 @@ struct vv_service_guard *vv_guards_next_service(struct vv_guards *gs,
 /* What cannot be taken over here was checked when the settings were: the old rules stay. */
 void vv_guards_settle(struct vv_guards *gs, bool kept)
 {
+    vv_sharing_settle(gs->sharing, kept);
     if (!kept) {
         return;
     }
     VV_LIST_EACH (it, &gs->breakers) {
         struct vv_named_breaker *b = VV_LIST_ENTRY(it, struct vv_named_breaker, node);
         b->fresh = false;
+        free(b->share);
+        b->share = b->share_wanted;
+        b->share_wanted = NULL;
         (void)!vv_breaker_conf_set(b->breaker, &b->wanted);
     }
     VV_LIST_EACH (it, &gs->services) {

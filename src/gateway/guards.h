@@ -20,6 +20,7 @@
 #include "observe/metrics.h"
 
 struct vv_guards;
+struct vv_sharing;
 struct vv_worker;
 
 struct vv_fail_rules { /* what counts as a failure, out of texts such as "connect", "503", "5xx" */
@@ -39,9 +40,11 @@ struct vv_named_breaker {
     char *name, *class_name, *service; /* name: "class:service" */
     struct vv_breaker *breaker;
     struct vv_list node;
-    _Atomic uint32_t refs;         /* 0: the control thread frees it at its next tick */
-    _Atomic uint32_t changes;      /* of its view, as the control thread last saw it */
+    _Atomic uint32_t refs;    /* 0: the control thread frees it at its next tick */
+    _Atomic uint32_t changes; /* of its view, as the control thread last saw it */
+    char *share;              /* the store in which gateways warn each other; NULL: none. Control */
     struct vv_breaker_conf wanted; /* PRIVATE */
+    char *share_wanted;            /* PRIVATE */
     bool fresh;                    /* PRIVATE: made by the reload under way */
 };
 
@@ -71,6 +74,7 @@ VV_MUST_CHECK enum vv_err vv_guards_new(struct vv_metrics *metrics, unsigned wor
 /* Every runtime and worker is gone; NULL is fine. */
 void vv_guards_free(struct vv_guards *gs);
 struct vv_limits *vv_guards_limits(struct vv_guards *gs);
+struct vv_sharing *vv_guards_sharing(struct vv_guards *gs); /* limit_share.h */
 /* Counted references; made when they are not there. What is there keeps its rules until settled. */
 VV_MUST_CHECK enum vv_err vv_guards_breaker(struct vv_guards *gs,
                                             const struct vv_breaker_settings *conf,

@@ -3,6 +3,7 @@
 #include "gateway/describe.h"
 #include "gateway/gateway_int.h"
 #include "gateway/limit_look.h"
+#include "gateway/limit_share.h"
 #include "gateway/shed.h"
 #include "gateway/turnstile.h"
 
@@ -68,6 +69,7 @@ void vv_guards_collect(struct vv_guards *gs, uint64_t now_ns, uint64_t late_ns,
     vv_collect_value(c, VV_METRIC_LIMIT_UNTRACKED, NULL, 0, (double)stats.untracked);
     vv_collect_value(c, VV_METRIC_SHED_LEVEL, NULL, 0, vv_shed_level(word));
     vv_collect_value(c, VV_METRIC_LOOP_LATE, NULL, 0, (double)late_ns / (double)VV_SEC);
+    vv_sharing_collect(vv_guards_sharing(gs), c);
     for (struct vv_named_breaker *b = NULL; (b = vv_guards_next_breaker(gs, b)) != NULL;) {
         collect_breaker(c, b, now_ns);
     }
@@ -91,6 +93,11 @@ void vv_breaker_json(const struct vv_named_breaker *b, uint64_t now_ns, struct v
     if (v.state == VV_BREAKER_OPEN && v.mode == VV_BREAKER_AUTO) {
         vv_json_kdouble(j, "open_for_s",
                         (double)(vv_max_u64(v.open_until_ns, now_ns) - now_ns) / 1e9);
+    }
+    if (b->share != NULL) {
+        vv_json_kcstr(j, "share", b->share);
+        vv_json_kdouble(j, "warned_for_s",
+                        (double)(vv_max_u64(v.suspect_until_ns, now_ns) - now_ns) / 1e9);
     }
     vv_json_ku64(j, "in_a_row", v.in_a_row);
     vv_json_ku64(j, "requests", v.total);
@@ -178,6 +185,10 @@ void vv_gateway_guards_json(struct vv_gateway *g, struct vv_json *j)
     vv_json_ku64(j, "evicted", stats.evicted_active);
     vv_json_ku64(j, "untracked", stats.untracked);
     vv_json_obj_end(j);
+    vv_json_key(j, "sharing");
+    vv_json_arr(j);
+    vv_sharing_json(vv_guards_sharing(gs), j);
+    vv_json_arr_end(j);
     vv_json_key(j, "overload");
     vv_json_obj(j);
     vv_json_kdouble(j, "shed", vv_shed_level(vv_guards_shed_from(gs)));
@@ -223,7 +234,8 @@ enum vv_err vv_gateway_breaker_order(struct vv_gateway *g, struct vv_str name, s
 struct vv_guard_summary vv_gateway_guard_summary(struct vv_gateway *g)
 {
     struct vv_guards *gs = g->homes.guards;
-    struct vv_guard_summary s = {.shed = vv_shed_level(vv_guards_shed_from(gs))};
+    struct vv_guard_summary s = {.shed = vv_shed_level(vv_guards_shed_from(gs)),
+                                 .sharing_alone = vv_sharing_alone(vv_guards_sharing(gs))};
     for (struct vv_named_breaker *b = NULL; (b = vv_guards_next_breaker(gs, b)) != NULL;) {
         struct vv_breaker_view v;
         vv_breaker_look(b->breaker, vv_loop_now(g->control), &v);

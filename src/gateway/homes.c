@@ -1,5 +1,6 @@
 /* src/gateway/homes.c - the homes of named state, all at once. */
 #include "gateway/homes.h"
+#include "gateway/limit_share.h"
 #include "os/clock.h"
 
 #define CLIENTS_ROOM (1u << 18) /* 16 MiB when all of it is used */
@@ -19,6 +20,9 @@ enum vv_err vv_homes_init(struct vv_homes *h, struct vv_loop *control, struct vv
     if (err == VV_OK) {
         vv_caches_share(h->caches, h->stores, control);
         err = vv_guards_new(metrics, workers, s->overload.keys, &h->guards);
+    }
+    if (err == VV_OK) {
+        vv_sharing_begin(vv_guards_sharing(h->guards), control, h->stores);
     }
     if (err == VV_OK) {
         err = vv_canaries_new(metrics, workers, &h->canaries);

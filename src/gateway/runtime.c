@@ -8,6 +8,7 @@
 #include "gateway/exchange.h"
 #include "gateway/head_writer.h"
 #include "gateway/homes.h"
+#include "gateway/limit_share.h"
 #include "gateway/plans.h"
 #include "gateway/upstream_tls.h"
 #include <errno.h>
@@ -449,6 +450,9 @@ enum vv_err vv_runtime_new(struct vv_settings *settings, const struct vv_runtime
     }
     if (err == VV_OK) {
         err = build_routes(rt, homes, reterr_text);
+    }
+    if (err == VV_OK && homes != NULL && homes->guards != NULL) {
+        err = vv_sharing_use(vv_guards_sharing(homes->guards), rt);
     }
     if (err == VV_OK) {
         err = compile_edits(settings->browser_headers, &rt->answer_edits, reterr_text);

@@ -745,7 +745,7 @@ VV_TEST(limits_and_plans_are_shared_where_the_nearest_says)
 {
     struct loaded l = load_text(
         SHARING "defaults: {share: local}\n"
-                "listen: {web: {on: \"80\", limit: 5/s}}\n"
+                "listen: {web: {port: 80, limit: 5/s}}\n"
                 "access: {keys: k, share: far, plans: {standard: 5/s}}\n"
                 "breakers: {b: {share: far}, c: {}}\n"
                 "routes:\n- {path: /a, to: \"http://h:1\", limit: [5/s, {rate: 6/s, share: far}]}\n"
