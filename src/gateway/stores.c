@@ -49,6 +49,9 @@ static void drop(struct vv_store_home *h)
     struct vv_stores *ss = h->owner;
     store_poll_end(h);
     vv_stores_uncount(ss->metrics, ss->shard, &h->s, &h->told);
+    if (h->eyes != h->control) { /* NULL: it could not be made */
+        vv_redis_free(h->eyes);
+    }
     vv_redis_free(h->control);
     vv_kv_free(atomic_load(&h->s.kv));
     store_poll_forget(h);
@@ -144,6 +147,21 @@ static char *fingerprint_of(const struct vv_store_settings *c)
     return vv_sb_take(&sb);
 }
 
+/* Where there may be replicas, they are looked after even when no request reads from them. */
+static enum vv_err open_eyes(struct vv_store_home *h)
+{
+    struct vv_redis_conf conf = h->s.conf;
+    h->eyes = h->control;
+    if (conf.replicas ||
+        (conf.url.kind != VV_REDIS_CLUSTER && conf.url.kind != VV_REDIS_SENTINEL)) {
+        return VV_OK;
+    }
+    conf.replicas = true;
+    const enum vv_err err = vv_redis_new(h->owner->control, &conf, NULL, &h->eyes);
+    explicit_bzero(&conf, sizeof conf);
+    return err;
+}
+
 static enum vv_err make(struct vv_stores *ss, const struct vv_store_settings *c,
                         struct vv_store_home **ret)
 {
@@ -160,6 +178,9 @@ static enum vv_err make(struct vv_stores *ss, const struct vv_store_settings *c,
     enum vv_err err = fill(h, c) && h->fingerprint != NULL ? VV_OK : VV_ENOMEM;
     if (err == VV_OK && h->s.has_server) {
         err = vv_redis_new(ss->control, &h->s.conf, NULL, &h->control);
+    }
+    if (err == VV_OK && h->s.has_server) {
+        err = open_eyes(h);
     }
     if (err != VV_OK) {
         drop(h);
@@ -357,6 +378,16 @@ void vv_store_unref(struct vv_store *s)
     }
 }
 
+/* A connection that all servers had at the end of the last round has gone: look again. */
+static void look_at_eyes(struct vv_store_home *h)
+{
+    struct vv_redis_stats now;
+    vv_redis_stats(h->eyes, &now);
+    if (h->state == STORE_UP && now.connected < h->servers) {
+        atomic_fetch_add_explicit(&h->troubles, 1, memory_order_relaxed);
+    }
+}
+
 void vv_stores_tick(struct vv_stores *ss, uint64_t now_ns)
 {
     const bool second = now_ns >= ss->second_ns;
@@ -376,11 +407,8 @@ void vv_stores_tick(struct vv_stores *ss, uint64_t now_ns)
             store_poll_tick(h, now_ns);
         }
         if (second && h->control != NULL) {
-            const uint32_t before = h->told.connected;
             vv_stores_count(ss->metrics, ss->shard, &h->s, h->control, &h->told);
-            if (h->told.connected < before) {
-                atomic_fetch_add_explicit(&h->troubles, 1, memory_order_relaxed);
-            }
+            look_at_eyes(h);
         }
     }
 }

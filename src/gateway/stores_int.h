@@ -63,6 +63,7 @@ struct vv_store_home { /* control thread, but for the atomics */
     _Atomic uint32_t clients;
     _Atomic uint64_t troubles; /* rises when a worker's operations fail */
     struct vv_redis *control;
+    struct vv_redis *eyes;      /* of polls and walks: knows replicas, too; may be `control` */
     struct vv_redis_stats told; /* of the control thread's client */
     struct store_expectations expect, expect_wanted;
     struct store_server server[STORE_SERVERS_MAX];

@@ -285,7 +285,7 @@ static void on_end(struct vv_redis_op *op, enum vv_err err)
 
 static void begin_call(struct store_poll *p, struct call *c, const struct vv_redis_peer *peer)
 {
-    struct vv_redis *r = p->h->control;
+    struct vv_redis *r = p->h->eyes;
     c->poll = p;
     c->op.item = on_item;
     c->op.end = on_end;
@@ -327,7 +327,7 @@ static struct store_server *server_at(struct vv_store_home *h, const struct vv_r
 static void update_servers(struct vv_store_home *h)
 {
     static struct vv_redis_peer peer[STORE_SERVERS_MAX]; /* too large for the stack; control only */
-    const size_t n = vv_redis_peers(h->control, peer, STORE_SERVERS_MAX);
+    const size_t n = vv_redis_peers(h->eyes, peer, STORE_SERVERS_MAX);
     size_t kept = 0;
     for (size_t i = 0; i < h->servers; i++) {
         h->server[i].here = false;

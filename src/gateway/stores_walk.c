@@ -199,7 +199,7 @@ static void ask_lifetimes(struct store_walk *w)
                                      .args_count = 2,
                                      .flags = VV_REDIS_READ,
                                      .timeout_ns = WAIT_NS};
-        if (vv_redis_do_peer(w->h->control, &w->peer[w->at], &c->op) == VV_OK) {
+        if (vv_redis_do_peer(w->h->eyes, &w->peer[w->at], &c->op) == VV_OK) {
             w->open++;
         }
     }
@@ -286,7 +286,7 @@ static void ask_keys(struct store_walk *w)
                                    .args_count = 6,
                                    .flags = VV_REDIS_READ,
                                    .timeout_ns = WAIT_NS};
-    const enum vv_err err = vv_redis_do_peer(w->h->control, &w->peer[w->at], &w->scan);
+    const enum vv_err err = vv_redis_do_peer(w->h->eyes, &w->peer[w->at], &w->scan);
     if (err != VV_OK) {
         fail(w, vv_err_text(err));
         again(w);
@@ -349,7 +349,7 @@ static bool find_masters(struct store_walk *w)
     if (all == NULL) {
         return false;
     }
-    const size_t n = vv_redis_peers(w->h->control, all, STORE_SERVERS_MAX);
+    const size_t n = vv_redis_peers(w->h->eyes, all, STORE_SERVERS_MAX);
     for (size_t i = 0; i < n; i++) {
         if (!all[i].replica) {
             all[w->peers++] = all[i];
