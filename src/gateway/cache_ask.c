@@ -209,10 +209,12 @@ struct purging {
 static enum vv_err purge_key(void *ctx, struct vv_named_cache *c, struct vv_str key, bool prefix)
 {
     struct purging *p = ctx;
+    struct vv_purge one = {.what = VV_PURGE_URL, .value = key, .soft = p->soft};
     if (!prefix) {
-        p->count += vv_cache_purge_key(c->memory, key, p->soft);
+        p->count += vv_named_cache_purge(c, c->levels, &one);
         return VV_OK;
     }
+    one.what = VV_PURGE_PATTERN;
     /* What recall.c puts between the key and what follows it: none of them stands in a URL. */
     static const char mark[] = {'\0', '\x01', '\x02'};
     char *glob = malloc(key.n + 2);
@@ -221,7 +223,8 @@ static enum vv_err purge_key(void *ctx, struct vv_named_cache *c, struct vv_str 
         memcpy(glob, key.p, key.n);
         glob[key.n] = mark[i];
         glob[key.n + 1] = '*';
-        err = vv_cache_purge_pattern(c->memory, (struct vv_str){glob, key.n + 2}, p->soft);
+        one.value = (struct vv_str){glob, key.n + 2};
+        (void)vv_named_cache_purge(c, c->levels, &one);
     }
     free(glob);
     return err;

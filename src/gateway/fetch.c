@@ -99,6 +99,7 @@ static void write_levels(struct vv_exchange *x, const struct vv_cache_spec *spec
                          struct vv_cache_fill *fill)
 {
     const struct vv_recall *r = x->recall;
+    const struct vv_stored_meta *meta = spec->meta;
     if (r->plan->levels == NULL) {
         return;
     }
@@ -110,6 +111,7 @@ static void write_levels(struct vv_exchange *x, const struct vv_cache_spec *spec
         .meta_n = spec->meta_n,
         .tags = spec->tags,
         .tags_n = spec->tags_n,
+        .life_ns = vv_cache_keep_s(&meta->facts, 0) * VV_SEC,
         .keep_ns = spec->keep_until_ns - vv_worker_now(x->w),
         .log = r->log,
         .marker = r->marker,

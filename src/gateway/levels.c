@@ -264,11 +264,11 @@ uint64_t vv_level_names(struct vv_str second)
     return hash;
 }
 
-uint64_t vv_level_ttl_ms(const struct vv_level *l, uint64_t keep_ns)
+uint64_t vv_level_ttl_ms(const struct vv_level *l, uint64_t life_ns)
 {
     const uint64_t ns = l->factor_ppm == 0                     ? l->ttl_ns
-                        : keep_ns > UINT64_MAX / l->factor_ppm ? keep_ns
-                                                               : keep_ns * l->factor_ppm / PPM;
+                        : life_ns > UINT64_MAX / l->factor_ppm ? life_ns
+                                                               : life_ns * l->factor_ppm / PPM;
     return vv_max_u64(ns / VV_MS, 1);
 }
 

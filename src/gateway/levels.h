@@ -47,8 +47,9 @@ struct vv_level_object { /* what was fetched or renewed; everything is copied */
     size_t meta_n;
     const uint64_t *tags; /* the answer's own */
     uint32_t tags_n;
-    uint64_t keep_ns;              /* from now */
-    uint64_t log;                  /* vv_coherence_born() when the fetch began */
+    uint64_t life_ns; /* fresh, or stale as it allows, from now: what `ttl` of a level multiplies */
+    uint64_t keep_ns; /* from now */
+    uint64_t log;     /* vv_coherence_born() when the fetch began */
     uint64_t marker, marker_names; /* of the marker that was found: generation, by what; 0: none */
     struct vv_cache_fill *fill;    /* whose body it is; NULL: */
     const struct vv_cache_object *object; /* this one's */

@@ -40,7 +40,7 @@ enum vv_level_write_result {
 
 struct vv_level {
     struct vv_store *store; /* counted */
-    uint64_t factor_ppm;    /* of the time memory would keep it; 0: */
+    uint64_t factor_ppm;    /* of the time it is of use; 0: */
     uint64_t ttl_ns;        /* this */
     uint64_t object_max;
     size_t compress_min;
@@ -89,6 +89,6 @@ struct vv_str vv_level_lease_name(const struct vv_levels *l, const struct vv_lev
                                   struct vv_str key);
 /* By which fields a secondary key varies, as a number. */
 uint64_t vv_level_names(struct vv_str second);
-/* How long a store keeps what memory keeps for keep_ns, in whole milliseconds, at least one. */
-uint64_t vv_level_ttl_ms(const struct vv_level *l, uint64_t keep_ns);
+/* How long a store keeps what is of use for life_ns, in whole milliseconds, at least one. */
+uint64_t vv_level_ttl_ms(const struct vv_level *l, uint64_t life_ns);
 #endif

@@ -36,6 +36,7 @@ struct vv_level_read {
         WHOLE,    /* all of it has been taken in */
     } phase;
     bool soft, variant, told; /* told: the client reads from the fill */
+    bool begun;               /* verified bytes of the body have come */
 };
 
 static void ask_next(struct vv_level_read *rd);
@@ -163,6 +164,7 @@ static void take_body(struct vv_level_read *rd)
         } else if (vv_cache_fill_append(rd->fill, bytes, vv_worker_now(rd->w)) != VV_OK) {
             drop(rd, VV_LEVEL_READ_ERROR);
         }
+        rd->begun = true;
     }
     if (rd->phase != TAKING && rd->phase != KEEPING) {
         return;
@@ -228,7 +230,7 @@ static void on_item(struct vv_redis_op *op, const struct vv_resp_item *it)
         decide(rd, h);
     }
     take_body(rd);
-    if (rd->phase == TAKING && !rd->told) {
+    if (rd->phase == TAKING && rd->begun && !rd->told) {
         tell(rd); /* there is more to come; a small answer is told when it is complete */
     }
 }
@@ -282,6 +284,8 @@ static void publish(struct vv_level_read *rd, const struct vv_packed_head *h, in
 /* What a far level had goes into the nearer ones, for no longer than it is left there. */
 static void refill(struct vv_level_read *rd, const struct vv_packed_head *h, int64_t now_ms)
 {
+    struct vv_stored_meta meta;
+    memcpy(&meta, h->meta.p, sizeof meta);
     const struct vv_level_object o = {
         .key = h->key,
         .second = h->second,
@@ -290,6 +294,8 @@ static void refill(struct vv_level_read *rd, const struct vv_packed_head *h, int
         .meta_n = h->meta.n,
         .tags = h->tags,
         .tags_n = h->tags_n,
+        .life_ns = left_ns(meta.facts.response_ms + (int64_t)vv_cache_keep_s(&meta.facts, 0) * 1000,
+                           now_ms),
         .keep_ns = left_ns(h->keep_until_ms, now_ms),
         .log = h->log,
         .fill = rd->fill,
@@ -359,9 +365,43 @@ static void kept(struct vv_level_read *rd)
     }
 }
 
+struct removal {
+    struct vv_redis_op op;
+    struct vv_str args[2];
+};
+
+static void on_removed(struct vv_redis_op *op, enum vv_err err)
+{
+    struct removal *m = VV_CONTAINER(op, struct removal, op);
+    (void)err; /* then it will be found damaged once more */
+    free((char *)(uintptr_t)m->args[1].p);
+    free(m);
+}
+
+/* Nobody was asked instead, so nothing would be written over it. */
+static void remove_damaged(struct vv_level_read *rd)
+{
+    struct vv_redis *redis = vv_store_client(rd->w, level_of(rd)->store);
+    struct removal *m = redis != NULL ? calloc(1, sizeof *m) : NULL;
+    if (m == NULL) {
+        return;
+    }
+    m->args[0] = VV_STR("UNLINK");
+    m->args[1] = rd->args[1];
+    rd->args[1] = (struct vv_str){NULL, 0};
+    m->op = (struct vv_redis_op){
+        .end = on_removed, .key = m->args[1], .args = m->args, .args_count = 2};
+    if (vv_redis_do(redis, &m->op) != VV_OK) {
+        on_removed(&m->op, VV_EREFUSED);
+    }
+}
+
 /* A value that broke off after its head was told: those who read see it as of an origin that broke off. */
 static void broke(struct vv_level_read *rd)
 {
+    if (rd->result == VV_LEVEL_READ_DAMAGED) {
+        remove_damaged(rd);
+    }
     vv_cache_fill_fail(rd->fill, VV_ECLOSED);
     read_free(rd);
 }

@@ -31,7 +31,7 @@ struct write {
     size_t compress_min;
     struct vv_cache_fill *fill;           /* counted; one of both has the body */
     const struct vv_cache_object *object; /* counted */
-    uint64_t charged;
+    uint64_t body_n, charged;
     bool failed;
     size_t sends, left; /* left: operations under way */
     struct send send[2 * VV_LEVEL_STORES_MAX];
@@ -124,7 +124,7 @@ static void send_all(struct write *wr)
         struct send *s = &wr->send[i];
         if (wr->failed) {
             count(s, VV_LEVEL_WRITE_FAILED);
-        } else if (wr->value.n > s->level->object_max) {
+        } else if (wr->body_n > s->level->object_max) {
             count(s, VV_LEVEL_WRITE_LARGE);
         } else {
             start_send(s);
@@ -222,7 +222,7 @@ static struct send *add_send(struct write *wr, struct vv_level *level, struct vv
 static uint64_t ttl_at(const struct vv_level *level, const struct vv_level_object *o,
                        uint64_t limit_ns)
 {
-    return vv_min_u64(vv_level_ttl_ms(level, o->keep_ns), vv_max_u64(limit_ns / VV_MS, 1));
+    return vv_min_u64(vv_level_ttl_ms(level, o->life_ns), vv_max_u64(limit_ns / VV_MS, 1));
 }
 
 /* Which names in which levels. */
@@ -270,6 +270,7 @@ static struct write *write_new(struct vv_levels *l, struct vv_worker *w,
     } else {
         vv_cache_ref(wr->object);
     }
+    wr->body_n = body_n;
     wr->charged = body_n + o->head.n + o->key.n;
     w->level_bytes += wr->charged;
     return wr;
