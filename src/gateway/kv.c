@@ -397,6 +397,9 @@ static enum vv_err check(const struct vv_store *s, const struct vv_kv_op *op)
 {
     const uint64_t max = s->fallback.value_bytes != 0 ? s->fallback.value_bytes : VV_MIB;
     const bool is_tag = op->verb == VV_KV_PURGE_TAG;
+    if (op->cond.etags > VV_KV_ETAGS_MAX) {
+        return VV_ELIMIT;
+    }
     if (op->key.n == 0 || op->key.n > (is_tag ? VV_KV_TAG_MAX : VV_KV_KEY_MAX)) {
         return VV_ELIMIT;
     }

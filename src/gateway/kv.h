@@ -28,6 +28,7 @@
 
 #define VV_KV_KEY_MAX 512
 #define VV_KV_TAG_MAX 128
+#define VV_KV_ETAGS_MAX 16 /* of a condition */
 
 struct vv_kv;
 struct vv_kv_job;
@@ -54,7 +55,7 @@ struct vv_kv_op {
     void (*done)(struct vv_kv_op *op);
     void *user;
     /* Out. VV_OK; VV_ENOENT, VV_EEXIST: the condition, or of GET: nothing there; VV_ELIMIT: key, tag or
-     * value are too large; VV_ENOMEM. */
+     * value are too large, or etags too many; VV_ENOMEM. */
     enum vv_err err;
     enum vv_kv_level level; /* who answered */
     bool there;     /* PUT: there was one before; DELETE: it was there, as the level knows */

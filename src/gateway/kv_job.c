@@ -10,7 +10,6 @@
 #define ARENA_BLOCK 1024
 #define EVER_MS (UINT64_C(10) * 365 * 24 * 3600 * 1000) /* of tags of what has no end: ten years */
 #define ARGS_MAX (9 + VV_KV_ETAGS_MAX)
-#define VV_KV_ETAGS_MAX 16
 
 /* KEYS[1]; mode, what, value, lifetime in ms or 0, etags. -1: VV_EEXIST, -2: VV_ENOENT, else: was there. */
 static const char script_if[] =
@@ -45,7 +44,7 @@ struct vv_kv_job *vv_kv_job_new(struct vv_worker *w, struct vv_kv *kv, enum vv_k
     job->verb = verb;
     job->key = vv_arena_str(&job->arena, key);
     if (cond != NULL && cond->when != VV_SMALL_ALWAYS) {
-        const size_t n = cond->etags < VV_KV_ETAGS_MAX ? cond->etags : VV_KV_ETAGS_MAX;
+        const size_t n = cond->etags;
         uint64_t *etag = vv_arena_alloc(&job->arena, (n + 1) * sizeof *etag);
         if (etag == NULL) {
             vv_kv_job_free(job);

@@ -70,6 +70,7 @@ static struct note **place(struct vv_kv_notes *n, struct vv_str key, uint64_t ha
 static void drop_note(struct vv_kv_notes *n, struct note **at)
 {
     struct note *e = *at;
+    VV_ASSERT(e != NULL);
     *at = e->next;
     vv_list_del(&e->order);
     n->keys--;

@@ -23,11 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < h.tags; i++) {
         within(bytes, h.tag[i]);
     }
-    const struct vv_small_spec spec = {.value = h.value,
-                                       .type = h.type,
-                                       .tag = h.tag,
-                                       .tags = h.tags,
-                                       .stored_ms = h.stored_ms};
+    const struct vv_small_spec spec = {
+        .value = h.value, .type = h.type, .tag = h.tag, .tags = h.tags, .stored_ms = h.stored_ms};
     if (vv_small_item_new(&spec, 0, &it) != VV_OK) {
         return 0;
     }

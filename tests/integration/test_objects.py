@@ -1,5 +1,6 @@
 # tests/integration/test_objects.py - keys and values for applications: a real Redis first, memory as fallback.
 import json
+import random
 import subprocess
 import threading
 import time
@@ -380,6 +381,63 @@ def test_redis_stopped_under_load_costs_no_error(gateway, redis):
         t.join()
     assert not wrong, wrong[:5]
     assert len(slow) <= 8, slow
+    gw.books_balance()
+
+
+def test_no_old_value_comes_back_over_many_outages(gateway, redis):
+    """Each thread has keys of its own and knows what they must be: puts, deletes and purges while Redis, which
+    keeps everything on disk, is killed, started, paused and resumed."""
+    server = redis.server(appendonly=True, appendfsync="always")
+    gw = gateway(config(server.url))
+    wrong, done, stop = [], [0], threading.Event()
+
+    def work(n):
+        rng, model = random.Random(n), {}
+        with Objects(gw) as o:
+            while not stop.is_set() and not wrong:
+                key = f"w{n}:{rng.randrange(30)}"
+                dice = rng.random()
+                if dice < 0.4:
+                    value = str(rng.random()).encode()
+                    put = o.put(key, value, Cache_Tag=f"w{n}, odd" if dice < 0.1 else f"w{n}")
+                    assert put.status == (204 if key in model else 201) or level(put) == "memory"
+                    model[key] = value
+                elif dice < 0.55:
+                    assert o.delete(key).status in (204, 404)
+                    model.pop(key, None)
+                elif dice < 0.56:
+                    o.purge(f"tag=w{n}")
+                    model.clear()
+                elif dice < 0.57:
+                    o.purge(f"pattern=w{n}:1*")
+                    model = {k: v for k, v in model.items() if not k.startswith(f"w{n}:1")}
+                else:
+                    got = o.get(key)
+                    value = got.body if got.status == 200 else None
+                    if value != model.get(key):
+                        wrong.append((key, got.status, level(got), value, model.get(key)))
+                done[0] += 1
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for _ in range(3):
+        time.sleep(0.4)
+        server.kill()
+        time.sleep(0.3)
+        server.start()
+        time.sleep(0.6)
+        server.pause()
+        time.sleep(0.3)
+        server.resume()
+    time.sleep(1)
+    gw.wait_metric("vivace_objects_noted", 0, store="local")
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not wrong, wrong
+    assert done[0] > 1000
+    assert gw.metric("vivace_objects_total", operation="repeat", level="redis", result="stored") > 0
     gw.books_balance()
 
 

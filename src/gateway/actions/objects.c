@@ -13,7 +13,6 @@
 #include "wire/uri.h"
 
 #define ETAG_BYTES 18 /* with its quotes */
-#define ETAGS_MAX 16
 #define TTL_MAX_NS (UINT64_C(10) * 365 * VV_DAY)
 #define ALLOWED VV_STR("GET, HEAD, PUT, DELETE, POST")
 
@@ -23,7 +22,7 @@ struct state {
     struct vv_sb body; /* of PUT, or of an answer about a purge */
     uint64_t body_max;
     struct vv_str tag[VV_SMALL_TAGS_MAX];
-    uint64_t etag[ETAGS_MAX];
+    uint64_t etag[VV_KV_ETAGS_MAX];
 };
 
 static void act(struct state *st);
@@ -180,7 +179,7 @@ static bool take_condition(struct state *st)
         if (!read_etag(one, !match, &etag)) {
             continue;
         }
-        if (cond->etags == ETAGS_MAX) {
+        if (cond->etags == VV_KV_ETAGS_MAX) {
             vv_answer_error(st->x, VV_REASON_BAD_REQUEST);
             return false;
         }
@@ -223,7 +222,8 @@ static void answer_item(struct state *st)
     struct vv_str control = VV_STR("no-cache"); /* without an end: ask whether it is still so */
     if (it->until_ns != 0) {
         const uint64_t left_s = it->until_ns > now_ns ? (it->until_ns - now_ns) / VV_SEC : 0;
-        control = vv_arena_fmt(&x->arena, "max-age=%llu", (unsigned long long)(age_s + left_s));
+        const unsigned long long whole_s = age_s + left_s;
+        control = vv_arena_fmt(&x->arena, "max-age=%llu", whole_s);
     }
     const struct vv_str age = vv_arena_fmt(&x->arena, "%llu", (unsigned long long)age_s);
     const struct vv_str tags = tags_text(x, it);
