@@ -169,6 +169,9 @@ static void put_server(struct table *t, const json_t *s)
     table_cell(t, 0, "%s", json_text(s, "server"));
     table_cell(t, 1, "%s", up ? json_text(s, "role") : "away");
     table_cell(t, 2, "%s", json_text(s, "version"));
+    if (json_object_get(s, "clients") == NULL) {
+        return; /* it has never answered */
+    }
     put_size(t, 3, json_num(s, "memory_used"), "-");
     put_size(t, 4, json_num(s, "memory_max"), "no limit");
     table_cell(t, 5, "%s", json_text(s, "policy"));

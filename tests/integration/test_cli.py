@@ -94,7 +94,7 @@ def test_bash_completes_verbs_and_options():
         'echo "${COMPREPLY[*]}"'
     )
     run = subprocess.run(["bash", "-c", script, "bash", harness.binary()], capture_output=True, text=True)
-    assert run.stdout.splitlines() == ["stop status", "--strict"], run.stderr
+    assert run.stdout.splitlines() == ["stop status store", "--strict"], run.stderr
 
 
 # ------------------------------------------------------------------------------------------ offline
