@@ -4,6 +4,7 @@
  * way back needs them again, whatever the file says by then; so every load makes two equal copies
  * and one of them waits here until the guard time is over. */
 #include "app/worker_int.h"
+#include "gateway/resp_front.h"
 #include "observe/log.h"
 #include "os/sock.h"
 
@@ -206,8 +207,10 @@ static struct vv_listener_fds *missing_listeners(struct worker *w, size_t *ret_c
 {
     struct reload *r = &w->reload;
     const struct vv_conf_list *listen = r->next->listen;
+    const struct vv_conf_list *stores = r->next->stores;
     const size_t max = listen != NULL ? listen->count : 0;
-    struct vv_listener_fds *list = calloc(max + 1, sizeof *list);
+    const size_t more = stores != NULL ? stores->count : 0;
+    struct vv_listener_fds *list = calloc(max + more + 1, sizeof *list);
     size_t n = 0;
     for (size_t i = 0; list != NULL && i < max; i++) {
         const struct vv_listen_settings *l = listen->item[i];
@@ -219,6 +222,15 @@ static struct vv_listener_fds *missing_listeners(struct worker *w, size_t *ret_c
         }
         list[n++] = (struct vv_listener_fds){.name = l->name, .fds = g->fds, .count = g->count};
         g->count = 0; /* the gateway's from now on; the array itself stays ours */
+    }
+    for (size_t i = 0; list != NULL && i < more; i++) {
+        const struct vv_store_settings *s = stores->item[i];
+        char place[VV_RESP_PLACE_BYTES];
+        struct given *g = vv_resp_place(s, place) ? given_find(r, place) : NULL;
+        if (g != NULL && !vv_gateway_has_listener(w->gateway, place, s->listen)) {
+            list[n++] = (struct vv_listener_fds){.name = g->name, .fds = g->fds, .count = g->count};
+            g->count = 0;
+        }
     }
     *ret_count = n;
     return list;

@@ -2,6 +2,7 @@
  * the environment file is read again each time, so a reload sees its changes too. */
 #include "app/run.h"
 #include "app/sockets.h"
+#include "gateway/resp_front.h"
 #include "os/clock.h"
 #include "os/file.h"
 
@@ -11,6 +12,7 @@
 #define ENV_FILE_BYTES_MAX (1024 * 1024)
 #define THREADS_MAX 256
 #define ADMIN_SOCKET_MODE 0600
+#define STORE_SOCKET_MODE 0660 /* of a store served at a unix socket */
 
 struct env { /* an environment file in memory: text with each line NUL-terminated */
     char *text;
@@ -161,6 +163,13 @@ enum vv_err vv_run_wanted(const struct vv_run *run, const struct vv_settings *s,
         const struct vv_listen_settings *l = s->listen->item[i];
         fine = fine && vv_sockets_line(out, l->name, vv_run_address(l, buf, sizeof buf), threads,
                                        (unsigned)l->unix_mode);
+    }
+    for (size_t i = 0; s->stores != NULL && i < s->stores->count; i++) {
+        const struct vv_store_settings *store = s->stores->item[i];
+        char place[VV_RESP_PLACE_BYTES];
+        if (vv_resp_place(store, place)) {
+            fine = fine && vv_sockets_line(out, place, store->listen, threads, STORE_SOCKET_MODE);
+        }
     }
     if (vv_run_has_admin(s)) {
         fine = fine && vv_sockets_line(out, "@admin", s->admin, 1, 0);

@@ -4,6 +4,7 @@
 #include "app/version.h"
 #include "app/worker_int.h"
 #include "gateway/homes.h"
+#include "gateway/resp_front.h"
 #include "observe/log.h"
 #include "os/clock.h"
 #include "os/memory.h"
@@ -231,8 +232,11 @@ static enum vv_err watch_signals(struct worker *w)
 static enum vv_err take_listeners(struct worker *w, struct vv_listener_fds **ret, size_t *ret_count)
 {
     const struct vv_conf_list *listen = w->start->settings->listen;
+    const struct vv_conf_list *stores = w->start->settings->stores;
     const size_t max = listen != NULL ? listen->count : 0;
-    struct vv_listener_fds *list = calloc(max + 1, sizeof *list);
+    const size_t more = stores != NULL ? stores->count : 0;
+    struct vv_listener_fds *list = calloc(max + more + 1, sizeof *list);
+    size_t n = max;
     if (list == NULL) {
         return VV_ENOMEM;
     }
@@ -248,8 +252,22 @@ static enum vv_err take_listeners(struct worker *w, struct vv_listener_fds **ret
         }
         list[i] = (struct vv_listener_fds){.name = l->name, .fds = k->fds, .count = k->count};
     }
+    for (size_t i = 0; i < more; i++) {
+        const struct vv_store_settings *s = stores->item[i];
+        char place[VV_RESP_PLACE_BYTES];
+        if (!vv_resp_place(s, place)) {
+            continue;
+        }
+        const struct vv_socket *k = vv_sockets_find(w->start->sockets, place, s->listen);
+        if (k == NULL) {
+            free(list);
+            return VV_ENOENT;
+        }
+        /* The socket's own text of the name: it is the one that was asked for, and it stays. */
+        list[n++] = (struct vv_listener_fds){.name = k->name, .fds = k->fds, .count = k->count};
+    }
     *ret = list;
-    *ret_count = max;
+    *ret_count = n;
     return VV_OK;
 }
 

@@ -64,7 +64,7 @@ static const char *address_of(const struct vv_settings *settings, const char *na
             return l->address;
         }
     }
-    return NULL;
+    return vv_resp_address(settings, name);
 }
 
 static enum vv_err take_sockets(struct vv_gateway *g, const struct vv_settings *settings,
@@ -114,12 +114,27 @@ static void settle_sockets(struct vv_gateway *g, bool keep)
     }
 }
 
+static bool has_sockets(const struct vv_gateway *g, const char *name, const char *address)
+{
+    if (find_sockets(g, name, address) != NULL) {
+        return true;
+    }
+    vv_error("gateway", "no socket for listener name=%s address=%s", name, address);
+    return false;
+}
+
 static enum vv_err all_have_sockets(const struct vv_gateway *g, const struct vv_settings *settings)
 {
     for (size_t i = 0; i < settings->listen->count; i++) {
         const struct vv_listen_settings *l = settings->listen->item[i];
-        if (find_sockets(g, l->name, l->address) == NULL) {
-            vv_error("gateway", "no socket for listener name=%s address=%s", l->name, l->address);
+        if (!has_sockets(g, l->name, l->address)) {
+            return VV_ENOENT;
+        }
+    }
+    for (size_t i = 0; settings->stores != NULL && i < settings->stores->count; i++) {
+        const struct vv_store_settings *s = settings->stores->item[i];
+        char place[VV_RESP_PLACE_BYTES];
+        if (vv_resp_place(s, place) && !has_sockets(g, place, s->listen)) {
             return VV_ENOENT;
         }
     }
@@ -131,8 +146,9 @@ static enum vv_err all_have_sockets(const struct vv_gateway *g, const struct vv_
 struct adopt { /* take over this runtime and these listeners */
     struct vv_mail mail;
     struct vv_worker *w;
-    struct vv_runtime *rt; /* counted */
-    int *fd;               /* by index in settings->listen */
+    struct vv_runtime *rt;     /* counted */
+    struct vv_resp_plan *plan; /* the same */
+    int *fd;                   /* by index in settings->listen, then those of the plan */
 };
 
 static struct vv_listener *find_listener(struct vv_worker *w, const struct vv_listen_settings *conf)
@@ -154,7 +170,8 @@ static bool still_named(const struct vv_settings *settings, const struct vv_list
 }
 
 /* On the worker's thread, or before it runs. */
-static enum vv_err adopt(struct vv_worker *w, struct vv_runtime *rt, const int *fd)
+static enum vv_err adopt(struct vv_worker *w, struct vv_runtime *rt,
+                         const struct vv_resp_plan *plan, const int *fd)
 {
     const struct vv_settings *settings = rt->settings;
     enum vv_err err = vv_worker_adopt(w, rt);
@@ -173,7 +190,7 @@ static enum vv_err adopt(struct vv_worker *w, struct vv_runtime *rt, const int *
         err = l != NULL ? vv_listener_update(l, conf, (uint32_t)i)
                         : vv_listener_open(w, conf, (uint32_t)i, fd[i]);
     }
-    return err;
+    return err == VV_OK ? vv_resp_fronts_adopt(w, plan, fd + settings->listen->count) : err;
 }
 
 struct done { /* back to the control thread */
@@ -205,7 +222,7 @@ static void on_adopt(struct vv_loop *loop, struct vv_mail *mail)
     (void)loop;
     struct adopt *a = VV_CONTAINER(mail, struct adopt, mail);
     struct vv_worker *w = a->w;
-    const enum vv_err err = adopt(w, a->rt, a->fd);
+    const enum vv_err err = adopt(w, a->rt, a->plan, a->fd);
     if (err != VV_OK) {
         vv_error("gateway", "worker %u could not take over the new settings completely: %s",
                  w->index, vv_err_text(err));
@@ -216,18 +233,26 @@ static void on_adopt(struct vv_loop *loop, struct vv_mail *mail)
             .mail = {.fn = drop_unused_sockets}, .g = w->gateway, .generation = a->rt->generation};
         vv_loop_post(w->gateway->control, &d->mail);
     }
+    vv_resp_plan_unref(a->plan);
     vv_runtime_unref(a->rt);
     free(a->fd);
     free(a);
 }
 
-static int *fds_for(const struct vv_gateway *g, const struct vv_settings *settings, unsigned worker)
+static int *fds_for(const struct vv_gateway *g, const struct vv_settings *settings,
+                    const struct vv_resp_plan *plan, unsigned worker)
 {
-    int *fd = malloc(settings->listen->count * sizeof *fd);
+    const size_t listeners = settings->listen->count;
+    int *fd = malloc((listeners + vv_resp_plan_count(plan)) * sizeof *fd);
     for (size_t i = 0; fd != NULL && i < settings->listen->count; i++) {
         const struct vv_listen_settings *l = settings->listen->item[i];
         const struct sockets *s = find_sockets(g, l->name, l->address);
         fd[i] = s->fds[worker % s->count];
+    }
+    for (size_t i = 0; fd != NULL && i < vv_resp_plan_count(plan); i++) {
+        const struct sockets *s =
+            find_sockets(g, vv_resp_plan_name(plan, i), vv_resp_plan_address(plan, i));
+        fd[listeners + i] = s->fds[worker % s->count];
     }
     return fd;
 }
@@ -235,11 +260,13 @@ static int *fds_for(const struct vv_gateway *g, const struct vv_settings *settin
 static enum vv_err post_runtime(struct vv_gateway *g, struct vv_runtime *rt)
 {
     struct adopt **all = calloc(g->worker_count, sizeof(struct adopt *));
-    enum vv_err err = all != NULL ? VV_OK : VV_ENOMEM;
+    struct vv_resp_plan *plan = NULL;
+    enum vv_err err =
+        all != NULL ? vv_resp_plan_new(g->resp, g->homes.stores, rt->settings, &plan) : VV_ENOMEM;
     for (unsigned i = 0; err == VV_OK && i < g->worker_count; i++) {
         all[i] = calloc(1, sizeof *all[i]);
         if (all[i] != NULL) {
-            all[i]->fd = fds_for(g, rt->settings, i);
+            all[i]->fd = fds_for(g, rt->settings, plan, i);
         }
         err = all[i] != NULL && all[i]->fd != NULL ? VV_OK : VV_ENOMEM;
     }
@@ -252,9 +279,11 @@ static enum vv_err post_runtime(struct vv_gateway *g, struct vv_runtime *rt)
         all[i]->mail.fn = on_adopt;
         all[i]->w = g->worker[i];
         all[i]->rt = rt;
+        all[i]->plan = vv_resp_plan_ref(plan);
         vv_runtime_ref(rt);
         vv_loop_post(g->worker[i]->loop, &all[i]->mail);
     }
+    vv_resp_plan_unref(plan);
     free(all);
     return err;
 }
@@ -387,6 +416,9 @@ enum vv_err vv_gateway_new(const struct vv_gateway_options *o, struct vv_setting
                             settings);
     }
     if (err == VV_OK) {
+        err = vv_resp_home_new(&g->resp);
+    }
+    if (err == VV_OK) {
         err = vv_homes_prepare(&g->homes, settings, why);
     }
     if (err == VV_OK) {
@@ -431,11 +463,11 @@ static void worker_main(void *arg)
     vv_loop_run(w->loop);
 }
 
-static enum vv_err run_workers(struct vv_gateway *g)
+static enum vv_err run_with(struct vv_gateway *g, const struct vv_resp_plan *plan)
 {
     for (unsigned i = 0; i < g->worker_count; i++) {
-        int *fd = fds_for(g, g->rt->settings, i);
-        enum vv_err err = fd != NULL ? adopt(g->worker[i], g->rt, fd) : VV_ENOMEM;
+        int *fd = fds_for(g, g->rt->settings, plan, i);
+        enum vv_err err = fd != NULL ? adopt(g->worker[i], g->rt, plan, fd) : VV_ENOMEM;
         free(fd);
         if (err == VV_OK) {
             char name[16];
@@ -448,6 +480,17 @@ static enum vv_err run_workers(struct vv_gateway *g)
         g->running++;
     }
     return VV_OK;
+}
+
+static enum vv_err run_workers(struct vv_gateway *g)
+{
+    struct vv_resp_plan *plan = NULL;
+    enum vv_err err = vv_resp_plan_new(g->resp, g->homes.stores, g->rt->settings, &plan);
+    if (err == VV_OK) {
+        err = run_with(g, plan);
+    }
+    vv_resp_plan_unref(plan);
+    return err;
 }
 
 enum vv_err vv_gateway_start(struct vv_gateway *g, void (*ready)(void *user), void *user)
@@ -586,6 +629,7 @@ static void on_drain(struct vv_loop *loop, struct vv_mail *mail)
     VV_LIST_EACH (it, &d->w->listeners) {
         vv_listener_stop(VV_LIST_ENTRY(it, struct vv_listener, node));
     }
+    vv_resp_fronts_stop(d->w);
     free(d);
 }
 
@@ -648,6 +692,7 @@ void vv_gateway_free(struct vv_gateway *g)
     vv_shed_watch_free(g);
     vv_access_log_free(g->log);
     vv_runtime_unref(g->rt);
+    vv_resp_home_free(g->resp);
     vv_homes_fini(&g->homes); /* last: workers and runtimes held references */
     VV_LIST_EACH (it, &g->sockets) {
         sockets_free(VV_LIST_ENTRY(it, struct sockets, node));

@@ -5,6 +5,7 @@
 #include "gateway/gateway.h"
 #include "gateway/homes.h"
 #include "gateway/names.h"
+#include "gateway/resp_front.h"
 #include "gateway/worker.h"
 #include "os/pool.h"
 #include "os/thread.h"
@@ -22,6 +23,7 @@ struct vv_gateway {
     struct vv_worker **worker;
     struct vv_thread *thread;
     struct vv_list sockets; /* listeners' descriptors, owned here */
+    struct vv_resp_home *resp;
     bool draining, started;
     uint64_t drain_until_ns;
     void (*ready)(void *user);

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 
 #define STUCK_MAX_NS (2 * VV_SEC)
+/* What applications ask waits longer than what requests do: an answer stands behind those of others, large
+ * ones too, and memory has no better one. A server that says nothing at all loses its connection anyway. */
+#define PATIENCE 5 /* times the store's own deadline */
+#define READ_AGAIN_NS (2 * VV_SEC)
 #define NAME_SHOWN 32
 
 static void on_item(struct vv_redis_op *op, const struct vv_resp_item *it);
@@ -127,6 +131,7 @@ static void on_item(struct vv_redis_op *op, const struct vv_resp_item *it)
     if (it->attribute || it->push) {
         return;
     }
+    cmd->lane->heard_ns = vv_worker_now(cmd->client->front->w);
     if (it->depth == 0 && it->first) {
         cmd->away = cannot_serve(it);
         cmd->result = it->type == VV_RESP_ERROR || it->type == VV_RESP_BULK_ERROR
@@ -166,11 +171,40 @@ static bool may_have_happened(const struct vv_resp_cmd *cmd, enum vv_err err)
     return (cmd->row->flags & VV_RESP_WRITE) != 0 && (err == VV_ETIMEOUT || err == VV_ECLOSED);
 }
 
+static uint64_t deadline(const struct vv_resp_cmd *cmd)
+{
+    const uint64_t conf_ns = cmd->client->front->lane->store->conf.call_ns;
+    const uint64_t usual = PATIENCE * (conf_ns > 0 ? conf_ns : 50 * VV_MS);
+    const bool slow = (cmd->row->flags & VV_RESP_SLOW) != 0;
+    uint64_t ns = slow && usual < RESP_SLOW_NS ? RESP_SLOW_NS : usual;
+    if (cmd->bytes > VV_BUF_LARGE) {
+        ns += (uint64_t)cmd->bytes * VV_SEC / RESP_BYTES_A_SEC;
+    }
+    return ns;
+}
+
+/* A read was too late although the store answers: it stood behind large answers. True: asked again. */
+static bool read_again(struct vv_resp_cmd *cmd, enum vv_err err)
+{
+    const uint64_t now_ns = vv_worker_now(cmd->client->front->w);
+    if (err != VV_ETIMEOUT || (cmd->row->flags & VV_RESP_READ) == 0 || cmd->streams ||
+        now_ns - cmd->began_ns > READ_AGAIN_NS ||
+        now_ns - cmd->lane->heard_ns > deadline(cmd) / 2) {
+        return false;
+    }
+    cmd->answer.n = 0;
+    vv_resp_convert_init(&cmd->convert, cmd->version, cmd->row->flags);
+    return vv_redis_do(cmd->lane->redis, &cmd->op) == VV_OK;
+}
+
 static void on_end(struct vv_redis_op *op, enum vv_err err)
 {
     struct vv_resp_cmd *cmd = VV_CONTAINER(op, struct vv_resp_cmd, op);
     if (cmd->client->paused == op) {
         cmd->client->paused = NULL;
+    }
+    if (read_again(cmd, err)) {
+        return;
     }
     leave_lane(cmd);
     if (err == VV_OK && !cmd->away && !cmd->broken) {
@@ -236,17 +270,6 @@ static void on_part_end(struct vv_redis_op *op, enum vv_err err)
     if (++cmd->split->ended == cmd->split->parts) {
         parts_end(cmd);
     }
-}
-
-static uint64_t deadline(const struct vv_resp_cmd *cmd)
-{
-    const uint64_t usual = cmd->client->front->lane->store->conf.call_ns;
-    const bool slow = (cmd->row->flags & VV_RESP_SLOW) != 0;
-    uint64_t ns = slow && usual < RESP_SLOW_NS ? RESP_SLOW_NS : usual > 0 ? usual : 50 * VV_MS;
-    if (cmd->bytes > VV_BUF_LARGE) {
-        ns += (uint64_t)cmd->bytes * VV_SEC / RESP_BYTES_A_SEC;
-    }
-    return ns;
 }
 
 /* Everything that can go now. VV_ELIMIT: the rest waits. */
@@ -444,8 +467,9 @@ static void pass(struct vv_resp_cmd *cmd)
     const struct vv_resp_command *row = cmd->row;
     bool cut = false;
     if (row->how == VV_RESP_HOW_FLUSH && !f->flush) {
-        vv_resp_cmd_error(cmd, VV_RESP_RESULT_REFUSED,
-                          "NOPERM FLUSHDB is not allowed: flushdb: true of the store would allow it");
+        vv_resp_cmd_error(
+            cmd, VV_RESP_RESULT_REFUSED,
+            "NOPERM FLUSHDB is not allowed: flushdb: true of the store would allow it");
         return;
     }
     if ((row->flags & VV_RESP_ALONE) != 0 && several(f->lane->store->conf.url.kind)) {

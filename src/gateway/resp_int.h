@@ -35,6 +35,7 @@ struct vv_resp_lane { /* the way to one store; counted by the front and by comma
     struct vv_redis *redis; /* NULL: a store without servers */
     struct vv_store *store;
     uint64_t refs;
+    uint64_t heard_ns; /* part of an answer came */
 };
 
 enum vv_resp_result {

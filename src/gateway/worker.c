@@ -3,6 +3,7 @@
 #include "gateway/door.h"
 #include "gateway/homes.h"
 #include "gateway/kv.h"
+#include "gateway/resp_front.h"
 #include "gateway/session.h"
 #include "gateway/session_h2.h"
 #include "gateway/stores.h"
@@ -259,8 +260,12 @@ void vv_worker_free(struct vv_worker *w)
         vv_listener_stop(VV_LIST_ENTRY(it, struct vv_listener, node));
     }
     vv_stores_leave(w);
+    vv_resp_fronts_free(w);
     vv_upstreams_free(w->upstreams);
-    bury_all(w->loop, &w->bury);
+    while (w->corpses !=
+           NULL) { /* one may leave others: a client its front, that its way to a store */
+        bury_all(w->loop, &w->bury);
+    }
     vv_h2_pool_free(w->h2_pool);
     if (w->files != NULL) {
         vv_files_ahead_stop(w->files); /* the pool went before */
