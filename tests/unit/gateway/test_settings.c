@@ -447,6 +447,7 @@ VV_TEST(every_default_and_example_of_the_sample_file_is_a_good_value)
                               strstr(l.problems, "has both an address and a port") ||
                               strstr(l.problems, "error: no breaker named") ||
                               strstr(l.problems, "error: no service named") ||
+                              strstr(l.problems, "error: no store named") ||
                               strstr(l.problems, "\"bearer\" needs access.keys");
             if (!fine) {
                 fail_msg("%.*s:\n%s", (int)strcspn(sb.p + at, "\n"), sb.p + at, l.problems);
