@@ -361,7 +361,7 @@ static bool make_calls(struct store_poll *p)
 {
     struct vv_store_home *h = p->h;
     const size_t each = 1 + (p->config ? h->expect.count + EXTRA : 0);
-    p->call = calloc(h->servers * each + 1, sizeof *p->call);
+    p->call = calloc(h->servers + 1, each * sizeof *p->call);
     for (size_t i = 0; p->call != NULL && i < h->servers; i++) {
         struct store_server *s = &h->server[i];
         if (p->config && s->finding == NULL) {

@@ -116,6 +116,24 @@ def test_every_server_of_a_cluster_is_asked(gateway, redis):
     assert (seen["keys"], seen["with_end"], seen["without_end"], seen["whole"]) == (2, 1, 1, True)
 
 
+def test_a_master_that_moves_is_found_and_the_lost_one_is_told(gateway, redis):
+    guarded = redis.sentinel()
+    gw = gateway(config({"local": guarded.url}))
+    wait_for("a master and two replicas",
+             lambda: sorted(s.get("role", "") for s in vivace(gw, "info", "local", "--json")["servers"]) ==
+             ["master", "slave", "slave"])
+    wait_state(gw, "up")
+    old = guarded.master()
+    old.kill()
+    guarded.wait_moved(old.port)
+    new = guarded.master()
+    wait_for("the new master is known", lambda: {s["server"]: s.get("role") for s in vivace(
+        gw, "info", "local", "--json")["servers"]}.get(new.address) == "master")
+    assert state(gw) in ("up", "degraded")  # whether sentinels still name the lost one
+    old.start()
+    wait_state(gw, "up")
+
+
 # -------------------------------------------------------------------------------------- expectations
 
 def test_what_is_as_expected_passes(gateway, redis):
