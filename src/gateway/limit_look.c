@@ -96,6 +96,9 @@ static void item_json(const struct vv_limit_look *q, const struct vv_limit_plan 
     vv_json_kcstr(j, "name", item->name);
     vv_json_kcstr(j, "of", plan->scope);
     vv_json_kcstr(j, "per", item->per == VV_PER_TEMPLATE ? item->conf->per : per[item->per]);
+    if (item->conf->share != NULL) {
+        vv_json_kcstr(j, "share", item->conf->share);
+    }
     vv_json_ku64(j, "weight", item->conf->weight);
     vv_json_kbool(j, "watches", item->conf->dry_run != 0);
     vv_json_ku64(j, "status", item->conf->status);

@@ -19,6 +19,7 @@
 #define KEYS_ROOM 16384            /* keys of one store in use at once */
 #define TICK_NS (25 * VV_MS)       /* new keys are told after that at most */
 #define HELLO_NS (200 * VV_MS)     /* between two hellos */
+#define CALL_NS (250 * VV_MS)      /* nobody waits: a server that stalls for a moment is not away */
 #define AWAY_NS (400 * VV_MS)      /* without any answer */
 #define GATEWAY_FRESH_US "2000000" /* a gateway that says nothing for so long is gone */
 #define DEMAND_FRESH_US "1000000"  /* its demand sooner */
@@ -497,7 +498,7 @@ static void ask_group(struct talk *t, struct vv_redis *r, unsigned group, uint64
     if (so->keys == 0) {
         return;
     }
-    const struct vv_redis_op fresh = {.item = share_item, .end = share_end};
+    const struct vv_redis_op fresh = {.item = share_item, .end = share_end, .timeout_ns = CALL_NS};
     so->op = fresh;
     so->talk = t;
     so->group = group;
@@ -556,7 +557,7 @@ static size_t put_breakers(struct talk *t, struct hello_op *h, size_t args, size
 static void say_hello(struct talk *t, struct vv_redis *r, uint64_t now_ns)
 {
     struct hello_op *h = &t->hello;
-    const struct vv_redis_op fresh = {.item = hello_item, .end = hello_end};
+    const struct vv_redis_op fresh = {.item = hello_item, .end = hello_end, .timeout_ns = CALL_NS};
     h->op = fresh;
     h->talk = t;
     h->bad = h->no_script = false;

@@ -4,12 +4,12 @@
  *            25 ms: keys that have something to tell go to the store, up to 64 of a group in one script
  *            (limit_share_script.h), at most one script of a group under way. Five times a second: who we
  *            are and which of our breakers are open; the answer says how many gateways share and whose
- *            breakers are open elsewhere. Where nothing has been answered for 400 ms the store is away: each
- *            gateway keeps its limits alone, which is said once in the log, in the metric
- *            vivace_limit_shared and in the status. Nobody waits for any of this.
+ *            breakers are open elsewhere. Where something failed and nothing was answered for 400 ms the
+ *            store is away: each gateway keeps its limits alone, which is said once in the log, in the
+ *            metric vivace_limit_shared and in the status. Nobody waits for any of this.
  *            Keys in the store, PREFIX being that of the store: PREFIX:limit:{GROUP}:ID:NAME is one key of a
  *            limit, with a digest for a name; PREFIX:limit:{0}:gateways and PREFIX:limit:{0}:open.
- * Threads:   control. vv_shares_* of what vv_sharing_shares() returns: see guard/share.h.
+ * Threads:   control.
  * Errors:    VV_ENOMEM; VV_ENOENT: no such store.
  */
 #ifndef VV_GATEWAY_LIMIT_SHARE_H

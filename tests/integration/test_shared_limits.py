@@ -22,8 +22,8 @@ def shared(store, limit, **root):
 def together(gateways, count=3):
     """Until each of them knows of so many."""
     for gw in gateways:
+        wait_for("shared", lambda gw=gw: gw.metric("vivace_limit_shared", store="local") == 1)
         wait_for(f"{count} gateways", lambda gw=gw: gw.metric("vivace_limit_gateways", store="local") == count)
-        assert gw.metric("vivace_limit_shared", store="local") == 1
 
 
 class Demand:
@@ -192,6 +192,44 @@ def test_a_store_full_of_other_things_is_no_fault(gateway, redis):
             time.sleep(0.05)
     assert gw.metric("vivace_limit_shared", store="local") == 1
     assert gw.log().count("alone") == 0
+
+
+def test_a_cluster_keeps_the_count_too(gateway, redis):
+    cluster = redis.cluster()
+    gateways = [gateway(shared(cluster, {"rate": "20/s", "burst": 20})) for _ in range(2)]
+    together(gateways, 2)
+    began = time.monotonic()
+    demands = [Demand(gw, 100) for gw in gateways]
+    time.sleep(5)
+    for d in demands:
+        d.end()
+    plan = 21 + 20 * (time.monotonic() - began)
+    only(demands, 200, 429)
+    assert abs(admitted(demands) - plan) <= 0.1 * plan, (admitted(demands), plan)
+    for gw in gateways:  # every key of a script was in one slot
+        assert gw.metric("vivace_limit_shared", store="local") == 1
+        assert gw.metric("vivace_limit_exchanges_total", result="lost") <= 3
+
+
+def test_a_reload_moves_the_count_to_another_store(gateway, redis):
+    first, second = redis.server(), redis.server()
+    gw = gateway(shared(first, {"rate": "1/h", "burst": 4}))
+    together([gw], 1)
+    for _ in range(3):
+        assert gw.ask("/", headers=KEY).status == 200
+    wait_for("a key", lambda: any(n.count(b":") == 4 for n in first("KEYS", "*")))
+    gw.reload(shared(second, {"rate": "1/h", "burst": 4}))
+    wait_for("gateways there", lambda: second("KEYS", "vz:limit:{0}:gateways"))
+    together([gw], 1)
+    got = [gw.ask("/", headers=KEY).status for _ in range(4)]
+    assert got == [200, 200, 429, 429]  # what was used stays used: 5 in all
+    wait_for("the key there", lambda: any(n.count(b":") == 4 for n in second("KEYS", "*")))
+    gw.reload(shared(second, {"rate": "1/h", "burst": 4}, defaults={}))
+    assert gw.ask("/", headers=KEY).status == 429
+    assert gw.metric("vivace_limit_shared", store="local") == 0  # none such
+    first.kill()
+    second.kill()
+    assert gw.ask("/", headers=KEY).status == 429
 
 
 def test_a_breaker_that_opens_warns_the_others(gateway, redis, origin):
