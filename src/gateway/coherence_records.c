@@ -162,7 +162,7 @@ static void drop_glob(struct vv_records *rs)
 static void drop_oldest(struct vv_records *rs)
 {
     const struct place p = rs->ring[rs->first];
-    rs->first = (rs->first + 1) % rs->ring_room;
+    rs->first = rs->first + 1 < rs->ring_room ? rs->first + 1 : 0;
     rs->count--;
     rs->floor = vv_max_u64(rs->floor, p.id);
     if (p.hash != 0) {
