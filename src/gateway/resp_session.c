@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define READS_A_TURN 16
+#define LAST_READS 64
 #define INLINE_WORDS 1024
 #define KEEP_TEXT 1024 /* memory that a spare command keeps */
 #define KEEP_OUT 4096  /* and a client between two answers */
@@ -354,6 +355,20 @@ static void all_left(struct vv_resp_client *c)
     }
 }
 
+/* Everything has been said. Bytes that came and were not read would make the kernel answer with a reset,
+ * which can overtake our last words: they are read, up to a bound. */
+static void take_leave(struct vv_resp_client *c)
+{
+    char nothing[4096];
+    (void)shutdown(c->io.fd, SHUT_WR);
+    for (unsigned i = 0; i < LAST_READS; i++) {
+        if (vv_sock_recv(c->io.fd, nothing, sizeof nothing) <= 0) {
+            break;
+        }
+    }
+    vv_resp_client_close(c);
+}
+
 static void flush(struct vv_resp_client *c)
 {
     struct vv_worker *w = c->front->w;
@@ -385,7 +400,7 @@ static void flush(struct vv_resp_client *c)
         vv_loop_timer_at(w->loop, &c->timer, c->progress_ns + RESP_STUCK_NS);
     }
     if (c->closing && unread(c) == 0 && vv_list_empty(&c->queue)) {
-        vv_resp_client_close(c);
+        take_leave(c);
     }
 }
 
