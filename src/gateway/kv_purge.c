@@ -7,10 +7,10 @@
 #include "base/sb.h"
 #include "cache/store.h"
 #include "gateway/kv_int.h"
+#include "store/redis_peers.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PLACES_MAX 256
 #define PAGE VV_STR("500") /* keys that one SCAN looks at */
 #define AT_ONCE 64         /* keys that are removed at once */
 #define KEYS_MAX 16384 /* of one page: a server may give more than asked for, but not that many */
@@ -40,7 +40,7 @@ struct vv_kv_run {
     bool is_tag, failed, ended, asked_first;
     char *what, *match, *set, *line; /* match: of SCAN; set: of the tag; line: what a head has */
     size_t match_n, set_n, line_n, what_n;
-    struct vv_redis_place *place;
+    struct vv_redis_peer *place;
     size_t places, at_place;
     struct vv_redis_op op; /* of a page */
     struct vv_str args[7];
@@ -314,15 +314,20 @@ static bool ask_page(struct vv_kv_run *run)
         return false;
     }
     return (run->is_tag ? vv_redis_do(r, &run->op)
-                        : vv_redis_do_on(r, &run->place[run->at_place], &run->op)) == VV_OK;
+                        : vv_redis_do_peer(r, &run->place[run->at_place], &run->op)) == VV_OK;
 }
 
 /* A first operation was answered, so the servers are known. */
 static void begin_scan(struct vv_kv_run *run)
 {
     struct vv_redis *r = vv_store_client(run->w, run->kv->store);
-    run->places = r != NULL ? vv_redis_places(r, run->place, PLACES_MAX) : 0;
-    run->failed = run->places == 0 || run->places > PLACES_MAX;
+    const size_t known = r != NULL ? vv_redis_peers(r, run->place, VV_REDIS_PEERS_MAX) : 0;
+    for (size_t i = 0; i < known; i++) {
+        if (run->place[i].keys) {
+            run->place[run->places++] = run->place[i];
+        }
+    }
+    run->failed = run->places == 0;
     (void)snprintf(run->cursor, sizeof run->cursor, "0");
     if (run->failed || !ask_page(run)) {
         run->failed = true;
@@ -377,7 +382,7 @@ static bool make_texts(struct vv_kv_run *run, struct vv_str what)
     run->what = malloc(what.n + 1);
     run->set = malloc(p.n + what.n + 1);
     run->line = calloc(1, what.n + 3 + sizeof run->cursor);
-    run->place = malloc(PLACES_MAX * sizeof *run->place);
+    run->place = malloc(VV_REDIS_PEERS_MAX * sizeof *run->place);
     run->end = malloc(KEYS_MAX * sizeof *run->end);
     if (run->what == NULL || run->set == NULL || run->line == NULL || run->place == NULL ||
         run->end == NULL) {

@@ -119,18 +119,6 @@ uint64_t vv_redis_share(struct vv_redis *r, struct vv_str key);
 /* Would an operation on this key be tried now? False: its breaker is open. */
 bool vv_redis_up(struct vv_redis *r, struct vv_str key, uint64_t now_ns);
 
-/* For what is about a server and not a key, such as SCAN: those that hold keys and may be written to. Of a
- * cluster and of Sentinel they are known once an operation has been answered; until then there are none. */
-struct vv_redis_place {
-    char host[256];
-    uint16_t port;
-};
-/* Returns how many there are, and the first `max` of them. */
-size_t vv_redis_places(struct vv_redis *r, struct vv_redis_place *ret, size_t max);
-/* As vv_redis_do(), of this server: never redirected. VV_EREFUSED: also when it serves nothing now. */
-VV_MUST_CHECK enum vv_err vv_redis_do_on(struct vv_redis *r, const struct vv_redis_place *at,
-                                         struct vv_redis_op *op);
-
 struct vv_redis_stats { /* since the start; sums over servers */
     uint64_t ops, timeouts, refused, errors, redirects, refreshes, reconnects, invalidations;
     uint64_t bytes_in, bytes_out;

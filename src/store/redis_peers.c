@@ -10,6 +10,12 @@ static bool is_peer(const struct vv_redis_server *s)
     return !s->gone && s->role != VV_REDIS_ROLE_SENTINEL;
 }
 
+static bool holds_keys(const struct vv_redis *r, const struct vv_redis_server *s)
+{
+    const enum vv_redis_kind kind = r->conf.url.kind;
+    return kind == VV_REDIS_SINGLE || kind == VV_REDIS_RING || s->role == VV_REDIS_ROLE_MASTER;
+}
+
 size_t vv_redis_peers(const struct vv_redis *r, struct vv_redis_peer *out, size_t cap)
 {
     size_t n = 0;
@@ -19,6 +25,7 @@ size_t vv_redis_peers(const struct vv_redis *r, struct vv_redis_peer *out, size_
             (void)snprintf(out[n].host, sizeof out[n].host, "%s", s->host);
             out[n].port = s->port;
             out[n].replica = s->role == VV_REDIS_ROLE_REPLICA;
+            out[n].keys = holds_keys(r, s);
             n++;
         }
     }

@@ -14,6 +14,7 @@ struct vv_redis_peer {
     char host[256]; /* or the path of a socket; port 0 then */
     uint16_t port;
     bool replica;
+    bool keys; /* holds keys: of a cluster and of Sentinel, a master that is known */
 };
 size_t vv_redis_peers(const struct vv_redis *r, struct vv_redis_peer *out, size_t cap);
 /* As vv_redis_do(), of this one; its errors are shown, redirections too. */
