@@ -107,7 +107,7 @@ static bool sha_of(const char *script, char *ret)
     return true;
 }
 
-/* The same on every gateway; nobody finds the key by it who does not know it already. */
+/* The same on every gateway; who does not know the key finds it only by trying. */
 static void name_of(uint64_t id, struct vv_str key, uint8_t ret[VV_SHARE_NAME_BYTES])
 {
     uint8_t digest[EVP_MAX_MD_SIZE] = {0};
@@ -444,18 +444,18 @@ static void hello_end(struct vv_redis_op *op, enum vv_err err)
 
 /* ---- what is told ---- */
 
-static struct vv_str put_text(struct share_op *so, const char *fmt, ...) VV_PRINTF(2, 3);
-static struct vv_str put_text(struct share_op *so, const char *fmt, ...)
+/* The text of n bytes that was just written at the end becomes the next argument. */
+static void put_written(struct share_op *so, int n)
 {
-    char *at = so->text + so->text_used;
-    const size_t room = sizeof so->text - so->text_used;
-    va_list args;
-    va_start(args, fmt);
-    const int n = vsnprintf(at, room, fmt, args);
-    va_end(args);
-    VV_ASSERT(n >= 0 && (size_t)n < room); /* every part has its bound */
+    VV_ASSERT(n >= 0 && (size_t)n < sizeof so->text - so->text_used); /* every part has its bound */
+    so->arg[so->args++] = (struct vv_str){so->text + so->text_used, (size_t)n};
     so->text_used += (size_t)n + 1;
-    return (struct vv_str){at, (size_t)n};
+}
+
+static void put_number(struct share_op *so, uint64_t n)
+{
+    put_written(so,
+                snprintf(so->text + so->text_used, NUMBER_BYTES, "%llu", (unsigned long long)n));
 }
 
 /* EVALSHA, or the script itself where the server may not know it. */
@@ -470,8 +470,8 @@ static void put_key(struct share_op *so, const struct vv_share_question *q, cons
 {
     char name[2 * VV_SHARE_NAME_BYTES + 1];
     hex_of(q->name, VV_SHARE_NAME_BYTES, name);
-    so->arg[so->args++] = put_text(so, "%s:limit:{%u}:%llx:%s", prefix, so->group,
-                                   (unsigned long long)q->limit->id, name);
+    put_written(so, snprintf(so->text + so->text_used, KEY_BYTES, "%s:limit:{%u}:%llx:%s", prefix,
+                             so->group, (unsigned long long)q->limit->id, name));
 }
 
 static void put_question(struct share_op *so, const struct vv_share_question *q)
@@ -479,13 +479,17 @@ static void put_question(struct share_op *so, const struct vv_share_question *q)
     const bool rate = q->limit->kind == VV_LIMIT_RATE;
     const uint64_t unit_ns = rate ? q->limit->interval_ns : q->limit->per_ns;
     so->arg[so->args++] = rate ? VV_STR("r") : VV_STR("w");
-    so->arg[so->args++] = put_text(so, "%.3f", (double)unit_ns / (double)VV_US);
-    so->arg[so->args++] = put_text(so, "%llu", (unsigned long long)q->passed);
-    so->arg[so->args++] = put_text(so, "%llu", (unsigned long long)q->age_us);
-    so->arg[so->args++] = put_text(so, "%llu", (unsigned long long)q->turn);
-    so->arg[so->args++] = put_text(so, "%llu", (unsigned long long)q->demand);
-    so->arg[so->args++] =
-        q->resume ? put_text(so, "%llu", (unsigned long long)q->resume_us) : VV_STR("-1");
+    put_written(so, snprintf(so->text + so->text_used, NUMBER_BYTES, "%.3f",
+                             (double)unit_ns / (double)VV_US));
+    put_number(so, q->passed);
+    put_number(so, q->age_us);
+    put_number(so, q->turn);
+    put_number(so, q->demand);
+    if (q->resume) {
+        put_number(so, q->resume_us);
+    } else {
+        so->arg[so->args++] = VV_STR("-1");
+    }
 }
 
 /* All keys are of one group: a cluster has them in one slot. */
@@ -507,7 +511,7 @@ static void ask_group(struct talk *t, struct vv_redis *r, unsigned group, uint64
     so->text_used = so->numbers = 0;
     so->bad = so->no_script = false;
     so->args = put_command(so->arg, so->loaded, VV_SHARE_SCRIPT, t->sharing->share_sha);
-    so->arg[so->args++] = put_text(so, "%zu", so->keys);
+    put_number(so, so->keys);
     for (size_t i = 0; i < so->keys; i++) {
         vv_share_ask(t->shares, limits, so->key[i], now_ns, &q[i]);
         put_key(so, &q[i], t->store->prefix);

@@ -149,6 +149,12 @@ static struct vv_share *look_for(struct vv_shares *s, uint64_t hash)
     return NULL;
 }
 
+/* Counts are half a word, and many requests come between two tellings. */
+static uint32_t clip(uint64_t n)
+{
+    return n < UINT32_MAX / 4096 ? (uint32_t)n : UINT32_MAX / 4096;
+}
+
 /* Whoever still counts in a place that was given up and taken again counts for the wrong key, once. */
 static void fill(struct vv_shares *s, struct vv_share *e, const struct vv_limit_ask *ask,
                  const struct vv_limit_place *place, uint64_t now_ns)
@@ -163,7 +169,7 @@ static void fill(struct vv_shares *s, struct vv_share *e, const struct vv_limit_
     e->counting = e->lost = e->known = e->resume = false;
     e->part = part;
     atomic_store_explicit(&e->counts, 0, memory_order_relaxed);
-    atomic_store_explicit(&e->unit, (uint32_t)ask->cost, memory_order_relaxed);
+    atomic_store_explicit(&e->unit, clip(ask->cost), memory_order_relaxed);
     atomic_store_explicit(&e->cap, cap_of(ask->limit, part), memory_order_relaxed);
     atomic_store_explicit(&e->interval_ns,
                           ask->limit->kind == VV_LIMIT_RATE ? interval_of(ask->limit, part) : 0,
@@ -174,6 +180,7 @@ static struct vv_share *add_entry(struct vv_shares *s, uint64_t hash,
                                   const struct vv_limit_ask *ask,
                                   const struct vv_limit_place *place, uint64_t now_ns)
 {
+    VV_ASSERT(s->entry != NULL);
     pthread_mutex_lock(&s->lock);
     struct vv_share *e = look_for(s, hash);
     for (size_t i = 0; e == NULL && i < PROBES; i++) {
@@ -213,11 +220,6 @@ struct vv_share *vv_share_find(const struct vv_limit_ask *ask, const struct vv_l
     ret->interval_ns = atomic_load_explicit(&e->interval_ns, memory_order_acquire);
     ret->cap = atomic_load_explicit(&e->cap, memory_order_relaxed);
     return e;
-}
-
-static uint32_t clip(uint64_t n)
-{
-    return n < UINT32_MAX / 4096 ? (uint32_t)n : UINT32_MAX / 4096;
 }
 
 void vv_share_count(struct vv_shares *s, struct vv_share *e, uint64_t cost, bool passed,
@@ -320,7 +322,7 @@ static void keep_hottest(struct vv_share **ret, size_t *count, size_t max, struc
     }
     size_t at = 0;
     if (*count < max) {
-        memmove(ret + 1, ret, *count * sizeof(ret[0]));
+        memmove(ret + 1, ret, *count * sizeof(ret[0])); /* NOLINT: pointers */
         ++*count;
     }
     while (at + 1 < *count && heat(ret[at + 1], now_ns) < mine) {

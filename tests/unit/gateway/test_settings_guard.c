@@ -748,8 +748,9 @@ VV_TEST(limits_and_plans_are_shared_where_the_nearest_says)
                 "listen: {web: {port: 80, limit: 5/s}}\n"
                 "access: {keys: k, share: far, plans: {standard: 5/s}}\n"
                 "breakers: {b: {share: far}, c: {}}\n"
-                "routes:\n- {path: /a, to: \"http://h:1\", limit: [5/s, {rate: 6/s, share: far}]}\n"
-                "- {path: /b, to: \"http://h:1\", limit: {rate: 6/s, share: none}}\n");
+                "services: {s: {servers: [h:1], breaker: b}, u: {servers: [h:2], breaker: c}}\n"
+                "routes:\n- {path: /a, to: s, limit: [5/s, {rate: 6/s, share: far}]}\n"
+                "- {path: /b, to: u, limit: {rate: 6/s, share: none}}\n");
     VV_CHECK_STR(l.problems, "");
     const struct vv_listen_settings *web = l.s->listen->item[0];
     const struct vv_route_settings *b = l.s->routes->item[1];

@@ -61,14 +61,16 @@ static struct vv_share_answer answer(struct cell *c, size_t who, const struct vv
         a.debt_us = c->tat_us > now ? (uint64_t)(c->tat_us - now) : 0;
         return a;
     }
-    const uint64_t window = now_us / (l->per_ns / VV_US);
+    const uint64_t window_us = l->per_ns / VV_US;
+    const uint64_t window = now_us / window_us;
+    const uint64_t gone_us = now_us % window_us;
     if (window != c->window) {
         c->before = window == c->window + 1 ? c->current : 0;
         c->current = 0;
         c->window = window;
     }
     c->current += (uint64_t)passed;
-    const double gone = (double)(now_us % (l->per_ns / VV_US)) / (double)(l->per_ns / VV_US);
+    const double gone = (double)gone_us / (double)window_us;
     const double used = (double)c->before * (1 - gone) + (double)c->current;
     if (q->resume && (double)q->resume_us > used) {
         c->current += (uint64_t)((double)q->resume_us - used);
