@@ -132,7 +132,9 @@ static enum vv_err fill_door(struct vv_resp_home *h, struct vv_stores *stores,
 {
     d->name = strdup(place);
     d->address = strdup(s->listen);
-    d->password = s->listen_password != NULL && s->listen_password[0] != '\0' ? strdup(s->listen_password) : NULL;
+    d->password = s->listen_password != NULL && s->listen_password[0] != '\0'
+                      ? strdup(s->listen_password)
+                      : NULL;
     d->clients = s->clients;
     d->flush = s->flushdb;
     d->shared = shared_of(h, s);

@@ -430,9 +430,9 @@ static bool put_out(struct vv_resp_client *c, struct vv_resp_bytes *from)
 
 void vv_resp_client_pump(struct vv_resp_client *c)
 {
-    while (!c->dead && !vv_list_empty(&c->queue)) {
-        struct vv_resp_cmd *cmd = VV_LIST_ENTRY(c->queue.next, struct vv_resp_cmd, node);
-        if (!cmd->done) {
+    VV_LIST_EACH (it, &c->queue) {
+        struct vv_resp_cmd *cmd = VV_LIST_ENTRY(it, struct vv_resp_cmd, node);
+        if (c->dead || !cmd->done) {
             break;
         }
         c->queued--;
@@ -583,8 +583,8 @@ static void bury(struct vv_worker *w, struct vv_corpse *corpse)
 {
     struct vv_resp_client *c = VV_CONTAINER(corpse, struct vv_resp_client, corpse);
     struct vv_resp_front *f = c->front;
-    while (!vv_list_empty(&c->queue)) {
-        cmd_free(f, VV_LIST_ENTRY(c->queue.next, struct vv_resp_cmd, node));
+    VV_LIST_EACH (it, &c->queue) {
+        cmd_free(f, VV_LIST_ENTRY(it, struct vv_resp_cmd, node));
     }
     if (c->building != NULL) {
         cmd_free(f, c->building);
@@ -628,8 +628,8 @@ void vv_resp_client_retire(struct vv_resp_client *c)
 
 void vv_resp_spare_free(struct vv_resp_front *f)
 {
-    while (!vv_list_empty(&f->spare)) {
-        struct vv_resp_cmd *cmd = VV_LIST_ENTRY(f->spare.next, struct vv_resp_cmd, node);
+    VV_LIST_EACH (it, &f->spare) {
+        struct vv_resp_cmd *cmd = VV_LIST_ENTRY(it, struct vv_resp_cmd, node);
         vv_list_del(&cmd->node);
         vv_resp_bytes_fini(&cmd->text);
         vv_resp_bytes_fini(&cmd->answer);
