@@ -249,6 +249,19 @@ static void plan(struct write *wr, const struct vv_level_object *o, size_t upto,
     }
 }
 
+/* What is encoded already does not become smaller. */
+static bool is_encoded(struct vv_str head)
+{
+    while (head.n > 0) {
+        const struct vv_str line = vv_str_cut(&head, '\n');
+        const struct vv_str name = VV_STR("content-encoding:");
+        if (line.n > name.n && vv_str_eq_nocase((struct vv_str){line.p, name.n}, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct write *write_new(struct vv_levels *l, struct vv_worker *w,
                                const struct vv_level_object *o, uint64_t body_n)
 {
@@ -262,7 +275,7 @@ static struct write *write_new(struct vv_levels *l, struct vv_worker *w,
     wr->key = (struct vv_str){key, o->key.n};
     wr->w = w;
     wr->levels = vv_levels_ref(l);
-    wr->compress_min = l->level[0].compress_min;
+    wr->compress_min = is_encoded(o->head) ? SIZE_MAX : l->level[0].compress_min;
     wr->fill = o->fill;
     wr->object = o->fill == NULL ? o->object : NULL;
     if (wr->fill != NULL) {

@@ -72,7 +72,7 @@ static const struct vv_conf_row level_rows[] = {
      .doc = "How long the store keeps an answer: x2 is twice its lifetime (from x1 to x100), so "
             "that a stale one is at hand while it is renewed; or a duration. Default: x1.",
      .example = "x2"},
-    {FIELD(compress_bytes), .key = "compress", .type = VV_CONF_SIZE, .def = "1KB", .bare = true,
+    {FIELD(compress_bytes), .key = "compress", .type = VV_CONF_SIZE, .def = "32KB", .bare = true,
      .reload = true,
      .doc = "Parts of an answer that are at least this long are compressed in the store; 0: none "
             "is."},

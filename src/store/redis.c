@@ -198,9 +198,13 @@ void vv_redis_free(struct vv_redis *r)
 static void on_deadline(struct vv_loop *loop, struct vv_timer *t)
 {
     struct vv_redis_op *op = VV_CONTAINER(t, struct vv_redis_op, timer);
+    struct vv_redis_server *s = op->at;
     (void)loop;
     unqueue(op);
     report(op, VV_BREAKER_FAILED);
+    if (s != NULL) {
+        vv_redis_server_silent(s);
+    }
     finish(op, VV_ETIMEOUT);
 }
 
@@ -347,6 +351,7 @@ static void on_end(struct vv_redis_call *call, enum vv_err err)
     }
     if (err == VV_ETIMEOUT) {
         report(op, VV_BREAKER_FAILED);
+        vv_redis_server_silent(s);
     } else if (
         broke) { /* one failure of the server, not one for each operation; a probe has failed */
         report(op, op->permit.probe != 0 ? VV_BREAKER_FAILED : VV_BREAKER_UNKNOWN);

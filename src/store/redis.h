@@ -5,8 +5,9 @@
  *            that is asked, opens it again by itself after growing pauses, finds out who serves a key,
  *            follows MOVED and ASK (ASK without learning), asks the cluster or the sentinels again when the
  *            answer surprises, and has a circuit breaker for each server: while that is open an operation
- *            on its keys is refused at once. So a lost server costs a request its deadline once, then
- *            nearly nothing.
+ *            on its keys is refused at once. An operation that waited for its whole deadline without a
+ *            byte from its server opens it by itself, and the first sign of life closes it. So a lost
+ *            server costs a request its deadline once, then nearly nothing.
  *            An operation begun while a connection is being made waits for it within its own deadline.
  *            Operations of one turn of the loop on one server leave in one write, in order.
  *            Tracking: a store with conf.tracking asks for invalidations (CLIENT TRACKING ON OPTIN) on

@@ -164,6 +164,8 @@ void vv_redis_server_reopen(struct vv_redis_server *s);
  * and what is read from now on belongs to another share. The connection stays. */
 void vv_redis_server_renew_share(struct vv_redis_server *s);
 /* Would an operation be tried: it is not pausing and its breaker is not open. */
+/* An operation timed out: was the server silent all the time? Then its breaker opens. */
+void vv_redis_server_silent(struct vv_redis_server *s);
 bool vv_redis_server_up(const struct vv_redis_server *s, uint64_t now_ns);
 
 /* As vv_redis_do(), of this server, whatever pick() says; never redirected, never repeated: every

@@ -172,6 +172,28 @@ static void count_failure(struct vv_redis_server *s)
     }
 }
 
+/* An operation waited for its whole deadline and heard nothing: so would the next ones. One wait is enough
+ * to know; the first ping that is answered, or the next connection, takes it back. */
+void vv_redis_server_silent(struct vv_redis_server *s)
+{
+    const uint64_t now_ns = vv_loop_now(s->redis->loop);
+    const bool heard = s->conn != NULL && s->state == VV_REDIS_SERVER_READY &&
+                       now_ns - vv_redis_conn_heard_ns(s->conn) < s->redis->conf.call_ns;
+    for (uint64_t i = 0; !heard && i < s->redis->conf.failures; i++) {
+        count_failure(s);
+    }
+}
+
+static void answers(struct vv_redis_server *s)
+{
+    const uint64_t now_ns = vv_loop_now(s->redis->loop);
+    struct vv_breaker_view view;
+    vv_breaker_look(s->breaker, now_ns, &view);
+    if (view.state != VV_BREAKER_CLOSED) {
+        vv_breaker_reset(s->breaker, now_ns); /* no probe could say more */
+    }
+}
+
 static uint64_t next_pause(struct vv_redis_server *s)
 {
     s->pause_ns = vv_max_u64(vv_min_u64(2 * s->pause_ns, PAUSE_MAX_NS), PAUSE_MIN_NS);
@@ -250,7 +272,6 @@ static void set_up(struct vv_redis_server *s)
 {
     struct vv_redis *r = s->redis;
     const uint64_t now_ns = vv_loop_now(r->loop);
-    struct vv_breaker_view view;
     if (r->topology->ready != NULL && !r->topology->ready(r, s)) {
         if (!s->gone) {
             vv_redis_conn_fail(s->conn, VV_EREFUSED);
@@ -266,10 +287,7 @@ static void set_up(struct vv_redis_server *s)
     s->ready_since_ns = now_ns;
     s->share = s->tracking ? new_share() : 0;
     r->stats.reconnects += s->tries > 1;
-    vv_breaker_look(s->breaker, now_ns, &view);
-    if (view.state != VV_BREAKER_CLOSED) {
-        vv_breaker_reset(s->breaker, now_ns); /* it answered: no probe could say more */
-    }
+    answers(s);
     if (s->tracking) {
         vv_loop_timer_at(r->loop, &s->timer, now_ns + r->conf.ping_ns);
     }
@@ -552,6 +570,8 @@ static void ping_end(struct vv_redis_call *call, enum vv_err err)
     s->ping_out = false;
     if (err == VV_ETIMEOUT && s->paused_ns == 0 && vv_redis_conn_heard_ns(s->conn) <= s->ping_ns) {
         vv_redis_conn_fail(s->conn, VV_ETIMEOUT);
+    } else if (err == VV_OK) {
+        answers(s);
     }
 }
 
