@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define KEYS_ROOM 16384            /* keys of one store in use at once */
+#define KEYS_ROOM 32768            /* keys of one store in use at once */
 #define TICK_NS (25 * VV_MS)       /* new keys are told after that at most */
 #define HELLO_NS (200 * VV_MS)     /* between two hellos */
 #define CALL_NS (250 * VV_MS)      /* nobody waits: a server that stalls for a moment is not away */

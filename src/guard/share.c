@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-#define PROBES 8            /* places a key may be in */
+#define PROBES 16           /* places a key may be in */
 #define PART_MIN (1.0 / 64) /* below it intervals could outgrow a word */
 #define ROOM_NS                                                                                    \
     (UINT64_C(1) << 55)  /* longest time to fill a rate whose interval may be stretched */
