@@ -95,7 +95,8 @@ static void away(struct vv_resp_cmd *cmd, enum vv_err err, bool unsure)
         return;
     }
     cmd->answer.n = 0;
-    if (err != VV_ENOMEM && cmd->row->memory != VV_RESP_MEMORY_NONE &&
+    /* A store that is there but has no room is not away: memory would take what it should have. */
+    if (err != VV_ENOMEM && err != VV_ELIMIT && cmd->row->memory != VV_RESP_MEMORY_NONE &&
         vv_resp_memory_answer(cmd, unsure)) {
         vv_resp_cmd_done(cmd, VV_RESP_RESULT_MEMORY);
         return;

@@ -219,6 +219,15 @@ bool vv_resp_convert(struct vv_resp_convert *v, const struct vv_resp_item *it,
     if (v->waits && !decide(v, it, out)) {
         return false;
     }
+    if (v->flat && it->depth == 1 && it->first) {
+        if (it->type == VV_RESP_ARRAY && it->count == 2) {
+            return true; /* the pair's own head */
+        }
+        /* No pair beside pairs: no server says so, but two places were promised for it. */
+        if (!vv_resp_bytes_nil(out, v->version)) {
+            return false;
+        }
+    }
     switch (it->type) {
     case VV_RESP_STATUS:
         return line(out, '+', it->text);
@@ -240,9 +249,6 @@ bool vv_resp_convert(struct vv_resp_convert *v, const struct vv_resp_item *it,
     case VV_RESP_VERBATIM:
         return string(v, it, out);
     default:
-        if (v->flat && it->depth == 1) {
-            return true; /* the pair's own head */
-        }
         return aggregate(v, it, out);
     }
 }

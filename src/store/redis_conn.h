@@ -93,8 +93,8 @@ VV_MUST_CHECK enum vv_err vv_redis_conn_open(struct vv_redis_conn *c);
 void vv_redis_conn_close(struct vv_redis_conn *c); /* VV_ECLOSED; nothing when it is closed */
 
 /* VV_OK: `end` will run, not within this call. VV_EAGAIN: not READY. VV_ELIMIT: too many calls or
- * bytes wait (a command of any size is taken when none do), or more than 30 long values in one
- * command. VV_ENOMEM. */
+ * bytes wait (a command of any size is taken when none do; one with more than 30 long values is
+ * copied). VV_ENOMEM. */
 VV_MUST_CHECK enum vv_err vv_redis_conn_call(struct vv_redis_conn *c, struct vv_redis_call *call,
                                              const struct vv_str *args, size_t args_count);
 /* A command that goes before another one in the same write. `call` has no deadline and may be under way

@@ -4,11 +4,13 @@
  * the call returns. */
 #include "store/redis_conn_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define OUT_ROOM_MIN 4096
 #define LENGTH_MAX 26 /* a type, digits, CR LF of a length, CR LF of the value before it */
 #define PARTS_MAX 64
+#define LARGE_MAX 30 /* values that are referred to; each takes two parts */
 
 static size_t waiting(const struct vv_redis_conn *c)
 {
@@ -133,6 +135,41 @@ static enum vv_err send_large(struct vv_redis_conn *c, const struct vv_resp_out 
     return VV_OK;
 }
 
+static size_t large_values(const struct vv_str *args, size_t args_count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < args_count; i++) {
+        n += args[i].n > VV_RESP_COPY_MAX;
+    }
+    return n;
+}
+
+static void put_length(struct vv_redis_conn *c, char type, size_t n)
+{
+    c->out_n += (size_t)snprintf(c->out + c->out_n, LENGTH_MAX, "%c%zu\r\n", type, n);
+}
+
+/* A command with more large values than there are parts: all of it is copied. */
+static enum vv_err add_copied(struct vv_redis_conn *c, const struct vv_str *args, size_t args_count)
+{
+    const enum vv_err err =
+        make_room(c, (args_count + 1) * LENGTH_MAX + value_bytes(args, args_count));
+    if (err != VV_OK) {
+        return err;
+    }
+    put_length(c, '*', args_count);
+    for (size_t i = 0; i < args_count; i++) {
+        put_length(c, '$', args[i].n);
+        if (args[i].n > 0) {
+            memcpy(c->out + c->out_n, args[i].p, args[i].n);
+        }
+        memcpy(c->out + c->out_n + args[i].n, "\r\n", 2);
+        c->out_n += args[i].n + 2;
+    }
+    vv_loop_defer(c->loop, &c->work);
+    return VV_OK;
+}
+
 enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args, size_t args_count)
 {
     const size_t text = text_bound(args, args_count);
@@ -141,6 +178,9 @@ enum vv_err vv_redis_out_add(struct vv_redis_conn *c, const struct vv_str *args,
     if (!c->together && waiting(c) > 0 &&
         waiting(c) + text + value_bytes(args, args_count) > c->conf.out_max) {
         return VV_ELIMIT;
+    }
+    if (large_values(args, args_count) > LARGE_MAX) {
+        return add_copied(c, args, args_count);
     }
     enum vv_err err = make_room(c, text);
     if (err != VV_OK) {

@@ -177,6 +177,21 @@ def test_large_values_stream_and_a_slow_client_holds_up_nobody(gateway, redis):
         s.close()
 
 
+def test_many_large_values_pass_in_one_command_and_from_many_clients(gateway, redis):
+    front = Front(gateway, redis.server().url)
+    c = front.client()
+    values = [b"%04d" % i * 5000 for i in range(200)]
+    assert c("MSET", *[x for i, v in enumerate(values) for x in ("m%d" % i, v)]) == b"OK"
+    assert c("MGET", *["m%d" % i for i in range(200)]) == values
+    assert c("RPUSH", "l", *values) == 200 and c("LINDEX", "l", 150) == values[150]
+    clients = [front.client() for _ in range(12)]
+    big = os.urandom(3 << 20)
+    for i, w in enumerate(clients):
+        threading.Thread(target=w.send, args=("SET", "w%d" % i, big), daemon=True).start()
+    assert [w.answer() for w in clients] == [b"OK"] * 12
+    assert c("STRLEN", "w11") == len(big) and front.counted(result="memory") + front.counted(result="away") == 0
+
+
 # --------------------------------------------------------------------------------- what is refused
 
 def test_commands_that_need_a_connection_of_their_own_are_refused_and_say_why(gateway, redis):

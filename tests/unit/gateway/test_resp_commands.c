@@ -31,7 +31,7 @@ static const char *keys(const char *text)
     }
     for (size_t i = 0; i < vv_resp_keys_count(&k); i++) {
         const struct vv_str key = vv_resp_key(&k, i);
-        strncat(out, i > 0 ? "," : "", 1);
+        strcat(out, i > 0 ? "," : "");
         strncat(out, key.p, key.n);
     }
     return out;
@@ -224,6 +224,12 @@ VV_TEST(pairs_are_flat_in_version_2_only)
                  "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
     VV_CHECK_STR(answer("ZPOPMIN", 2, "*2\r\n$1\r\na\r\n,1\r\n"), "*2\r\n$1\r\na\r\n$1\r\n1\r\n");
     VV_CHECK_STR(answer("ZRANGE", 2, "*0\r\n"), "*0\r\n");
+}
+
+VV_TEST(what_is_no_pair_among_pairs_takes_two_places_all_the_same)
+{
+    VV_CHECK_STR(answer("ZRANGE", 2, "*3\r\n*2\r\n:1\r\n:2\r\n*0\r\n$1\r\na\r\n"),
+                 "*6\r\n:1\r\n:2\r\n$-1\r\n*0\r\n$-1\r\n$1\r\na\r\n");
 }
 
 VV_TEST(a_server_of_version_2_gives_maps_and_sets_to_clients_of_version_3)
