@@ -150,6 +150,14 @@ static void count_prefix(struct vv_records *rs, size_t n, bool more)
     }
 }
 
+/* ---- the ring ---- */
+
+static struct place *place_at(struct vv_records *rs, size_t i)
+{
+    const size_t at = rs->first + i;
+    return &rs->ring[at < rs->ring_room ? at : at - rs->ring_room];
+}
+
 /* ---- forgetting ---- */
 
 static void drop_glob(struct vv_records *rs)
@@ -161,7 +169,7 @@ static void drop_glob(struct vv_records *rs)
 /* The oldest leaves: what was written before it cannot be judged any more. */
 static void drop_oldest(struct vv_records *rs)
 {
-    const struct place p = rs->ring[rs->first];
+    const struct place p = *place_at(rs, 0);
     rs->first = rs->first + 1 < rs->ring_room ? rs->first + 1 : 0;
     rs->count--;
     rs->floor = vv_max_u64(rs->floor, p.id);
@@ -202,7 +210,7 @@ static bool grow_ring(struct vv_records *rs)
         return false;
     }
     for (size_t i = 0; i < rs->count; i++) {
-        ring[i] = rs->ring[(rs->first + i) % rs->ring_room];
+        ring[i] = *place_at(rs, i);
     }
     free(rs->ring);
     rs->ring = ring;
@@ -219,7 +227,7 @@ static bool push(struct vv_records *rs, const struct place *p)
     if (rs->count == rs->ring_room) {
         drop_oldest(rs);
     }
-    rs->ring[(rs->first + rs->count++) % rs->ring_room] = *p;
+    *place_at(rs, rs->count++) = *p;
     return true;
 }
 
