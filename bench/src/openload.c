@@ -3,7 +3,8 @@
  * Each request has a time it is due; its latency counts from then, so a server that stalls cannot
  * hide its queue. The connection that has been idle longest is used next: all take part evenly.
  *
- *   openload -p PORT -u PATH -c CONNECTIONS -r RATE -t SECONDS [-w WARM_UP] [-P] [-H]
+ *   openload -p PORT -u PATH -c CONNECTIONS -r RATE -t SECONDS [-w WARM_UP] [-n PATHS] [-P] [-H]
+ *     -n  so many paths in turn: PATH with 1, 2 ... behind it
  *     -P  one request on each connection while they are opened, before the load
  *     -H  say "ready" when the connections are open, wait for a line, then load
  * Prints one JSON object.
@@ -30,6 +31,8 @@ static int *idle, idle_head, idle_count;
 static struct conn *conns;
 static char request[512];
 static size_t request_len;
+static const char *path = "/";
+static unsigned paths, turn;
 static uint64_t sent, done, errors, late, non2xx, record_from_ns;
 static double rate = 1000, seconds = 5, warm = 1;
 
@@ -46,8 +49,22 @@ static int pop_idle(void)
     return i;
 }
 
+static void make_request(void)
+{
+    char number[16] = "";
+    if (paths > 0) {
+        snprintf(number, sizeof number, "%u", turn++ % paths + 1);
+    }
+    request_len =
+        (size_t)snprintf(request, sizeof request, "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n",
+                         path, number, port);
+}
+
 static void fire(uint64_t due_ns)
 {
+    if (paths > 0) {
+        make_request();
+    }
     struct conn *c = &conns[pop_idle()];
     c->due_ns = due_ns;
     c->got = c->want = 0;
@@ -192,10 +209,9 @@ static void print_result(void)
 
 int main(int argc, char **argv)
 {
-    const char *path = "/";
     bool hold = false, primed = false;
     int option;
-    while ((option = getopt(argc, argv, "p:u:c:r:t:w:PH")) != -1) {
+    while ((option = getopt(argc, argv, "p:u:c:r:t:w:n:PH")) != -1) {
         switch (option) {
         case 'p':
             port = atoi(optarg);
@@ -215,6 +231,9 @@ int main(int argc, char **argv)
         case 'w':
             warm = atof(optarg);
             break;
+        case 'n':
+            paths = (unsigned)atoi(optarg);
+            break;
         case 'P':
             primed = true;
             break;
@@ -227,8 +246,7 @@ int main(int argc, char **argv)
     }
     raise_nofile(200000);
     prctl(PR_SET_TIMERSLACK, 1UL);
-    request_len = (size_t)snprintf(request, sizeof request,
-                                   "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", path, port);
+    make_request();
     open_all(primed);
     if (hold) {
         char line[16];
