@@ -22,7 +22,8 @@
  *            goes.
  * Clock:     a batch up to back_ms older than the last is refused and counted. An older one means the
  *            clock was set back: it opens new segments, and where times overlap later segments hide
- *            earlier ones. Segments further in the future than their tier keeps are deleted.
+ *            earlier ones. Age is counted from the newest batch, not from a clock; segments further in
+ *            its future than their tier keeps are deleted.
  * Memory:    per series about 450 bytes and its labels, and the open chunks: two bits to ten bytes a
  *            sample, at most 64 KiB a chunk. One more copy of the open chunks while a segment closes.
  * Units:     *_ms are milliseconds since 1970, *_ns durations.
@@ -44,7 +45,8 @@ struct vv_samples_conf {
     struct {
         uint64_t step_ns;     /* of the finest: what appending is expected at; nothing is thinned */
         uint64_t keep_ns;     /* kept at least so long, unless the disk's budget says no */
-        uint64_t segment_ns;  /* a segment's span: a multiple of all coarser steps */
+        uint64_t segment_ns;  /* a segment's span: a multiple of all coarser steps and of the
+                                finer tier's span */
     } tier[VV_SAMPLES_TIERS]; /* finest first; each step a multiple of the one before */
     uint64_t disk_bytes_max;  /* at least 256 KiB */
     uint64_t series_max;
@@ -62,7 +64,7 @@ struct vv_samples;
  * it has ended); VV_EINVAL: conf makes no sense; otherwise what the file system said. Damaged files
  * are no error. */
 VV_MUST_CHECK enum vv_err vv_samples_open(const char *dir, const struct vv_samples_conf *conf,
-                                          int64_t now_ms, struct vv_samples **ret);
+                                          struct vv_samples **ret);
 /* Everything is on disk already; NULL is fine. */
 void vv_samples_close(struct vv_samples *s);
 
@@ -120,6 +122,7 @@ struct vv_samples_stats {
     uint64_t appended, late, unknown; /* samples */
     uint64_t series_refused;
     uint64_t unwritten;            /* samples that are in memory only: no room or an error */
+    uint64_t overfull;             /* samples that found their open chunk full */
     uint64_t write_errors, closed; /* segments closed */
     uint64_t expired, evicted;     /* segments deleted: by age, by the budget */
     uint64_t clock_back;           /* times the clock was set back */
