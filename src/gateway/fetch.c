@@ -116,6 +116,7 @@ static void write_levels(struct vv_exchange *x, const struct vv_cache_spec *spec
         .log = r->log,
         .marker = r->marker,
         .marker_names = r->marker_names,
+        .marker_at = r->marker_at,
         .fill = fill,
         .object = fill == NULL ? r->object : NULL,
     };
@@ -132,7 +133,8 @@ static void watch(struct vv_exchange *x, struct vv_cache_spec *spec, struct vv_s
     }
     uint32_t n = spec->tags_n;
     memcpy(tags, spec->tags, n * sizeof *tags);
-    if (!vv_levels_tags(levels, x->w, spec->key, tags, &n)) {
+    const struct vv_level_watch what = {.key = spec->key, .varies = spec->second.n > 0};
+    if (!vv_levels_tags(levels, x->w, &what, tags, &n)) {
         const uint32_t age_s = (uint32_t)(meta->facts.initial_age_ms / 1000);
         meta->facts.lifetime_s = (uint32_t)vv_min_u64(meta->facts.lifetime_s,
                                                       (uint64_t)age_s + vv_levels_alone_s(levels));
@@ -293,6 +295,7 @@ static struct vv_exchange *fetch_exchange(struct vv_exchange *x)
     r->marker = own->marker;
     r->lease = own->lease;
     r->marker_names = own->marker_names;
+    r->marker_at = own->marker_at;
     r->role = VV_RECALL_LEAD;
     r->age_s = -1;
     return f;

@@ -274,13 +274,30 @@ uint64_t vv_level_ttl_ms(const struct vv_level *l, uint64_t life_ns)
 
 /* ---- who watches ---- */
 
-bool vv_levels_tags(struct vv_levels *l, struct vv_worker *w, struct vv_str key, uint64_t *tags,
-                    uint32_t *n)
+/* Are there names of one key at several servers? */
+static bool is_spread(const struct vv_levels *l)
 {
-    bool watched = false;
+    for (size_t i = 0; i < l->count; i++) {
+        const enum vv_redis_kind kind = l->level[i].store->conf.url.kind;
+        if (kind == VV_REDIS_RING || kind == VV_REDIS_CLUSTER) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool vv_levels_tags(struct vv_levels *l, struct vv_worker *w, const struct vv_level_watch *what,
+                    uint64_t *tags, uint32_t *n)
+{
+    const struct vv_str key = what->key;
+    bool watched = what->share != 0;
     char room[40], hash[40];
-    if (*n + l->count + 1 > VV_CACHE_TAGS_MAX || !vv_coherence_synced(l->coherence)) {
+    if (*n + l->count + 2 > VV_CACHE_TAGS_MAX || !vv_coherence_synced(l->coherence) ||
+        (what->varies && !watched && is_spread(l))) {
         return false;
+    }
+    if (watched) {
+        tags[(*n)++] = vv_cache_tag(share_tag(what->share, room));
     }
     for (size_t i = 0; i < l->count; i++) {
         struct vv_redis *r = vv_store_client(w, l->level[i].store);
@@ -289,7 +306,7 @@ bool vv_levels_tags(struct vv_levels *l, struct vv_worker *w, struct vv_str key,
         if (name.n > 0) {
             free((char *)(uintptr_t)name.p);
         }
-        if (share != 0) {
+        if (share != 0 && share != what->share) {
             tags[(*n)++] = vv_cache_tag(share_tag(share, room));
             watched = true;
         }

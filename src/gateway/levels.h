@@ -51,16 +51,25 @@ struct vv_level_object { /* what was fetched or renewed; everything is copied */
     uint64_t keep_ns; /* from now */
     uint64_t log;     /* vv_coherence_born() when the fetch began */
     uint64_t marker, marker_names; /* of the marker that was found: generation, by what; 0: none */
+    uint8_t marker_at;             /* the levels that have it already: a bit for each */
     struct vv_cache_fill *fill;    /* whose body it is; NULL: */
     const struct vv_cache_object *object; /* this one's */
 };
 /* Writes it to all levels, behind. */
 void vv_levels_write(struct vv_levels *l, struct vv_worker *w, const struct vv_level_object *o);
-/* Adds the tags of those who watch this key to the `n` tags in `tags` (room for VV_CACHE_TAGS_MAX). False:
+struct vv_level_watch { /* what is to be watched */
+    struct vv_str key;
+    bool varies; /* it lies under a name of its own, in a ring or cluster maybe at another server */
+    uint64_t share; /* of the connection that gave it; 0: it comes from the origin */
+};
+/* Adds the tags of those who watch it to the `n` tags in `tags` (room for VV_CACHE_TAGS_MAX). False:
  * nobody watches, it may live vv_levels_alone_s() at most. */
-VV_MUST_CHECK bool vv_levels_tags(struct vv_levels *l, struct vv_worker *w, struct vv_str key,
-                                  uint64_t *tags, uint32_t *n);
+VV_MUST_CHECK bool vv_levels_tags(struct vv_levels *l, struct vv_worker *w,
+                                  const struct vv_level_watch *what, uint64_t *tags, uint32_t *n);
 uint32_t vv_levels_alone_s(const struct vv_levels *l);
+
+/* The worker ends, the pool has ended: what it packed is not sent any more. */
+void vv_levels_stop(struct vv_worker *w);
 
 void vv_levels_collect(struct vv_caches *cs, struct vv_collect *c);
 void vv_levels_json(const struct vv_named_cache *cache, struct vv_json *j);

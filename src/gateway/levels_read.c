@@ -12,6 +12,11 @@
 
 #define HEAD_MAX (256u * 1024u)
 #define STALE_MAX VV_MIB /* of an answer that is taken only to be validated */
+/* A value that has begun has no deadline of its own: a server that gives it drop by drop must not hold up
+ * anybody for longer than so many times what an operation may take. */
+#define PATIENCE_CALLS 4
+#define CALL_NS (50 * VV_MS) /* where the store says nothing */
+#define LEFT_MAX_NS (UINT64_C(100) * 365 * VV_DAY)
 
 struct vv_level_read {
     struct vv_redis_op op;
@@ -26,6 +31,12 @@ struct vv_level_read {
     struct vv_lease_try *lease; /* who may ask the origin is being found out; NULL: not now */
     uint64_t began_ns;
     unsigned leases; /* how often somebody else had it */
+    /* The first level that holds what memory holds softly purged, and what that is. */
+    size_t held_at; /* SIZE_MAX: none */
+    uint64_t held_id;
+    int64_t held_ms;
+    uint64_t marker, marker_names; /* as of vv_recall, whose exchange may have gone */
+    uint8_t marker_at;
     enum vv_level_read_result result;
     enum {
         LOOKING,  /* nothing is decided yet */
@@ -37,9 +48,11 @@ struct vv_level_read {
     } phase;
     bool soft, variant, told; /* told: the client reads from the fill */
     bool begun;               /* verified bytes of the body have come */
+    struct vv_timer patience; /* until it is told, or has what it wants */
 };
 
 static void ask_next(struct vv_level_read *rd);
+static void lead_again(struct vv_level_read *rd);
 
 static struct vv_level *level_of(const struct vv_level_read *rd)
 {
@@ -58,6 +71,7 @@ static void forget_value(struct vv_level_read *rd)
 
 static void read_free(struct vv_level_read *rd)
 {
+    vv_loop_timer_stop(rd->w->loop, &rd->patience);
     forget_value(rd);
     if (rd->fill != NULL) {
         vv_cache_fill_unref(rd->fill);
@@ -74,20 +88,32 @@ static void drop(struct vv_level_read *rd, enum vv_level_read_result why)
     rd->phase = DROPPING;
 }
 
-static bool usable_meta(const struct vv_packed_head *h, struct vv_stored_meta *ret)
+/* Others write into a store, maybe others than gateways: what does not read as what we write is not used. */
+static bool usable_meta(const struct vv_packed_head *h, int64_t now_ms, struct vv_stored_meta *ret)
 {
     if (h->meta.n != sizeof *ret) {
         return false;
     }
     memcpy(ret, h->meta.p, sizeof *ret);
-    return ret->version == VV_STORED_VERSION && ret->encoding == VV_ENCODING_IDENTITY;
+    return vv_stored_sound(ret, h->head, now_ms);
 }
 
-/* What memory holds of the same is as new as this: there is nothing to be gained. */
-static bool is_news(const struct vv_recall *r, const struct vv_cache_facts *facts)
+/* What memory holds of the same is as new as this: there is nothing to be gained. When a name of it was
+ * changed, a nearer level may still hold the very same: the last one, which all share, says. */
+static bool is_news(struct vv_level_read *rd, const struct vv_stored_meta *meta)
 {
-    return r->object == NULL || r->soft ||
-           facts->response_ms > vv_stored_meta(r->object)->facts.response_ms;
+    const struct vv_recall *r = rd->x->recall;
+    const int64_t own_ms =
+        r->object != NULL ? vv_stored_meta(r->object)->facts.response_ms : INT64_MIN;
+    if (meta->facts.response_ms > own_ms || (r->soft && rd->at + 1 == rd->levels->count)) {
+        return true;
+    }
+    if (r->soft && rd->held_at > rd->at) {
+        rd->held_at = rd->at;
+        rd->held_id = meta->id;
+        rd->held_ms = meta->facts.response_ms;
+    }
+    return false;
 }
 
 static void take_fresh(struct vv_level_read *rd, const struct vv_packed_head *h,
@@ -118,7 +144,7 @@ static void decide(struct vv_level_read *rd, const struct vv_packed_head *h)
     struct vv_recall *r = x->recall;
     struct vv_stored_meta meta;
     const enum vv_coherence_verdict verdict = vv_coherence_judge(rd->levels->coherence, h);
-    if (!vv_str_eq(h->key, r->key) || (!h->marker && !usable_meta(h, &meta)) ||
+    if (!vv_str_eq(h->key, r->key) || (!h->marker && !usable_meta(h, vv_recall_now_ms(x), &meta)) ||
         (h->marker && rd->variant)) {
         drop(rd, VV_LEVEL_READ_DAMAGED);
         return;
@@ -128,8 +154,13 @@ static void decide(struct vv_level_read *rd, const struct vv_packed_head *h)
         return;
     }
     if (h->marker) {
+        r->marker_at = r->marker == h->id ? r->marker_at : 0;
+        r->marker_at |= (uint8_t)(1u << rd->at);
         r->marker = h->id;
         r->marker_names = vv_level_names(h->second);
+        rd->marker = r->marker;
+        rd->marker_names = r->marker_names;
+        rd->marker_at = r->marker_at;
         rd->phase = MARKED;
         return;
     }
@@ -140,7 +171,7 @@ static void decide(struct vv_level_read *rd, const struct vv_packed_head *h)
     rd->soft = verdict == VV_COHERENCE_SOFT;
     const struct vv_use use =
         vv_cache_judge_use(&meta.facts, &r->cc, &r->plan->options, rd->soft, vv_recall_now_ms(x));
-    if (!is_news(r, &meta.facts)) {
+    if (!is_news(rd, &meta)) {
         drop(rd, VV_LEVEL_READ_STALE);
     } else if (use.result == VV_USE_FRESH) {
         take_fresh(rd, h, &meta);
@@ -180,6 +211,7 @@ static void take_body(struct vv_level_read *rd)
 static void tell(struct vv_level_read *rd)
 {
     struct vv_exchange *x = rd->x;
+    vv_loop_timer_stop(rd->w->loop, &rd->patience);
     rd->told = true;
     rd->x = NULL;
     if (x == NULL) {
@@ -239,22 +271,37 @@ static void on_item(struct vv_redis_op *op, const struct vv_resp_item *it)
 
 static uint64_t left_ns(int64_t until_ms, int64_t now_ms)
 {
-    return until_ms > now_ms ? (uint64_t)(until_ms - now_ms) * VV_MS : 0;
+    const uint64_t left_ms = until_ms > now_ms ? (uint64_t)(until_ms - now_ms) : 0;
+    return vv_min_u64(left_ms, LEFT_MAX_NS / VV_MS) * VV_MS;
 }
 
-static void publish(struct vv_level_read *rd, const struct vv_packed_head *h, int64_t now_ms,
-                    bool soft)
+/* What watches it: the connection that gave it, and those that know its key. */
+static bool watched_tags(const struct vv_level_read *rd, const struct vv_packed_head *h,
+                         uint64_t *tags, uint32_t *n)
+{
+    const struct vv_level_watch watch = {h->key, h->second.n > 0, rd->op.share};
+    return rd->op.share != 0 && vv_levels_tags(rd->levels, rd->w, &watch, tags, n);
+}
+
+/* A value may take long to come, so it is judged once more: what is purged from now on meets `born`, what was
+ * purged before is known to the log. False: it was. */
+static bool publish(struct vv_level_read *rd, const struct vv_packed_head *h, int64_t now_ms,
+                    const struct vv_cache_fill *fill)
 {
     uint64_t tags[VV_CACHE_TAGS_MAX];
     uint32_t n = h->tags_n;
     struct vv_stored_meta meta;
     const uint64_t now = vv_worker_now(rd->w);
     struct vv_cache *memory = rd->levels->cache->memory;
+    const uint64_t born = vv_cache_born(memory);
+    const enum vv_coherence_verdict verdict = vv_coherence_judge(rd->levels->coherence, h);
+    if (verdict == VV_COHERENCE_GONE || !usable_meta(h, now_ms, &meta)) {
+        return false;
+    }
     memcpy(tags, h->tags, n * sizeof *tags);
-    memcpy(&meta, h->meta.p, sizeof meta);
     meta.length = h->body_n;
     meta.second_n = (uint32_t)h->second.n;
-    if (!vv_levels_tags(rd->levels, rd->w, h->key, tags, &n)) {
+    if (!watched_tags(rd, h, tags, &n)) {
         const uint64_t age_s =
             vv_cache_age_ms(meta.facts.initial_age_ms, meta.facts.response_ms, now_ms) / 1000;
         meta.facts.lifetime_s =
@@ -271,21 +318,27 @@ static void publish(struct vv_level_read *rd, const struct vv_packed_head *h, in
         .tags = tags,
         .tags_n = n,
         .keep_until_ns = now + left_ns(h->keep_until_ms, now_ms),
-        .born = vv_cache_born(memory),
-        .soft = soft,
+        .born = born,
+        .soft = verdict == VV_COHERENCE_SOFT,
+        .fill = fill,
     };
     if (rd->fill != NULL) { /* not admitted: those who wait read on all the same */
         (void)!vv_cache_fill_finish(rd->fill, &spec, now);
     } else {
         (void)!vv_cache_insert(memory, &spec, now);
     }
+    return true;
 }
 
 /* What a far level had goes into the nearer ones, for no longer than it is left there. */
 static void refill(struct vv_level_read *rd, const struct vv_packed_head *h, int64_t now_ms)
 {
     struct vv_stored_meta meta;
-    memcpy(&meta, h->meta.p, sizeof meta);
+    if (!usable_meta(h, now_ms, &meta)) {
+        return;
+    }
+    const bool held =
+        rd->held_at < rd->at && rd->held_id == meta.id && rd->held_ms == meta.facts.response_ms;
     const struct vv_level_object o = {
         .key = h->key,
         .second = h->second,
@@ -298,17 +351,27 @@ static void refill(struct vv_level_read *rd, const struct vv_packed_head *h, int
                            now_ms),
         .keep_ns = left_ns(h->keep_until_ms, now_ms),
         .log = h->log,
+        .marker = rd->variant ? rd->marker : 0,
+        .marker_names = rd->marker_names,
+        .marker_at = rd->marker_at,
         .fill = rd->fill,
     };
-    vv_levels_refill(rd->levels, rd->w, &o, rd->at, left_ns(h->store_until_ms, now_ms));
+    /* What a level before has already is not written there again: others would have to look once more. */
+    vv_levels_refill(rd->levels, rd->w, &o, held ? rd->held_at : rd->at,
+                     left_ns(h->store_until_ms, now_ms));
 }
 
 static void taken(struct vv_level_read *rd)
 {
     const struct vv_packed_head *h = vv_packed_head(rd->reader);
     const int64_t now_ms = (int64_t)(vv_loop_wall(rd->w->loop) / VV_MS);
-    publish(rd, h, now_ms, false);
-    if (rd->at > 0) {
+    if (!publish(rd, h, now_ms, NULL)) { /* purged while it came */
+        if (!rd->told && rd->x != NULL) {
+            lead_again(rd);
+            return;
+        }
+        vv_cache_fill_end(rd->fill);
+    } else if (rd->at > 0) {
         refill(rd, h, now_ms);
     }
     if (!rd->told) {
@@ -324,6 +387,9 @@ static void on_lease(void *user, enum vv_lease_result result)
     if (result == VV_LEASE_OTHERS) {
         rd->leases++;
         rd->at = 0;
+        rd->held_at = SIZE_MAX;
+        rd->x->recall->marker = 0;
+        rd->x->recall->marker_at = 0;
         rd->phase = LOOKING;
         ask_next(rd);
         return;
@@ -354,7 +420,7 @@ static void kept(struct vv_level_read *rd)
     struct vv_exchange *x = rd->x;
     struct vv_recall *r = x->recall;
     const int64_t now_ms = vv_recall_now_ms(x);
-    publish(rd, vv_packed_head(rd->reader), now_ms, rd->soft);
+    (void)publish(rd, vv_packed_head(rd->reader), now_ms, r->fill); /* not found then */
     read_free(rd);
     r->level = NULL;
     vv_recall_find(x);
@@ -406,9 +472,22 @@ static void broke(struct vv_level_read *rd)
     read_free(rd);
 }
 
+/* Its head stands in the fill: another one must lead. */
+static void lead_again(struct vv_level_read *rd)
+{
+    struct vv_exchange *x = rd->x;
+    rd->x = NULL;
+    x->recall->level = NULL;
+    x->recall->finished = true;
+    x->recall->levels_failed = true;
+    broke(rd);
+    vv_recall_again(x);
+}
+
 static void on_end(struct vv_redis_op *op, enum vv_err err)
 {
     struct vv_level_read *rd = VV_CONTAINER(op, struct vv_level_read, op);
+    vv_loop_timer_stop(rd->w->loop, &rd->patience);
     if (err != VV_OK) {
         rd->result = err == VV_ETIMEOUT   ? VV_LEVEL_READ_TIMEOUT
                      : err == VV_EREFUSED ? VV_LEVEL_READ_REFUSED
@@ -426,14 +505,8 @@ static void on_end(struct vv_redis_op *op, enum vv_err err)
         broke(rd);
     } else if (fine) {
         kept(rd);
-    } else if (rd->fill != NULL) { /* its head stands in the fill: another one must lead */
-        struct vv_exchange *x = rd->x;
-        rd->x = NULL;
-        x->recall->level = NULL;
-        x->recall->finished = true;
-        x->recall->levels_failed = true;
-        broke(rd);
-        vv_recall_again(x);
+    } else if (rd->fill != NULL) {
+        lead_again(rd);
     } else {
         if (err != VV_OK || rd->phase != MARKED) {
             rd->at++;
@@ -443,6 +516,14 @@ static void on_end(struct vv_redis_op *op, enum vv_err err)
 }
 
 /* ---- asking ---- */
+
+static void on_patience(struct vv_loop *loop, struct vv_timer *t)
+{
+    struct vv_level_read *rd = VV_CONTAINER(t, struct vv_level_read, patience);
+    (void)loop;
+    vv_redis_abandon(&rd->op);
+    on_end(&rd->op, VV_ETIMEOUT);
+}
 
 /* The name of the variant that this request would select, once a marker has said by what answers vary. */
 static struct vv_str variant_name(struct vv_level_read *rd)
@@ -485,6 +566,11 @@ static bool ask(struct vv_level_read *rd)
                                   .flags = VV_REDIS_READ | VV_REDIS_TRACK};
     const enum vv_err err = vv_redis_do(redis, &rd->op);
     rd->result = err == VV_OK ? rd->result : VV_LEVEL_READ_REFUSED;
+    if (err == VV_OK) {
+        const uint64_t call_ns = level->store->conf.call_ns;
+        vv_loop_timer_at(rd->w->loop, &rd->patience,
+                         vv_worker_now(rd->w) + PATIENCE_CALLS * (call_ns > 0 ? call_ns : CALL_NS));
+    }
     return err == VV_OK;
 }
 
@@ -524,6 +610,8 @@ bool vv_levels_ask(struct vv_exchange *x)
     rd->x = x;
     rd->levels = vv_levels_ref(l);
     rd->began_ns = vv_worker_now(x->w);
+    rd->held_at = SIZE_MAX;
+    vv_timer_init(&rd->patience, on_patience);
     for (; rd->at < l->count; rd->at++) {
         if (ask(rd)) {
             r->level = rd;

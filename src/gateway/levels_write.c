@@ -24,6 +24,7 @@ struct send { /* one name in one level */
 
 struct write {
     struct vv_job job;
+    struct vv_list node; /* of the worker's, while the pool has it */
     struct vv_worker *w;
     struct vv_levels *levels;
     struct vv_sb value, marker;
@@ -39,6 +40,7 @@ struct write {
 
 static void write_free(struct write *wr)
 {
+    vv_list_del(&wr->node);
     wr->w->level_bytes -= wr->charged;
     for (size_t i = 0; i < wr->sends; i++) {
         free((char *)(uintptr_t)wr->send[i].name.p);
@@ -160,7 +162,16 @@ static void pack(struct vv_job *job)
 static void packed(struct vv_loop *loop, struct vv_job *job)
 {
     (void)loop;
-    send_all(VV_CONTAINER(job, struct write, job));
+    struct write *wr = VV_CONTAINER(job, struct write, job);
+    vv_list_del(&wr->node);
+    send_all(wr);
+}
+
+void vv_levels_stop(struct vv_worker *w)
+{
+    while (!vv_list_empty(&w->level_jobs)) {
+        write_free(VV_LIST_ENTRY(w->level_jobs.next, struct write, node));
+    }
 }
 
 static bool write_head(struct write *wr, const struct vv_level_object *o, uint64_t body_n,
@@ -229,16 +240,15 @@ static uint64_t ttl_at(const struct vv_level *level, const struct vv_level_objec
 static void plan(struct write *wr, const struct vv_level_object *o, size_t upto, uint64_t limit_ns)
 {
     struct vv_levels *l = wr->levels;
-    uint64_t generation = o->marker;
-    const bool mark =
-        o->second.n > 0 && (generation == 0 || vv_level_names(o->second) != o->marker_names);
-    if (mark) {
-        generation = vv_rng_u64(&wr->w->rng) | 1;
+    const bool known = o->marker != 0 && vv_level_names(o->second) == o->marker_names;
+    const uint64_t generation = known ? o->marker : vv_rng_u64(&wr->w->rng) | 1;
+    const unsigned marked = known ? o->marker_at : 0;
+    if (o->second.n > 0) { /* some level has none, or another one */
         wr->failed |= !write_marker(wr, o, generation);
     }
     for (size_t i = 0; i < upto; i++) {
         struct vv_level *level = &l->level[i];
-        if (mark) {
+        if (o->second.n > 0 && (marked >> i & 1) == 0) {
             add_send(wr, level, vv_level_name(l, level, o->key), &wr->marker, MARKER_NS / VV_MS)
                 ->is_marker = true;
         }
@@ -272,6 +282,7 @@ static struct write *write_new(struct vv_levels *l, struct vv_worker *w,
         return NULL;
     }
     memcpy(key, o->key.p, o->key.n);
+    vv_list_init(&wr->node);
     wr->key = (struct vv_str){key, o->key.n};
     wr->w = w;
     wr->levels = vv_levels_ref(l);
@@ -319,10 +330,11 @@ void vv_levels_refill(struct vv_levels *l, struct vv_worker *w, const struct vv_
     plan(wr, o, upto, limit_ns);
     wr->failed |= !write_head(wr, o, body_n, ttl_at(&l->level[l->count - 1], o, limit_ns));
     wr->job = (struct vv_job){.work = pack, .done = packed};
+    vv_list_push_back(&w->level_jobs, &wr->node);
     if (body_n <= PACK_HERE || w->pool == NULL ||
         vv_pool_submit(w->pool, w->loop, &wr->job) != VV_OK) {
         pack(&wr->job);
-        send_all(wr);
+        packed(w->loop, &wr->job);
     }
 }
 

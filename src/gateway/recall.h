@@ -56,6 +56,7 @@ struct vv_recall {
     uint64_t born;                        /* vv_cache_born() when the origin was asked */
     uint64_t log;                         /* the same of the purge log (levels.h) */
     uint64_t marker, marker_names;        /* found in a level: see levels.h; 0: none */
+    uint8_t marker_at;                    /* in which levels: a bit for each */
     uint64_t lease;                       /* this gateway fetches for all (lease.h); 0: no */
     struct vv_level_read *level;          /* asks the levels; NULL: not now */
     struct vv_kept *kept;                 /* what a detached fetch will publish */

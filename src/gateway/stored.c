@@ -1,6 +1,8 @@
 /* src/gateway/stored.c - writes head blocks at store time, so that a hit has nothing to decide. */
 #include "gateway/stored.h"
 #include "cache/validate.h"
+#include "wire/encoding.h"
+#include <stdio.h>
 
 #define LIT(text)                                                                                  \
     {                                                                                              \
@@ -146,6 +148,72 @@ bool vv_stored_head_read(struct vv_str block, uint64_t body_bytes, struct vv_h1_
         if (f->id != VV_FIELD_OTHER && ret->first[f->id] == 0) {
             ret->first[f->id] = (uint8_t)ret->fields_count;
         }
+    }
+    return true;
+}
+
+/* ---- what others wrote ---- */
+
+#define AGE_MAX_MS ((uint64_t)UINT32_MAX * 1000)
+
+static bool sound_bools(const struct vv_stored_meta *m)
+{
+    const bool *at[] = {&m->facts.has_modified,    &m->facts.has_etag, &m->facts.no_cache,
+                        &m->facts.must_revalidate, &m->facts.s_maxage, &m->facts.immutable,
+                        &m->compressible};
+    for (size_t i = 0; i < VV_COUNT(at); i++) {
+        unsigned char byte;
+        memcpy(&byte, at[i], sizeof byte);
+        if (byte > 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool sound_field(struct vv_str line)
+{
+    const struct vv_str name = vv_str_cut(&line, ':');
+    switch (vv_field_lookup(name)) {
+    case VV_FIELD_AGE:
+    case VV_FIELD_CONNECTION:
+    case VV_FIELD_CONTENT_LENGTH:
+    case VV_FIELD_KEEP_ALIVE:
+    case VV_FIELD_PROXY_CONNECTION:
+    case VV_FIELD_TRANSFER_ENCODING:
+    case VV_FIELD_UPGRADE:
+        return false;
+    default:
+        return vv_h1_is_token(name) && vv_h1_is_field_value(vv_str_trim(line));
+    }
+}
+
+static bool sound_status(struct vv_str line, unsigned status)
+{
+    char want[16];
+    const int n = snprintf(want, sizeof want, "HTTP/1.1 %u ", status);
+    return status >= 200 && status <= 599 && status != 206 && status != 304 &&
+           vv_str_starts(line, (struct vv_str){want, (size_t)n}) &&
+           vv_h1_is_field_value((struct vv_str){line.p + n, line.n - (size_t)n});
+}
+
+bool vv_stored_sound(struct vv_stored_meta *m, struct vv_str block, int64_t now_ms)
+{
+    if (m->version != VV_STORED_VERSION || m->encoding != VV_ENCODING_IDENTITY || !sound_bools(m) ||
+        m->status != m->facts.status || m->facts.response_ms < 0 ||
+        m->facts.initial_age_ms > AGE_MAX_MS || block.n == 0 || block.p[block.n - 1] != '\n') {
+        return false;
+    }
+    size_t lines = 0;
+    for (; block.n > 0; lines++) {
+        struct vv_str line = vv_str_cut(&block, '\n');
+        if (line.n < 2 || line.p[--line.n] != '\r' || lines > VV_H1_FIELDS_MAX ||
+            !(lines == 0 ? sound_status(line, m->status) : sound_field(line))) {
+            return false;
+        }
+    }
+    if (m->facts.response_ms > now_ms) {
+        m->facts.response_ms = now_ms;
     }
     return true;
 }

@@ -44,6 +44,9 @@ size_t vv_stored_head_merge(const struct vv_h1_head *stored, const struct vv_h1_
 /* Reads a block back: status, reason, fields, framing by length. False: it is none. */
 VV_MUST_CHECK bool vv_stored_head_read(struct vv_str block, uint64_t body_bytes,
                                        struct vv_h1_head *ret);
+/* What lies under `m` and `block` was written by somebody else: is it what could have been written here? Fields
+ * of one message and bytes that would end a line are not. An answer of the future has come now. */
+VV_MUST_CHECK bool vv_stored_sound(struct vv_stored_meta *m, struct vv_str block, int64_t now_ms);
 /* Tags of an answer: Surrogate-Key, Cache-Tag, xkey (section by their own custom: separated by spaces or
  * commas). At most VV_CACHE_TAGS_MAX; returns how many. */
 uint32_t vv_stored_tags(const struct vv_h1_head *answer, uint64_t ret_tags[VV_CACHE_TAGS_MAX]);

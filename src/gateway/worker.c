@@ -3,6 +3,7 @@
 #include "gateway/door.h"
 #include "gateway/homes.h"
 #include "gateway/kv.h"
+#include "gateway/levels.h"
 #include "gateway/resp_front.h"
 #include "gateway/session.h"
 #include "gateway/session_h2.h"
@@ -221,6 +222,7 @@ enum vv_err vv_worker_new(struct vv_gateway *g, const struct vv_worker_options *
     vv_list_init(&w->bury.node);
     vv_list_init(&w->listeners);
     vv_list_init(&w->sessions);
+    vv_list_init(&w->level_jobs);
     vv_list_init(&w->resp_fronts);
     vv_timer_init(&w->second, on_second);
     vv_encoders_init(&w->encoders, VV_WORKER_ENCODERS_BYTES);
@@ -259,6 +261,7 @@ void vv_worker_free(struct vv_worker *w)
     VV_LIST_EACH (it, &w->listeners) {
         vv_listener_stop(VV_LIST_ENTRY(it, struct vv_listener, node));
     }
+    vv_levels_stop(w);
     vv_stores_leave(w);
     vv_resp_fronts_free(w);
     vv_upstreams_free(w->upstreams);

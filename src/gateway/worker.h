@@ -99,6 +99,7 @@ struct vv_worker {
     bool kv_left;                           /* no new ones */
     struct vv_store_client *stores;         /* clients of this worker (stores.h); NULL: none yet */
     uint64_t level_bytes;                   /* on their way to levels of caches */
+    struct vv_list level_jobs;              /* being packed for them */
     struct vv_h2_pool *h2_pool;             /* NULL: no connection yet */
     struct vv_h2_counts h2_counts, h2_told; /* h2_told: what the metrics know */
     struct vv_epoch *epoch;         /* of all caches; NULL: a worker that never looks into one */

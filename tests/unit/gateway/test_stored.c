@@ -1,6 +1,7 @@
 /* tests/unit/gateway/test_stored.c - head blocks of stored answers, and their tags. */
 #include "../vv_test.h"
 #include "gateway/stored.h"
+#include "wire/encoding.h"
 
 static struct vv_h1_head parsed(const char *text)
 {
@@ -156,4 +157,62 @@ VV_TEST(tags_come_from_three_fields_and_two_separators)
     assert_int_equal(tags[0], vv_cache_tag(VV_STR("one")));
     assert_int_equal(tags[3], vv_cache_tag(VV_STR("four")));
     assert_int_equal(tags[4], vv_cache_tag(VV_STR("five")));
+}
+
+static struct vv_stored_meta sound_meta(void)
+{
+    return (struct vv_stored_meta){.facts = {.response_ms = 1000, .lifetime_s = 60, .status = 200},
+                                   .status = 200,
+                                   .version = VV_STORED_VERSION,
+                                   .encoding = VV_ENCODING_IDENTITY};
+}
+
+static bool is_sound(const char *block)
+{
+    struct vv_stored_meta m = sound_meta();
+    return vv_stored_sound(&m, vv_str_from(block), 2000);
+}
+
+VV_TEST(a_block_that_others_wrote_has_to_read_as_ours)
+{
+    char room[1024];
+    struct vv_stored_meta m = sound_meta();
+    const struct vv_str ours = written("HTTP/1.1 200 OK\r\nETag: \"a\"\r\nX-Empty:\r\n\r\n", room);
+    assert_true(vv_stored_sound(&m, ours, 2000));
+    assert_true(is_sound("HTTP/1.1 200 \r\nA: b\tc\r\n"));
+    assert_false(is_sound(""));
+    assert_false(is_sound("x"));
+    assert_false(is_sound("HTTP/1.1 200 OK\r\n\r\n"));                  /* the head would end */
+    assert_false(is_sound("HTTP/1.1 200 OK\r\nA: b"));                  /* no line end */
+    assert_false(is_sound("HTTP/1.1 200 OK\nA: b\r\n"));                /* half of one */
+    assert_false(is_sound("HTTP/1.1 200 OK\r\nA: b\rC: d\r\n"));        /* the other half */
+    assert_false(is_sound("HTTP/1.1 200 OK\r\n: b\r\n"));               /* no name */
+    assert_false(is_sound("HTTP/1.1 200 OK\r\nA B: c\r\n"));            /* no token */
+    assert_false(is_sound("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n")); /* of one message */
+    assert_false(is_sound("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"));
+    assert_false(is_sound("HTTP/1.1 201 OK\r\n")); /* the metadata says 200 */
+}
+
+VV_TEST(metadata_that_others_wrote_is_in_range)
+{
+    const struct vv_str block = VV_STR("HTTP/1.1 200 OK\r\n");
+    struct vv_stored_meta m = sound_meta();
+    m.facts.response_ms = 5000; /* of the future: it has come now */
+    assert_true(vv_stored_sound(&m, block, 2000));
+    assert_int_equal(m.facts.response_ms, 2000);
+    m = sound_meta();
+    m.facts.response_ms = -1;
+    assert_false(vv_stored_sound(&m, block, 2000));
+    m = sound_meta();
+    m.facts.initial_age_ms = UINT64_MAX; /* would pass zero when time is added */
+    assert_false(vv_stored_sound(&m, block, 2000));
+    m = sound_meta();
+    m.facts.status = 404;
+    assert_false(vv_stored_sound(&m, block, 2000));
+    m = sound_meta();
+    memset(&m.facts.no_cache, 2, 1); /* neither true nor false */
+    assert_false(vv_stored_sound(&m, block, 2000));
+    m = sound_meta();
+    m.status = m.facts.status = 304; /* says nothing by itself */
+    assert_false(vv_stored_sound(&m, VV_STR("HTTP/1.1 304 Not Modified\r\n"), 2000));
 }
