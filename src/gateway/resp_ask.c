@@ -61,6 +61,7 @@ void vv_resp_cmd_done(struct vv_resp_cmd *cmd, enum vv_resp_result result)
     struct vv_resp_client *c = cmd->client;
     cmd->result = result;
     cmd->done = true;
+    (void)vv_resp_cmd_hold(cmd);
     vv_resp_front_count(c->front, cmd->row != NULL ? cmd->row->class : VV_RESP_CLASS_REFUSED,
                         result);
     vv_resp_client_pump(c);
@@ -98,8 +99,12 @@ static void away(struct vv_resp_cmd *cmd, enum vv_err err, bool unsure)
     /* A store that is there but has no room is not away: memory would take what it should have. */
     if (err != VV_ENOMEM && err != VV_ELIMIT && cmd->row->memory != VV_RESP_MEMORY_NONE &&
         vv_resp_memory_answer(cmd, unsure)) {
-        vv_resp_cmd_done(cmd, VV_RESP_RESULT_MEMORY);
-        return;
+        if (vv_resp_cmd_hold(cmd)) {
+            vv_resp_cmd_done(cmd, VV_RESP_RESULT_MEMORY);
+            return;
+        }
+        vv_resp_bytes_fini(&cmd->answer); /* one short question about many large values */
+        err = VV_ENOMEM;
     }
     if (err == VV_ENOMEM) {
         vv_resp_cmd_error(cmd, VV_RESP_RESULT_AWAY, "OOM the gateway has no memory for this now");
@@ -337,7 +342,9 @@ static enum vv_err send_whole(struct vv_resp_cmd *cmd)
 
 static enum vv_err try_to_send(struct vv_resp_cmd *cmd)
 {
-    if (cmd->client->front->lane->redis == NULL) {
+    /* What has begun goes on where it began: a reload may have taken the servers away. */
+    const struct vv_resp_lane *lane = cmd->lane != NULL ? cmd->lane : cmd->client->front->lane;
+    if (lane->redis == NULL) {
         away(cmd, VV_EREFUSED, false);
         return VV_OK;
     }

@@ -8,7 +8,8 @@
  *            A command the store has no room for waits in the client, which is not read meanwhile.
  *            Clients that were closed live until the end of the turn, since callers further up may hold them.
  * Memory:    each client: its commands (RESP_COMMAND_MAX each, RESP_QUEUE of them, RESP_QUEUE_BYTES), and
- *            what it has not read (RESP_OUT_MAX). All clients of a worker: RESP_BUDGET.
+ *            what it has not read (RESP_OUT_MAX). All clients of a worker: RESP_BUDGET; who holds little
+ *            (RESP_LITTLE of a command, RESP_OUT_HIGH of answers) is served even when others have filled it.
  */
 #ifndef VV_GATEWAY_RESP_INT_H
 #define VV_GATEWAY_RESP_INT_H
@@ -17,6 +18,8 @@
 #include "gateway/resp_front.h"
 
 #define RESP_COMMAND_MAX (64u << 20)  /* bytes of one command */
+#define RESP_STRANGER_MAX (16u << 10) /* of one who has not said the password */
+#define RESP_LITTLE (64u << 10)       /* bytes of a command that is taken whatever others hold */
 #define RESP_QUEUE 256                /* commands of a client under way */
 #define RESP_QUEUE_BYTES (1u << 20)   /* their bytes, after which it is not read */
 #define RESP_HELD (64u << 10)         /* bytes of an answer that wait for its end */
@@ -25,10 +28,11 @@
 #define RESP_OUT_MAX (64u << 20)      /* and close the client */
 #define RESP_BUDGET (256u << 20)      /* commands and answers of all clients of a worker */
 #define RESP_PATIENCE_NS (20 * VV_MS) /* how long others wait for a slow client */
-#define RESP_STUCK_NS (60 * VV_SEC)   /* a client that takes nothing at all for so long is closed */
-#define RESP_NAME_MAX 64              /* bytes of a client's name */
-#define RESP_SLOW_NS VV_SEC           /* deadline of commands that take longer with more elements */
-#define RESP_BYTES_A_SEC (20u << 20)  /* what the deadline of a large command counts on */
+#define RESP_STUCK_NS                                                                              \
+    (60 * VV_SEC)           /* who takes nothing, or leaves a command half said, is closed */
+#define RESP_NAME_MAX 64    /* bytes of a client's name */
+#define RESP_SLOW_NS VV_SEC /* deadline of commands that take longer with more elements */
+#define RESP_BYTES_A_SEC (20u << 20) /* what the deadline of a large command counts on */
 
 struct vv_resp_lane { /* the way to one store; counted by the front and by commands under way */
     struct vv_corpse corpse;
@@ -128,7 +132,7 @@ struct vv_resp_cmd {
     struct vv_resp_bytes answer;
     struct vv_resp_convert convert;
     uint64_t began_ns;
-    size_t bytes; /* counted in the budget */
+    size_t bytes, held; /* counted in the budget: its words; its answer, while that waits here */
     enum vv_resp_result result;
     uint8_t version;
     bool done;
@@ -162,6 +166,7 @@ struct vv_resp_client {
     struct vv_defer work;       /* parse on, then flush */
     struct vv_timer timer;      /* patience, or a client that takes nothing */
     uint64_t progress_ns;       /* it took bytes */
+    uint64_t given_ns;          /* and gave some */
     struct vv_redis_op *paused; /* the answer that waits for this client */
     uint64_t paused_ns;
     uint8_t version;
@@ -178,6 +183,8 @@ void vv_resp_client_pump(struct vv_resp_client *c);
 /* More of the first command's answer than is held: it leaves. False: the client is gone. */
 bool vv_resp_client_stream(struct vv_resp_client *c, struct vv_resp_cmd *cmd,
                            struct vv_redis_op *op);
+/* Counts what its answer holds now. False: the budget of all clients is used up. */
+bool vv_resp_cmd_hold(struct vv_resp_cmd *cmd);
 void vv_resp_client_retire(struct vv_resp_client *c); /* closes it when nothing is under way */
 
 /* resp_ask.c */

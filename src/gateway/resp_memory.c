@@ -173,8 +173,9 @@ static bool setnx(struct vv_resp_cmd *cmd)
 static bool mget(struct vv_resp_cmd *cmd)
 {
     bool fine = vv_resp_bytes_head(&cmd->answer, '*', (int64_t)cmd->args_n - 1);
-    for (size_t i = 1; fine && i < cmd->args_n; i++) {
-        fine = item_or_nil(cmd, vv_small_get(memory_of(cmd), cmd->args[i], now_of(cmd)));
+    for (size_t i = 1; fine && i < cmd->args_n; i++) { /* the same key may be named many times */
+        fine = item_or_nil(cmd, vv_small_get(memory_of(cmd), cmd->args[i], now_of(cmd))) &&
+               cmd->answer.n <= RESP_OUT_MAX;
     }
     return fine;
 }

@@ -5,6 +5,8 @@
 
 /* Of the server whose commands these are; libraries compare it. */
 #define SERVER_VERSION "7.0.0"
+#define NAMES_MAX                                                                                  \
+    512 /* of commands that are asked about at once: answers are longer than questions */
 
 static void ok(struct vv_resp_cmd *cmd, bool fine)
 {
@@ -267,7 +269,10 @@ static bool list(struct vv_resp_cmd *cmd, bool want_docs)
 
 static void command(struct vv_resp_cmd *cmd)
 {
-    if (cmd->args_n == 1) {
+    if (cmd->args_n > 2 + NAMES_MAX) {
+        vv_resp_cmd_error(cmd, VV_RESP_RESULT_REFUSED, "ERR of %d commands at most at once",
+                          NAMES_MAX);
+    } else if (cmd->args_n == 1) {
         ok(cmd, list(cmd, false));
     } else if (is(cmd->args[1], "COUNT")) {
         ok(cmd, vv_resp_bytes_head(&cmd->answer, ':', (int64_t)served_count()));

@@ -59,7 +59,7 @@ static void keep_little(struct vv_resp_bytes *b)
 
 static void cmd_free(struct vv_resp_front *f, struct vv_resp_cmd *cmd)
 {
-    f->bytes -= cmd->bytes;
+    f->bytes -= cmd->bytes + cmd->held;
     vv_list_del(&cmd->node);
     vv_resp_split_free(cmd->split);
     if (cmd->args != cmd->args_few) {
@@ -110,7 +110,19 @@ static bool charge(struct vv_resp_cmd *cmd)
     const size_t bytes = cmd->text.n + cmd->args_n * sizeof *cmd->args;
     f->bytes += bytes - cmd->bytes;
     cmd->bytes = bytes;
-    return bytes <= RESP_COMMAND_MAX && f->bytes <= RESP_BUDGET;
+    if (!cmd->client->authed && bytes > RESP_STRANGER_MAX) {
+        return false;
+    }
+    return bytes <= RESP_COMMAND_MAX && (f->bytes <= RESP_BUDGET || bytes <= RESP_LITTLE);
+}
+
+bool vv_resp_cmd_hold(struct vv_resp_cmd *cmd)
+{
+    struct vv_resp_front *f = cmd->client->front;
+    const size_t held = cmd->answer.n + (cmd->split != NULL ? cmd->split->texts.n : 0);
+    f->bytes += held - cmd->held;
+    cmd->held = held;
+    return f->bytes <= RESP_BUDGET || held <= RESP_OUT_HIGH;
 }
 
 static void complete(struct vv_resp_client *c, struct vv_resp_cmd *cmd)
@@ -194,8 +206,9 @@ static void on_run(struct vv_resp_client *c, const struct vv_resp_item *it)
     }
     cmd->args[cmd->args_n - 1].n += it->text.n;
     if (!charge(cmd)) {
-        complain(c, cmd->bytes > RESP_COMMAND_MAX
-                        ? "protocol error: a command of more than 64 MiB"
+        complain(c, cmd->bytes > RESP_COMMAND_MAX ? "protocol error: a command of more than 64 MiB"
+                    : !c->authed
+                        ? "protocol error: before the password a command has 16 KiB at most"
                         : "the gateway has no memory for this command now");
         return;
     }
@@ -287,6 +300,7 @@ static bool fill(struct vv_resp_client *c)
         return false;
     }
     b->end += (uint32_t)n;
+    c->given_ns = vv_worker_now(c->front->w);
     if ((size_t)n < want && !c->at_end) {
         c->readable = false;
     }
@@ -369,6 +383,12 @@ static void take_leave(struct vv_resp_client *c)
     vv_resp_client_close(c);
 }
 
+static bool first_done(const struct vv_resp_client *c)
+{
+    return !vv_list_empty(&c->queue) &&
+           VV_LIST_ENTRY(c->queue.next, struct vv_resp_cmd, node)->done;
+}
+
 static void flush(struct vv_resp_client *c)
 {
     struct vv_worker *w = c->front->w;
@@ -401,6 +421,8 @@ static void flush(struct vv_resp_client *c)
     }
     if (c->closing && unread(c) == 0 && vv_list_empty(&c->queue)) {
         take_leave(c);
+    } else if (unread(c) < RESP_OUT_LOW && first_done(c)) {
+        vv_resp_client_pump(c);
     }
 }
 
@@ -432,7 +454,8 @@ void vv_resp_client_pump(struct vv_resp_client *c)
 {
     VV_LIST_EACH (it, &c->queue) {
         struct vv_resp_cmd *cmd = VV_LIST_ENTRY(it, struct vv_resp_cmd, node);
-        if (c->dead || !cmd->done) {
+        /* Those that are done wait, and are counted, while the client does not read. */
+        if (c->dead || !cmd->done || unread(c) >= RESP_OUT_HIGH) {
             break;
         }
         c->queued--;
@@ -467,8 +490,9 @@ bool vv_resp_client_stream(struct vv_resp_client *c, struct vv_resp_cmd *cmd,
         }
     }
     tell_budget(c);
+    (void)vv_resp_cmd_hold(cmd);
     const size_t waits = unread(c) + cmd->answer.n;
-    if (waits > RESP_OUT_MAX || c->front->bytes > RESP_BUDGET) {
+    if (waits > RESP_OUT_MAX || (c->front->bytes > RESP_BUDGET && waits > RESP_OUT_HIGH)) {
         vv_resp_client_close(c);
         return false;
     }
@@ -492,6 +516,9 @@ static void work(struct vv_resp_client *c)
         return;
     }
     const bool held = !may_take(c);
+    if (c->building != NULL && unread(c) == 0 && c->paused == NULL) {
+        vv_loop_timer_at(c->front->w->loop, &c->timer, c->given_ns + RESP_STUCK_NS);
+    }
     flush(c);
     if (!c->dead && held && may_take(c)) {
         vv_resp_client_wake(c);
@@ -536,14 +563,16 @@ static void on_timer(struct vv_loop *loop, struct vv_timer *t)
         c->overdrawn = true;
         resume(c);
     }
-    if (unread(c) == 0) {
+    const bool half = c->building != NULL && may_take(c); /* that we do not read is not its fault */
+    if (unread(c) == 0 && !half) {
         return;
     }
-    if (now_ns - c->progress_ns >= RESP_STUCK_NS) {
+    const uint64_t since_ns = unread(c) > 0 ? c->progress_ns : c->given_ns;
+    if (now_ns - since_ns >= RESP_STUCK_NS) {
         vv_resp_client_close(c);
         return;
     }
-    vv_loop_timer_at(loop, t, c->progress_ns + RESP_STUCK_NS);
+    vv_loop_timer_at(loop, t, since_ns + RESP_STUCK_NS);
 }
 
 void vv_resp_client_open(struct vv_resp_front *f, int fd, const struct vv_addr *peer)

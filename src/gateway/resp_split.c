@@ -101,7 +101,7 @@ bool vv_resp_split(struct vv_resp_cmd *cmd, enum vv_redis_kind kind)
 static void value_item(struct vv_resp_part *p, const struct vv_resp_item *it)
 {
     struct vv_resp_split *s = p->cmd->split;
-    if (it->depth != 1 || p->at >= p->args_n - 1) {
+    if (it->depth != 1 || p->at >= p->args_n - 1 || s->err != VV_OK) {
         return;
     }
     struct vv_resp_value *v = &s->value[p->place[p->at]];
@@ -121,8 +121,11 @@ static void value_item(struct vv_resp_part *p, const struct vv_resp_item *it)
             v->at = s->texts.n;
             s->texts.n += v->n;
         }
-        if (s->texts.n > RESP_OUT_MAX || !vv_resp_bytes_add(&s->texts, it->text)) {
+        if (s->texts.n > RESP_OUT_MAX || !vv_resp_bytes_add(&s->texts, it->text) ||
+            !vv_resp_cmd_hold(p->cmd)) {
             s->err = VV_ENOMEM;
+            vv_resp_bytes_fini(&s->texts); /* what else comes is not wanted */
+            (void)vv_resp_cmd_hold(p->cmd);
             return;
         }
         v->n += it->text.n;
@@ -148,6 +151,19 @@ void vv_resp_split_item(struct vv_resp_part *p, const struct vv_resp_item *it)
     }
 }
 
+/* An error of version 3 may have line ends, which would begin another answer. */
+static bool join_error(const struct vv_resp_split *s, struct vv_resp_bytes *out)
+{
+    for (size_t i = 0; i < s->error.n; i++) {
+        if (s->error.p[i] == '\r' || s->error.p[i] == '\n') {
+            s->error.p[i] = ' ';
+        }
+    }
+    return vv_resp_bytes_add(out, VV_STR("-")) &&
+           vv_resp_bytes_add(out, (struct vv_str){s->error.p, s->error.n}) &&
+           vv_resp_bytes_add(out, VV_STR("\r\n"));
+}
+
 static bool join_values(const struct vv_resp_split *s, unsigned version, struct vv_resp_bytes *out)
 {
     bool fine = vv_resp_bytes_head(out, '*', (int64_t)s->keys);
@@ -161,17 +177,19 @@ static bool join_values(const struct vv_resp_split *s, unsigned version, struct 
 
 bool vv_resp_split_join(struct vv_resp_cmd *cmd)
 {
-    const struct vv_resp_split *s = cmd->split;
+    struct vv_resp_split *s = cmd->split;
     struct vv_resp_bytes *out = &cmd->answer;
+    bool fine = true;
     out->n = 0;
     if (s->error.n > 0) {
-        return vv_resp_bytes_add(out, VV_STR("-")) &&
-               vv_resp_bytes_add(out, (struct vv_str){s->error.p, s->error.n}) &&
-               vv_resp_bytes_add(out, VV_STR("\r\n"));
+        return join_error(s, out);
     }
     switch (cmd->row->how) {
     case VV_RESP_HOW_MGET:
-        return join_values(s, cmd->version, out);
+        fine = join_values(s, cmd->version, out);
+        vv_resp_bytes_fini(&s->texts);
+        (void)vv_resp_cmd_hold(cmd);
+        return fine;
     case VV_RESP_HOW_MSET:
         return vv_resp_bytes_add(out, VV_STR("+OK\r\n"));
     default:

@@ -16,6 +16,8 @@
     VV_SEC /* a connection that stood for so long is no sign of trouble when it breaks */
 #define CALLS_MAX 16384
 #define OUT_MAX (8 * VV_MIB)
+#define ITEMS_MAX                                                                                  \
+    (UINT64_C(1) << 32) /* of an answer: they pass through, whoever asked knows how many it takes */
 #define KEY_MAX 65536
 #define BREAKER_WINDOW_NS (10 * VV_SEC)
 #define PROBE_LEASE_MIN_NS (2 * VV_SEC)
@@ -468,6 +470,7 @@ static enum vv_err make_conn(struct vv_redis_server *s)
         .hang_ns = f->hang_ns,
         .calls_max = CALLS_MAX,
         .out_max = OUT_MAX,
+        .limits = {.items_max = ITEMS_MAX},
     };
     const struct vv_redis_conn_events events = {on_ready, on_closed, on_push, s};
     s->caching = (struct vv_redis_call){.item = caching_item};
