@@ -428,7 +428,8 @@ enum vv_err vv_metrics_new(struct vv_metrics **ret)
     }
     pthread_mutex_init(&m->intern, NULL);
     pthread_mutex_init(&m->scrape, NULL);
-    if (!own_series(m) || vv_metrics_collector(m, vv_process_collect, NULL) != VV_OK) {
+    if (!own_series(m) || vv_metrics_collector(m, vv_process_collect, NULL) != VV_OK ||
+        vv_metrics_collector(m, vv_system_collect, NULL) != VV_OK) {
         vv_metrics_free(m);
         return VV_ENOMEM;
     }

@@ -91,4 +91,6 @@ VV_MUST_CHECK enum vv_err vv_process_parse(struct vv_str stat, uint64_t ticks_pe
                                            uint64_t page_bytes, struct vv_process_stats *ret);
 VV_MUST_CHECK enum vv_err vv_process_read(struct vv_process_stats *ret);
 void vv_process_collect(struct vv_collect *c, void *user);
+/* What /proc says about the machine: vivace_system_* (os/system.h). */
+void vv_system_collect(struct vv_collect *c, void *user);
 #endif

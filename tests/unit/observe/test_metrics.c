@@ -137,7 +137,7 @@ VV_TEST(label_sets_over_the_cap_fold_into_overflow_and_are_counted)
         snprintf(name, sizeof(name), "route%d", i);
         (void)requests(m, name, "200");
     }
-    VV_CHECK_INT(times(m, VV_EXPOSITION_TEXT, "_overflow"), 0);
+    VV_CHECK_INT(times(m, VV_EXPOSITION_TEXT, "\"_overflow\""), 0);
     const vv_series over = requests(m, "one too many", "200");
     VV_CHECK_INT(requests(m, "another", "500"), over);
     VV_CHECK_INT(requests(m, "route7", "200"), requests(m, "route7", "200"));
@@ -196,16 +196,16 @@ VV_TEST(label_values_and_help_are_escaped_and_made_utf8)
 VV_TEST(constant_labels_are_on_every_series)
 {
     struct vv_metrics *m = registry();
-    const char *const names[] = {"country", "instance"};
+    const char *const names[] = {"country", "site"};
     const char *const values[] = {"us", "a\"b"};
     VV_CHECK_INT(vv_metrics_set_labels(m, names, values, 2), VV_OK);
     (void)requests(m, "api", "200");
     (void)vv_metrics_series(m, VV_METRIC_IN_FLIGHT, NULL, 0);
     (void)duration(m, "api");
     VV_CHECK(has(m, VV_EXPOSITION_TEXT,
-                 "http_requests_total{country=\"us\",instance=\"a\\\"b\",method=\"GET\","));
+                 "http_requests_total{country=\"us\",site=\"a\\\"b\",method=\"GET\","));
     VV_CHECK(has(m, VV_EXPOSITION_TEXT,
-                 "vivace_http_requests_in_flight{country=\"us\",instance=\"a\\\"b\"} 0\n"));
+                 "vivace_http_requests_in_flight{country=\"us\",site=\"a\\\"b\"} 0\n"));
     VV_CHECK(has(m, VV_EXPOSITION_TEXT, "process_open_fds{country=\"us\","));
     VV_CHECK(has(m, VV_EXPOSITION_JSON, "\"labels\":{\"country\":\"us\","));
     VV_CHECK_INT(vv_metrics_set_labels(m, NULL, NULL, 0), VV_OK);
