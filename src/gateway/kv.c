@@ -217,8 +217,9 @@ static void remember(struct vv_kv_job *job)
         had != NULL && had->etag == job->item->etag && had->stored_ms == job->item->stored_ms;
     vv_small_item_unref(had);
     if (!same && job->writes == vv_kv_writes(kv, job->key)) {
-        const enum vv_err err = vv_small_put_item(kv->small, job->item, NULL, now_ns, NULL);
-        (void)err; /* one that memory does not take is not remembered */
+        if (vv_small_put_item(kv->small, job->item, NULL, now_ns, NULL) != VV_OK) {
+            vv_small_forget(kv->small, job->key, UINT64_MAX); /* what was there is older */
+        }
     }
 }
 
@@ -265,10 +266,10 @@ static void finish_write(struct vv_kv_job *job, struct vv_kv_op *op)
         err = vv_small_remove(kv->small, job->key, NULL, vv_worker_now(job->w), &there);
     }
     vv_kv_wrote(kv, job->key);
+    if (err != VV_OK) { /* an old value must be neither what memory answers nor what is repeated */
+        vv_small_forget(kv->small, job->key, UINT64_MAX);
+    }
     if (again) {
-        if (err != VV_OK) { /* an old value must not be what is repeated */
-            vv_small_forget(kv->small, job->key, UINT64_MAX);
-        }
         vv_kv_note(kv->notes, job->key);
         vv_kv_keep(job->w, kv);
     }
@@ -338,6 +339,11 @@ static bool purge(struct vv_worker *w, struct vv_kv *kv, struct vv_kv_op *op)
         p->id = vv_kv_note_purge(kv->notes, is_tag, op->key, true);
         *p = (struct purging){.w = w, .kv = kv, .id = p->id, .in_memory = op->count};
         p->job.op = op;
+        if (p->id == VV_KV_PURGE_BUSY) {
+            free(p);
+            op->err = VV_EAGAIN;
+            return answered(w, kv, op);
+        }
         if (p->id != 0 && vv_kv_run_start(w, kv, is_tag, op->key, finish_purge, p) != NULL) {
             (void)vv_store_ref(kv->store);
             op->job = &p->job;

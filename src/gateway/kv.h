@@ -55,7 +55,7 @@ struct vv_kv_op {
     void (*done)(struct vv_kv_op *op);
     void *user;
     /* Out. VV_OK; VV_ENOENT, VV_EEXIST: the condition, or of GET: nothing there; VV_ELIMIT: key, tag or
-     * value are too large, or etags too many; VV_ENOMEM. */
+     * value are too large, or etags too many; VV_EAGAIN: too many purges are being carried out; VV_ENOMEM. */
     enum vv_err err;
     enum vv_kv_level level; /* who answered */
     bool there;     /* PUT: there was one before; DELETE: it was there, as the level knows */

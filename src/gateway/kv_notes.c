@@ -261,15 +261,28 @@ void vv_kv_note_later(struct vv_kv_notes *n, struct vv_str key)
 
 /* ---- purges ---------------------------------------------------------------------------------- */
 
+/* No room although the store answers: most of those that are noted are being carried out. */
+static bool busy(const struct vv_kv_notes *n)
+{
+    unsigned running = 0;
+    VV_LIST_EACH (node, &n->purges) {
+        running += VV_LIST_ENTRY(node, struct purge, node)->running;
+    }
+    return running > VV_KV_PURGES_MAX / 2;
+}
+
 uint64_t vv_kv_note_purge(struct vv_kv_notes *n, bool is_tag, struct vv_str what, bool running)
 {
     uint64_t id = 0;
     struct purge *p = NULL;
     pthread_mutex_lock(&n->lock);
-    if (n->purge_count < VV_KV_PURGES_MAX) {
+    const bool full = n->purge_count >= VV_KV_PURGES_MAX;
+    if (!full) {
         p = malloc(sizeof *p + what.n);
     }
-    if (p == NULL) {
+    if (full && running && busy(n)) {
+        id = VV_KV_PURGE_BUSY;
+    } else if (p == NULL) {
         note_all(n);
     } else {
         p->id = id = ++n->id;

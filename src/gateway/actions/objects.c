@@ -312,6 +312,9 @@ static void answer(struct state *st)
     case VV_EEXIST:
         vv_answer_error(x, VV_REASON_OBJECT_STATE);
         return;
+    case VV_EAGAIN:
+        vv_answer_error(x, VV_REASON_QUEUE_FULL);
+        return;
     case VV_ELIMIT:
         vv_answer_error(x,
                         st->op.verb == VV_KV_PUT ? VV_REASON_OBJECT_NO_ROOM : VV_REASON_OBJECT_KEY);

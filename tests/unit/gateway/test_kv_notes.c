@@ -130,6 +130,27 @@ VV_TEST(too_many_keys_become_one_note_about_everything)
     vv_kv_notes_free(n);
 }
 
+VV_TEST(purges_that_are_being_carried_out_do_not_make_everything_old)
+{
+    struct vv_kv_notes *n = made();
+    uint64_t id[VV_KV_PURGES_MAX];
+    for (unsigned i = 0; i < VV_KV_PURGES_MAX; i++) {
+        id[i] = vv_kv_note_purge(n, false, VV_STR("mine:*"), true);
+        VV_CHECK(id[i] != 0 && id[i] != VV_KV_PURGE_BUSY);
+    }
+    VV_CHECK(vv_kv_note_purge(n, false, VV_STR("more:*"), true) == VV_KV_PURGE_BUSY);
+    VV_CHECK(!vv_kv_noted(n, VV_STR("other")) && !vv_kv_noted(n, VV_STR("more:1")));
+    vv_kv_purge_done(n, id[0], true);
+    VV_CHECK(vv_kv_note_purge(n, false, VV_STR("more:*"), true) != VV_KV_PURGE_BUSY);
+    VV_CHECK(vv_kv_noted(n, VV_STR("more:1")));
+    for (unsigned i = 1; i < VV_KV_PURGES_MAX; i++) {
+        vv_kv_purge_done(n, id[i], false);
+    }
+    VV_CHECK_INT(vv_kv_note_purge(n, false, VV_STR("late:*"), true), 0); /* the store is away */
+    VV_CHECK(vv_kv_noted(n, VV_STR("other")));
+    vv_kv_notes_free(n);
+}
+
 VV_TEST(too_many_purges_do_too_and_those_that_run_are_ended)
 {
     struct vv_kv_notes *n = made();
