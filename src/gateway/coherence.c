@@ -100,6 +100,14 @@ void vv_coherence_purge(struct vv_coherence *c, const struct vv_purge *p)
     }
 }
 
+size_t vv_coherence_waiting(struct vv_coherence *c)
+{
+    pthread_mutex_lock(&c->lock);
+    const size_t waiting = c->wait.count + c->wait.all_due;
+    pthread_mutex_unlock(&c->lock);
+    return waiting;
+}
+
 /* ---- what comes from the log ---- */
 
 static void carry_out(struct vv_coherence *c, const struct vv_record *rec)

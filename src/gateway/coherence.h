@@ -51,6 +51,8 @@ enum vv_coherence_verdict vv_coherence_judge(struct vv_coherence *c,
  * To be called before it is carried out on the memory level: the other way round, an object could be taken
  * from a store in between and be put into memory after the purge. */
 void vv_coherence_purge(struct vv_coherence *c, const struct vv_purge *p);
+/* Purges that are not known to be in the log: freeing forgets them. */
+size_t vv_coherence_waiting(struct vv_coherence *c);
 void vv_coherence_tick(struct vv_coherence *c, uint64_t now_ns); /* 10 Hz */
 /* Keys of one object: synced, records, waiting, link state, delays of records that came (p50, p99, most). */
 void vv_coherence_json(struct vv_coherence *c, struct vv_json *j);

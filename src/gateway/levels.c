@@ -9,6 +9,7 @@
 
 #define OBJECT_BYTES (4 * VV_MIB)
 #define PPM UINT64_C(1000000)
+#define LINGER_NS (10 * VV_MINUTE)
 
 static const char *const read_names[] = {
 #define VV_LEVEL_READ(id, name) name,
@@ -165,11 +166,30 @@ enum vv_err vv_levels_take(struct vv_named_cache *cache, const struct vv_cache_s
     return err;
 }
 
+/* Nobody holds it any more, but what was purged under it is still to be told to others: with new settings
+ * the same objects lie in the same store. */
+static bool lingers(struct vv_levels *l, uint64_t now_ns)
+{
+    const size_t waiting = vv_coherence_waiting(l->coherence);
+    if (waiting == 0) {
+        return false;
+    }
+    l->left_ns = l->left_ns > 0 ? l->left_ns : now_ns;
+    if (now_ns > 0 && now_ns - l->left_ns < LINGER_NS) {
+        return true;
+    }
+    vv_warn("cache", "purges were never told to other gateways cache=%s store=%s purges=%zu",
+            l->cache->name, l->level[l->count - 1].store->name, waiting);
+    return false;
+}
+
 void vv_levels_tick(struct vv_caches *cs, uint64_t now_ns)
 {
     VV_LIST_EACH (it, &cs->levels) {
         struct vv_levels *l = VV_LIST_ENTRY(it, struct vv_levels, node);
-        if (atomic_load_explicit(&l->refs, memory_order_acquire) > 0) {
+        const bool held = atomic_load_explicit(&l->refs, memory_order_acquire) > 0;
+        l->left_ns = held ? 0 : l->left_ns;
+        if (held || lingers(l, now_ns)) {
             vv_coherence_tick(l->coherence, now_ns);
             continue;
         }

@@ -53,6 +53,7 @@ struct vv_levels {
     struct vv_named_cache *cache; /* counted */
     struct vv_coherence *coherence;
     uint64_t alone_ns, bound_ns, lease_ns;
+    uint64_t left_ns; /* since when nobody holds it, though purges wait; 0: somebody does */
     size_t count;
     struct vv_level level[VV_LEVEL_STORES_MAX];
 };

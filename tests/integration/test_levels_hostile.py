@@ -328,3 +328,30 @@ def test_a_gateway_that_ends_while_a_large_answer_is_packed_ends_well(shared, re
     a.stop()  # checks how it ended
     reading.join()
     assert got == [True]
+
+
+# ------------------------------------------------------------------------------------------ reloads
+
+
+def test_purges_that_wait_for_the_store_outlive_a_reload(one):  # noqa: F811
+    """What was purged while the store was away lies in it still, and the new settings lead to the same store."""
+    shared, store, a, b = one  # noqa: F811
+    fetch(a, "/red/1", "origin")
+    wait_kept(store, "/red/1")
+    store("SAVE")
+    shared.version = 2
+    store.kill()
+    purge(a, tag="red")
+    config = dict(a.config)
+    levels = [dict(level) for level in config["caches"]["api"]["levels"]]
+    levels[1]["compress"] = "4KB"
+    config["caches"] = {"api": {**config["caches"]["api"], "levels": levels}}
+    assert a.reload(config).status == 200
+    time.sleep(1.0)
+    store.start()
+    assert name_of(store, "/red/1"), "the store has lost it, so this test says nothing"
+    for gw in (a, b):
+        in_step(gw)
+    time.sleep(0.3)
+    for gw in (b, a):
+        assert gw.ask("/red/1").body == shared.body("/red/1"), "what was purged came back out of the store"
