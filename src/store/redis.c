@@ -343,7 +343,8 @@ static void on_end(struct vv_redis_call *call, enum vv_err err)
     const bool broke = err != VV_OK && err != VV_ETIMEOUT;
     release(op);
     vv_list_del(&op->node);
-    op->share = op->tracked && err == VV_OK ? s->share : 0;
+    /* Renewed meanwhile: what was read before is not watched under the new one. */
+    op->share = op->tracked && err == VV_OK && op->share == s->share ? s->share : 0;
     if (op->wrapped && err == VV_OK && op->part == 3) { /* its own invalidation comes next */
         s->echo = true;
         s->echo_hash = vv_str_hash(op->key, 0);
@@ -426,6 +427,7 @@ static enum vv_err send_op(struct vv_redis_op *op, struct vv_redis_server *s)
     }
     op->shown = op->bad = op->tracked = op->wrapped = false;
     op->part = 0;
+    op->share = s->share;
     op->next = VV_REDIS_SHOW;
     op->call =
         (struct vv_redis_call){.item = on_item, .end = on_end, .timeout_ns = op->until_ns - now_ns};
