@@ -178,8 +178,9 @@ static enum vv_err flush(struct vv_samples *s, unsigned tier)
         sorted = s->batch[i].t_ms == t_ms;
     }
     if (!sorted) {
-        memcpy(s->batch + n, r->falls, r->falls_n * sizeof *r->falls);
-        n += r->falls_n;
+        for (size_t i = 0; i < r->falls_n; i++) {
+            s->batch[n++] = r->falls[i];
+        }
         qsort(s->batch, n, sizeof *s->batch, row_order);
     }
     r->falls_n = 0;
@@ -469,6 +470,10 @@ void vv_series_replay_fine(void *user, int64_t until_ms, const struct vv_row_val
         return;
     }
     const int64_t t_ms = at[0].t_ms;
+    if (t_ms < s->tier[0].max_ms) { /* never written so */
+        s->stats.damaged++;
+        return;
+    }
     if (begin_time(s, t_ms) != VV_OK) {
         s->stats.write_errors++;
     }

@@ -54,7 +54,9 @@ static enum vv_err check(void *user, const struct vv_promql_series *series,
                          enum vv_samples_kind kind)
 {
     struct seen *seen = user;
-    const unsigned id = (unsigned)atoi(series->labels.at[1].value.p);
+    uint64_t number = 0;
+    VV_CHECK_INT(vv_str_to_u64(series->labels.at[1].value, &number), VV_OK);
+    const unsigned id = (unsigned)number;
     VV_CHECK_INT(kind, VV_SAMPLES_GAUGE);
     for (size_t i = 0; i < series->n; i++) {
         VV_CHECK(series->samples[i].v == value_of(id, series->samples[i].t_ms));

@@ -159,7 +159,9 @@ static enum vv_err check_values(void *user, const struct vv_promql_series *serie
                                 enum vv_samples_kind kind)
 {
     uint64_t *seen = user;
-    const unsigned id = (unsigned)atoi(series->labels.at[1].value.p);
+    uint64_t number = 0;
+    VV_CHECK_INT(vv_str_to_u64(series->labels.at[1].value, &number), VV_OK);
+    const unsigned id = (unsigned)number;
     VV_CHECK_INT(kind, VV_SAMPLES_GAUGE);
     for (size_t i = 0; i < series->n; i++) {
         VV_CHECK(series->samples[i].v == value_of(id, series->samples[i].t_ms));
@@ -373,6 +375,44 @@ VV_TEST(one_flipped_byte_in_a_log_costs_at_most_a_key_distance)
     s = store_open(NULL);
     VV_CHECK_INT(vv_samples_walk(s, 0, T0 * 2, check_values, &seen), VV_OK);
     VV_CHECK(seen < 5 * 170 && seen >= 5 * (170 - 64));
+    vv_samples_close(s);
+    dir_end();
+}
+
+VV_TEST(a_series_that_ended_is_gone_in_every_tier)
+{
+    dir_new();
+    struct vv_samples *s = store_open(NULL);
+    const uint64_t a = series_of(s, "m", "k", "a", VV_SAMPLES_GAUGE);
+    const uint64_t b = series_of(s, "m", "k", "b", VV_SAMPLES_GAUGE);
+    for (int i = 0; i < 9 * 360; i++) { /* 9 hours by 10 s */
+        append_one(s, b, T0 + 10000 * (int64_t)i, 2);
+        if (i <= 20) {
+            append_one(s, a, T0 + 10000 * (int64_t)i, i < 20 ? 1 : vv_promql_stale());
+        }
+    }
+    VV_CHECK_INT(ask(s, "m", T0 + 190000).n, 2); /* minutes: 170 s is the last before */
+    VV_CHECK_INT(ask(s, "m", T0 + 200000).n, 1); /* the marker is that minute's last */
+    VV_CHECK_INT(ask(s, "m", T0 + 240000).n, 1);
+    VV_CHECK(ask_one(s, "sum_over_time(m{k=\"a\"}[10m])", T0 + 300000) == 3); /* 50, 110, 170 s */
+    vv_samples_close(s);
+    dir_end();
+}
+
+VV_TEST(an_open_chunk_has_an_end)
+{
+    dir_new();
+    struct vv_samples *s = store_open(NULL);
+    struct vv_samples_stats st;
+    struct vv_rng rng;
+    vv_rng_init(&rng, 9);
+    const uint64_t a = series_of(s, "m", "k", "a", VV_SAMPLES_GAUGE);
+    for (int i = 0; i < 20000; i++) { /* within one segment of 180 s, 9.5 bytes each */
+        append_one(s, a, T0 + 9 * (int64_t)i, vv_rng_double(&rng));
+    }
+    vv_samples_stats(s, &st);
+    VV_CHECK(st.overfull > 1000 && st.overfull + st.appended == 20000);
+    VV_CHECK(st.memory_bytes < 3 * 65536 + 20000);
     vv_samples_close(s);
     dir_end();
 }
