@@ -4,6 +4,7 @@
 #include "app/target.h"
 #include "app/view.h"
 
+#include <stdarg.h>
 #include <string.h>
 
 const struct cli_option options_store[] = {
@@ -64,6 +65,28 @@ static void show(const struct cli_args *args, struct table *t)
     cli_print(vv_sb_str(&out));
     vv_sb_fini(&out);
     table_fini(t);
+}
+
+/* A line. Names of keys and reasons come from servers and applications: the terminal is kept safe of them. */
+static void VV_PRINTF(1, 2) say(const char *fmt, ...)
+{
+    struct vv_sb line = VV_SB_INIT;
+    va_list args;
+    va_start(args, fmt);
+    vv_sb_vaddf(&line, fmt, args);
+    va_end(args);
+    for (size_t i = 0; !line.failed && i < line.n; i++) {
+        unsigned char *c = (unsigned char *)line.p + i;
+        /* The second half is that of U+0080 to U+009F, which are control characters, too. */
+        if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)) {
+            *c = '?';
+        } else if (i > 0 && c[-1] == '?' && (*c & 0xc0) == 0x80) {
+            *c = '?';
+        }
+    }
+    vv_sb_addc(&line, '\n');
+    cli_print(vv_sb_str(&line));
+    vv_sb_fini(&line);
 }
 
 static const char *short_count(double n, char *buf, size_t buf_bytes)
@@ -189,10 +212,10 @@ static int print_info(const struct cli_args *args, const json_t *o)
                                          ">evicted", ">expired", ">clients"};
     const json_t *servers = json_object_get(o, "servers");
     struct table t;
-    (void)printf("%s is %s: %s, keys begin with %s:\n", json_text(o, "name"), json_text(o, "state"),
-                 json_text(o, "address"), json_text(o, "prefix"));
+    say("%s is %s: %s, keys begin with %s:", json_text(o, "name"), json_text(o, "state"),
+        json_text(o, "address"), json_text(o, "prefix"));
     if (json_text(o, "why")[0] != '\0') {
-        (void)printf("%s\n", json_text(o, "why"));
+        say("%s", json_text(o, "why"));
     }
     if (json_array_size(servers) > 0 && table_init(&t, titles, VV_COUNT(titles))) {
         for (size_t i = 0; i < json_array_size(servers); i++) {
@@ -203,7 +226,7 @@ static int print_info(const struct cli_args *args, const json_t *o)
     for (size_t i = 0; i < json_array_size(servers); i++) {
         const json_t *s = json_array_get(servers, i);
         if (json_text(s, "why")[0] != '\0') {
-            (void)printf("%s: %s\n", json_text(s, "server"), json_text(s, "why"));
+            say("%s: %s", json_text(s, "server"), json_text(s, "why"));
         }
     }
     return EXIT_FINE;
@@ -232,12 +255,12 @@ static int print_check(const struct cli_args *args, const json_t *o)
     const json_t *warnings = json_object_get(o, "warnings");
     const bool holds = json_is_true(json_object_get(o, "holds"));
     struct table t;
-    (void)printf("%s is %s, %s\n", json_text(o, "name"), json_text(o, "state"),
-                 !holds                         ? "and not as expected"
-                 : json_array_size(checks) == 0 ? "and nothing is expected of it"
-                                                : "and as expected");
+    say("%s is %s, %s", json_text(o, "name"), json_text(o, "state"),
+        !holds                         ? "and not as expected"
+        : json_array_size(checks) == 0 ? "and nothing is expected of it"
+                                       : "and as expected");
     if (json_text(o, "why")[0] != '\0') {
-        (void)printf("%s\n", json_text(o, "why"));
+        say("%s", json_text(o, "why"));
     }
     if (json_array_size(checks) > 0 && table_init(&t, titles, VV_COUNT(titles))) {
         for (size_t i = 0; i < json_array_size(checks); i++) {
@@ -248,11 +271,11 @@ static int print_check(const struct cli_args *args, const json_t *o)
     for (size_t i = 0; i < json_array_size(checks); i++) {
         const char *problem = json_text(json_array_get(checks, i), "problem");
         if (problem[0] != '\0') {
-            (void)printf("%s\n", problem);
+            say("%s", problem);
         }
     }
     for (size_t i = 0; i < json_array_size(warnings); i++) {
-        (void)printf("warning: %s\n", json_string_value(json_array_get(warnings, i)));
+        say("warning: %s", json_string_value(json_array_get(warnings, i)));
     }
     return holds ? EXIT_FINE : EXIT_FAILED;
 }
@@ -279,17 +302,17 @@ static void print_groups(const struct cli_args *args, const json_t *groups)
 static int print_expire(const struct cli_args *args, const json_t *o)
 {
     const json_t *soonest = json_object_get(o, "soonest");
-    (void)printf("%s: %.0f keys begin with %s, %.0f with an end and %.0f without%s\n",
-                 json_text(o, "name"), json_num(o, "keys"), json_text(o, "prefix"),
-                 json_num(o, "with_end"), json_num(o, "without_end"),
-                 json_is_true(json_object_get(o, "whole")) ? "" : "; there may be more");
+    say("%s: %.0f keys begin with %s, %.0f with an end and %.0f without%s", json_text(o, "name"),
+        json_num(o, "keys"), json_text(o, "prefix"), json_num(o, "with_end"),
+        json_num(o, "without_end"),
+        json_is_true(json_object_get(o, "whole")) ? "" : "; there may be more");
     if (json_text(o, "problem")[0] != '\0') {
-        (void)printf("not all could be looked at: %s\n", json_text(o, "problem"));
+        say("not all could be looked at: %s", json_text(o, "problem"));
     }
     print_groups(args, json_object_get(o, "groups"));
     for (size_t i = 0; i < json_array_size(soonest); i++) {
         const json_t *k = json_array_get(soonest, i);
-        (void)printf("%10.1f s  %s\n", json_num(k, "seconds"), json_text(k, "key"));
+        say("%10.1f s  %s", json_num(k, "seconds"), json_text(k, "key"));
     }
     return json_text(o, "problem")[0] != '\0' ? EXIT_FAILED : EXIT_FINE;
 }

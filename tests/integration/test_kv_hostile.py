@@ -1,7 +1,8 @@
 # tests/integration/test_kv_hostile.py - the object API under those who mean it harm, and those who are just many.
 import socket
+import subprocess
 
-from harness import wait_for
+from harness import PATIENCE, binary, wait_for
 from test_objects import PATH, Objects, config, level
 
 
@@ -156,3 +157,15 @@ def test_clients_that_leave_do_not_spoil_others(gateway, redis):
             server.resume() if hasattr(server, "resume") and turn == 1 else None
         wait_for("the store", lambda: level(o.put("z", b"1")) == "redis", 15)
         wait_for("it is there", lambda: o.get("z").body == b"1")
+
+
+def test_names_of_keys_do_not_speak_to_the_operators_terminal(gateway, redis):
+    gw = gateway(config(redis.server().url))
+    with Objects(gw) as o:
+        for key in ("%1b%5B31mred%1b%5D0;owned%07", "a%0a0.0%20s%20%20b", "%c2%9b31m", "%ff%fe", "caf%c3%a9"):
+            assert o.put(key, b"v", X_TTL="60").status == 201, key
+    done = subprocess.run([binary(), "store", "expire", "local", "--socket", gw.config["socket"]], capture_output=True,
+                          timeout=PATIENCE)
+    said = done.stdout.decode()
+    assert done.returncode == 0 and "o:?[31mred?]0;owned?\n" in said and "caf\u00e9" in said, said
+    assert not [c for c in said if (c < " " and c != "\n") or "\x7f" <= c < "\xa0"], said
