@@ -1,9 +1,11 @@
 # tests/integration/test_resp_hostile.py - what one client of the Redis front can do to the others: nothing.
 import os
+import random
 import socket
 import threading
 import time
 
+import pytest
 from harness import memory_kib, wait_for
 from redis_servers import RedisError
 from test_resp_proxy import Front, command, raw
@@ -125,6 +127,83 @@ def test_an_answer_of_many_elements_ends_nobodys_connection(gateway, redis):
     over.set()
     t.join(10)
     assert not failed, failed[:3]
+
+
+class Own(threading.Thread):
+    """A client with keys of its own: whatever it hears must be about them."""
+
+    def __init__(self, front, n, over):
+        super().__init__(daemon=True)
+        self.front, self.n, self.over, self.wrong, self.heard, self.errors = front, n, over, [], 0, 0
+
+    def run(self):
+        c, i = self.front.client(version=2 + self.n % 2), 0
+        while not self.over.is_set():
+            i += 1
+            key, tag = "own:%d" % self.n, b"%d-%d" % (self.n, i)
+            for args in (("SET", key, tag * 50), ("GET", key), ("ECHO", tag), ("MGET", key, key), ("HGET", key, "f")):
+                c.send(*args)
+            for want in (b"OK", None, tag, None, None):
+                try:
+                    got = c.answer()
+                except RedisError as e:
+                    self.errors += 1
+                    if not str(e).startswith(("TRYAGAIN", "WRONGTYPE")):
+                        self.wrong.append(str(e))
+                    continue
+                self.heard += 1
+                if want is not None and got != want:
+                    self.wrong.append((want, got))
+                for v in got if isinstance(got, list) else [got] if want is None else []:
+                    if v is not None and not v.startswith(b"%d-" % self.n):
+                        self.wrong.append((self.n, v))
+
+
+def leave(front, over, seed):
+    rng = random.Random(seed)
+    whole = [command("GET", "big"), command("LRANGE", "list", 0, -1), command("MGET", "big", "own:1", "big"),
+             command("SET", "junk", b"j" * 100000), command("DEL", "junk", "junk2"), command("INCR", "n"), command("SCAN", 0)]
+    while not over.is_set():
+        try:
+            s = socket.create_connection(("127.0.0.1", front.port), 5)
+            data = b"".join(rng.choice(whole) for _ in range(rng.randint(1, 30)))
+            s.sendall(data[:rng.randint(1, len(data))])
+            if rng.random() < 0.5:
+                s.recv(rng.choice((1, 5000)))
+            if rng.random() < 0.5:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            s.close()
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_nobody_hears_what_another_asked(gateway, redis, servers):
+    stores = [redis.server() for _ in range(servers)]
+    front = Front(gateway, "redis://" + ",".join("127.0.0.1:%d" % s.port for s in stores))
+    direct = front.client()
+    direct("SET", "big", os.urandom(300000))
+    direct("RPUSH", "list", *["x" * 1000] * 500)
+    over = threading.Event()
+    owners = [Own(front, n, over) for n in range(12)]
+    leavers = [threading.Thread(target=leave, args=(front, over, n), daemon=True) for n in range(4)]
+    for t in owners + leavers:
+        t.start()
+    for turn in range(6):
+        time.sleep(0.4)
+        if turn % 3 == 0:
+            stores[0].pause()
+            time.sleep(0.4)
+            stores[0].resume()
+        elif turn % 3 == 1:
+            stores[0].drop_clients()
+        else:
+            front.gateway.reload(front.config(timeout="%dms" % (60 + turn)))
+    over.set()
+    for t in owners + leavers:
+        t.join(20)
+    assert not [w for o in owners for w in o.wrong][:5]
+    assert all(o.heard > 20 for o in owners), [o.heard for o in owners]
 
 
 def test_a_flood_of_tiny_commands_leaves_time_for_others(gateway, redis):
