@@ -10,7 +10,9 @@
  *   kind ("r" rate, "w" quota), interval or window (us), passed, age (us), turn, demand, resume (-1: none).
  * A key is a hash: t (theoretical arrival time, us) or w, b, c (number of the window, count before, count);
  * and for every gateway its demand, when it said so, its turn. Answer, for each key: debt (us), 0, part (ppm);
- * of a quota: before, count, part. */
+ * of a quota: before, count, part.
+ * What we said last was said later than now: the clock went back so far (another server, or put right), and
+ * the arrival time goes with it, or everybody would wait for as long. */
 #define VV_SHARE_SCRIPT                                                                            \
     "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2]\n"                             \
     "local me, fresh, out = ARGV[1], tonumber(ARGV[2]), {}\n"                                      \
@@ -21,13 +23,13 @@
     "  local turn, demand, resume = ARGV[a + 4], num(ARGV[a + 5]), num(ARGV[a + 6])\n"             \
     "  local h = redis.pcall('HGETALL', key)\n"                                                    \
     "  if h.err then redis.call('DEL', key) h = {} end\n"                                          \
-    "  local f, others, count = {}, 0, 1\n"                                                        \
+    "  local f, others, count, back = {}, 0, 1, 0\n"                                               \
     "  for n = 1, #h, 2 do\n"                                                                      \
     "    local k, v = h[n], h[n + 1]\n"                                                            \
     "    if #k == 1 then f[k] = num(v) else\n"                                                     \
     "      local d, at, q = string.match(v, '^(%d+) (%d+) (%d+)$')\n"                              \
-    "      if k == me then if q == turn then passed = 0 end\n"                                     \
-    "      elseif d and now - num(at) <= fresh then\n"                                             \
+    "      if k == me then back = math.max(num(at) - now, 0) if q == turn then passed = 0 end\n"   \
+    "      elseif d and math.abs(now - num(at)) <= fresh then\n"                                   \
     "        if d ~= '0' then others, count = others + num(d), count + 1 end\n"                    \
     "      else redis.call('HDEL', key, k) end\n"                                                  \
     "    end\n"                                                                                    \
@@ -38,7 +40,7 @@
     "  local said = string.format('%.0f %.0f %s', demand, now, turn)\n"                            \
     "  local expire\n"                                                                             \
     "  if ARGV[a] == 'r' then\n"                                                                   \
-    "    local tat = math.max(f.t or 0, now - age)\n"                                              \
+    "    local tat = math.max((f.t or 0) - back, now - age)\n"                                     \
     "    if resume >= 0 then tat = math.max(tat, now + resume) end\n"                              \
     "    tat = tat + passed * unit\n"                                                              \
     "    redis.call('HSET', key, 't', string.format('%.1f', tat), me, said)\n"                     \
@@ -71,7 +73,7 @@
     "  if h.err then redis.call('DEL', key) h = {} end return h end\n"                             \
     "local h, count = all(KEYS[1]), 1\n"                                                           \
     "for n = 1, #h, 2 do if h[n] ~= me then\n"                                                     \
-    "  if now - (tonumber(h[n + 1]) or 0) <= fresh then count = count + 1\n"                       \
+    "  if math.abs(now - (tonumber(h[n + 1]) or 0)) <= fresh then count = count + 1\n"             \
     "  else redis.call('HDEL', KEYS[1], h[n]) end end end\n"                                       \
     "redis.call('HSET', KEYS[1], me, string.format('%.0f', now))\n"                                \
     "redis.call('PEXPIRE', KEYS[1], 60000)\n"                                                      \

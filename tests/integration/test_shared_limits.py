@@ -194,6 +194,34 @@ def test_a_store_full_of_other_things_is_no_fault(gateway, redis):
     assert gw.log().count("alone") == 0
 
 
+# What a hash looks like to a store whose clock is an hour behind: of a replica that became the master, or put right.
+AHEAD = """for _, key in ipairs(KEYS) do local h = redis.call('HGETALL', key)
+for n = 1, #h, 2 do
+  local d, at, q = string.match(h[n + 1], '^(%d+) (%d+) (%d+)$')
+  if h[n] == 't' then redis.call('HSET', key, 't', string.format('%.1f', h[n + 1] + 3600000000))
+  elseif d then redis.call('HSET', key, h[n], string.format('%s %.0f %s', d, at + 3600000000, q)) end
+end end return #KEYS"""
+
+
+def test_a_store_whose_clock_goes_back_refuses_nobody_for_long(gateway, redis):
+    store = redis.server()
+    gateways = [gateway(shared(store, {"rate": "20/s", "burst": 4})) for _ in range(2)]
+    together(gateways, 2)
+    demands = [Demand(gw, 20) for gw in gateways]
+    time.sleep(1)
+    keys = [n for n in store("KEYS", "*") if b":limit:{" in n and n.count(b":") == 4]
+    assert store("EVAL", AHEAD, len(keys), *keys) == 1
+    time.sleep(0.5)
+    for d in demands:
+        d.end()
+    later = [Demand(gw, 20) for gw in gateways]
+    time.sleep(2)
+    for d in later:
+        d.end()
+    only(demands + later, 200, 429)
+    assert 20 <= admitted(later) <= 60, (demands[0].statuses, [d.statuses for d in later])
+
+
 def test_a_cluster_keeps_the_count_too(gateway, redis):
     cluster = redis.cluster()
     gateways = [gateway(shared(cluster, {"rate": "20/s", "burst": 20})) for _ in range(2)]
