@@ -96,6 +96,7 @@ struct vv_session {
     unsigned given;           /* of a stream: pieces of the batch that the codec has */
     bool large;               /* of a stream: it holds one of the large blocks of its connection */
     uint32_t head_bytes;      /* of a stream: of the head in the batch; UINT32_MAX: of several */
+    uint32_t resent;          /* segments, as of the last look (tcp_watch.h) */
     struct vv_timer timer;
     struct vv_defer again; /* go on next turn: fairness */
     struct vv_list node;

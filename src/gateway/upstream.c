@@ -2,6 +2,7 @@
  * old at the other end of the list, where it is dropped. */
 #include "gateway/upstream.h"
 #include "gateway/fault_points.h"
+#include "gateway/tcp_watch.h"
 #include "gateway/upstream_h2.h"
 #include "gateway/upstream_tls.h"
 #include "observe/log.h"
@@ -30,7 +31,8 @@ struct vv_upstream_pool {
 
 #define COMPLAIN_NS (10 * VV_SEC) /* between two lines about the same failure */
 
-#define SLOTS 256 /* pools by server pointer; chains are short */
+#define WATCH_POOL_MAX 8 /* looks at the connections of one server: others have their turn, too */
+#define SLOTS 256        /* pools by server pointer; chains are short */
 struct slot {
     struct vv_list pools;
 };
@@ -39,6 +41,7 @@ struct vv_upstreams {
     struct vv_worker *w;
     struct vv_h2_pool *h2_pool; /* NULL: no server was asked over HTTP/2 yet */
     struct vv_h2_counts h2_counts;
+    size_t watched; /* the slot behind the one that vv_upstreams_watch() saw last */
     struct slot slot[SLOTS];
 };
 
@@ -55,6 +58,7 @@ enum vv_err vv_upstreams_new(struct vv_worker *w, struct vv_upstreams **ret)
     }
     us->w = w;
     us->h2_pool = NULL;
+    us->watched = 0;
     memset(&us->h2_counts, 0, sizeof us->h2_counts);
     for (size_t i = 0; i < SLOTS; i++) {
         vv_list_init(&us->slot[i].pools);
@@ -197,6 +201,33 @@ void vv_upstreams_second(struct vv_upstreams *us, uint64_t now_ns)
         VV_LIST_EACH (it, &us->slot[i].pools) {
             pool_second(VV_LIST_ENTRY(it, struct vv_upstream_pool, node), now_ns);
         }
+    }
+}
+
+/* Connections in use are not in a list, which would cost every request two writes: they get their turn
+ * when they rest. The warmest are looked at, which is where the traffic is. */
+static unsigned pool_watch(struct vv_upstream_pool *p, struct vv_worker *w, unsigned most)
+{
+    unsigned looks = vv_uh2_home_watch(&p->h2, most);
+    VV_LIST_EACH (it, &p->idle) {
+        struct vv_uconn *u = VV_LIST_ENTRY(it, struct vv_uconn, node);
+        if (looks >= most || !vv_tcp_look(w, VV_TCP_UPSTREAM, u->io.fd, &u->resent)) {
+            break; /* a pool speaks TCP or it does not */
+        }
+        looks++;
+    }
+    return looks;
+}
+
+void vv_upstreams_watch(struct vv_upstreams *us)
+{
+    unsigned left = VV_TCP_WATCH_MAX;
+    for (size_t i = 0; i < SLOTS && left > 0; i++) {
+        VV_LIST_EACH (it, &us->slot[us->watched].pools) {
+            left -= pool_watch(VV_LIST_ENTRY(it, struct vv_upstream_pool, node), us->w,
+                               left < WATCH_POOL_MAX ? left : WATCH_POOL_MAX);
+        }
+        us->watched = (us->watched + 1) % SLOTS;
     }
 }
 

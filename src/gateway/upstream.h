@@ -41,6 +41,7 @@ struct vv_uconn {
     bool secure;                        /* TLS is spoken, or will be */
     bool thin;                          /* idle, and without buffers of TLS */
     uint32_t tls_generation;            /* of the pool, when it was opened */
+    uint32_t resent;                    /* segments, as of the last look (tcp_watch.h) */
     bool connecting, readable, rdhup, eof, reused, blocked;
     bool shared; /* it carries streams: over TLS, HTTP/2 is offered */
     uint64_t requests;
@@ -58,6 +59,7 @@ struct vv_upstreams;
 VV_MUST_CHECK enum vv_err vv_upstreams_new(struct vv_worker *w, struct vv_upstreams **ret);
 void vv_upstreams_free(struct vv_upstreams *us);
 void vv_upstreams_second(struct vv_upstreams *us, uint64_t now_ns); /* expiry, once a second */
+void vv_upstreams_watch(struct vv_upstreams *us);                   /* for tcp_watch.c */
 
 /* An idle connection, or a new one (then u->connecting may be true: wait for connected()).
  * fresh: do not reuse. VV_ELIMIT: the service's limit of connections to this server is reached. */

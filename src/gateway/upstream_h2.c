@@ -1,6 +1,7 @@
 /* src/gateway/upstream_h2.c - one connection carries the requests of many: what it has to say is gathered and
  * written once a turn, and what came is told to the streams after all of it was taken, because whoever is
  * told asks, resets and ends streams in turn. */
+#include "gateway/tcp_watch.h"
 #include "gateway/upstream_h2_int.h"
 #include "os/tls.h"
 #include <stdlib.h>
@@ -326,6 +327,18 @@ void vv_uh2_home_second(struct vv_uh2_home *home, uint64_t now_ns, bool leaving)
             hang_up(c);
         }
     }
+}
+
+unsigned vv_uh2_home_watch(struct vv_uh2_home *home, unsigned most)
+{
+    unsigned looks = 0;
+    VV_LIST_EACH (it, &home->conns) {
+        const struct vv_uh2 *c = VV_LIST_ENTRY(it, struct vv_uh2, node);
+        if (looks < most && c->h2 != NULL) { /* it is connected */
+            looks += vv_tcp_look(home->w, VV_TCP_UPSTREAM, c->u->io.fd, &c->u->resent);
+        }
+    }
+    return looks;
 }
 
 static bool takes_another(const struct vv_uh2 *c)

@@ -38,6 +38,8 @@ struct vv_uh2_home {      /* embedded in the server's pool */
     uint32_t tls_generation; /* of the pool */
     uint64_t plain_until_ns; /* until then the server is asked over HTTP/1.1 */
 };
+/* Looks at no more than `most` of its connections (tcp_watch.h); returns at how many. */
+unsigned vv_uh2_home_watch(struct vv_uh2_home *home, unsigned most);
 void vv_uh2_home_init(struct vv_uh2_home *home, struct vv_worker *w, struct vv_upstreams *us,
                       struct vv_upstream_pool *pool);
 void vv_uh2_home_fini(struct vv_uh2_home *home); /* every stream was let go of */

@@ -8,6 +8,7 @@
 #include "gateway/session.h"
 #include "gateway/session_h2.h"
 #include "gateway/stores.h"
+#include "gateway/tcp_watch.h"
 #include "gateway/tls_count.h"
 #include "gateway/upstream.h"
 #include "os/clock.h"
@@ -79,6 +80,7 @@ static void on_second(struct vv_loop *loop, struct vv_timer *t)
     }
     vv_session_h2_count(w);
     vv_stores_second(w);
+    vv_tcp_watch(w);
     if (w->log != NULL) {
         vv_access_flush(w->log, now);
     }

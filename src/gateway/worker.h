@@ -115,6 +115,8 @@ struct vv_worker {
         answer; /* scratch: an upstream's head is used up in the call that parsed it */
     bool draining;
     vv_series s_in_flight, s_files_open, s_files_bytes;
+    vv_series s_tcp_resent[2]; /* by enum vv_tcp_side; 0: nobody was looked at yet */
+    struct vv_hist *tcp_rtt[2];
     uint64_t files_open, files_bytes; /* as they were last told to the metrics */
     vv_series s_encoded_in[VV_ENCODING_COUNT], s_encoded_out[VV_ENCODING_COUNT]; /* 0: not yet */
     uint64_t sessions_open, requests, turns, busy_ns; /* vv_worker_count(): others read them */

@@ -558,3 +558,16 @@ enum vv_err vv_sock_local(int fd, struct vv_addr *ret)
     *ret = a;
     return VV_OK;
 }
+
+enum vv_err vv_sock_tcp(int fd, struct vv_sock_tcp *ret)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    memset(&info, 0, sizeof(info)); /* old kernels fill less of it */
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) {
+        return vv_err_from_errno(errno);
+    }
+    ret->rtt_ns = info.tcpi_rtt * VV_US;
+    ret->retransmits = info.tcpi_total_retrans;
+    return VV_OK;
+}

@@ -79,6 +79,12 @@ VV_MUST_CHECK enum vv_err vv_sock_connect(const struct vv_addr *a, int *ret_fd);
 VV_MUST_CHECK enum vv_err vv_sock_accept(int listen_fd, int *ret_fd, struct vv_addr *ret_peer);
 enum vv_err vv_sock_error(int fd); /* SO_ERROR of a finished connect */
 enum vv_err vv_sock_local(int fd, struct vv_addr *ret);
+struct vv_sock_tcp {
+    uint64_t rtt_ns;      /* smoothed; 0: not measured yet */
+    uint32_t retransmits; /* segments sent again since the connection began; wraps */
+};
+/* What the kernel measured on a TCP connection. Fails for other sockets. */
+VV_MUST_CHECK enum vv_err vv_sock_tcp(int fd, struct vv_sock_tcp *ret);
 void vv_close_fd(int *fd); /* for VV_AUTO: closes when >= 0, sets -1 */
 static inline int vv_take_fd(int *fd)
 {

@@ -1,11 +1,14 @@
 # tests/integration/test_system.py - what the gateway says of the machine is what /proc says.
+import ctypes
 import os
 import re
+import socket
+import struct
 import time
 
 import pytest
 
-from harness import ROOT, ok
+from harness import ROOT, ok, wait_for
 
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -145,6 +148,73 @@ def test_a_scrape_stays_cheap(gw):
         gw.admin("/metrics")
         took.append(time.monotonic() - start)
     assert sorted(took)[len(took) // 2] < 0.1, took
+
+
+def test_round_trips_of_clients_and_servers_are_sampled(gw):
+    with gw.client() as a, gw.client() as b:
+        for c in (a, b):
+            assert c.ask("/").status == 200
+
+        def looks(side):
+            return gw.metric("vivace_tcp_rtt_seconds_count", side=side)
+
+        wait_for("connections were looked at", lambda: looks("client") >= 4 and looks("upstream") >= 2, 6)
+        m = gw.metrics()
+        for side in ("client", "upstream"):
+            mean = m.sum("vivace_tcp_rtt_seconds_sum", side=side) / m.sum("vivace_tcp_rtt_seconds_count", side=side)
+            assert 0 < mean < 0.1, f"{side}: {mean} s on this host"  # loopback
+            assert {x["side"] for x in m.labels("vivace_tcp_retransmits_total")} >= {side}
+        seen = looks("client")
+        started = time.monotonic()
+        wait_for("they are looked at again", lambda: looks("client") >= seen + 2, 6)
+    # two connections, each looked at once a second and no oftener
+    assert looks("client") - seen <= 2 * (time.monotonic() - started + 2)
+
+
+def test_a_connection_that_is_shared_is_looked_at_too(gateway, stack):
+    h2_origin = pytest.importorskip("h2_origin")
+    origin = h2_origin.H2Origin()
+    stack.append(origin)
+    gw = gateway(
+        {
+            "workers": 1,
+            "services": {"app": {"servers": [origin.url], "http2": True}},
+            "routes": [{"path": "/", "to": "app"}],
+        }
+    )
+    with gw.client() as c:
+        assert c.ask("/").status == 200
+        wait_for("it was looked at", lambda: gw.metric("vivace_tcp_rtt_seconds_count", side="upstream") >= 1, 6)
+
+
+def test_what_is_sent_again_is_counted(gw):
+    """A filter of the kernel drops what comes to the client's socket: the gateway's answer is sent again."""
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0 bytes
+    program = struct.pack("HL", 1, ctypes.addressof(drop_all))
+    with socket.create_connection(("127.0.0.1", gw.port)) as c:
+        c.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
+        c.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        def again():
+            return gw.metric("vivace_tcp_retransmits_total", side="client")
+
+        wait_for("segments sent again are counted", lambda: again() >= 2, 8)
+        kernel = snmp("/proc/net/snmp", "Tcp")["RetransSegs"]
+        assert again() <= kernel
+
+
+def test_the_sample_is_bounded_and_everybody_has_a_turn(gw):
+    many = [gw.client() for _ in range(80)]  # more than 32
+    try:
+        for c in many:
+            assert c.ask("/").status == 200
+        before, started = gw.metric("vivace_tcp_rtt_seconds_count", side="client"), time.monotonic()
+        time.sleep(3)
+        looks = gw.metric("vivace_tcp_rtt_seconds_count", side="client") - before  # of two workers
+        assert 32 <= looks <= 32 * 2 * (time.monotonic() - started + 1), looks
+    finally:
+        for c in many:
+            c.close()
 
 
 def test_the_page_of_metrics_names_them():

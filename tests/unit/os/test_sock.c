@@ -243,3 +243,24 @@ VV_TEST(sock_adopts_only_listeners)
     VV_CHECK(flag(plain, IPPROTO_TCP, TCP_NODELAY) != 0);
     close(plain);
 }
+
+VV_TEST(sock_says_what_tcp_measured)
+{
+    struct vv_addr a;
+    struct vv_sock_tcp tcp = {.retransmits = 7};
+    const struct vv_listen_options o = {.backlog = 8};
+    int listener = -1, client = -1, pair[2];
+    VV_CHECK_INT(vv_addr_parse(VV_STR("127.0.0.1:0"), &a), VV_OK);
+    VV_CHECK_INT(vv_sock_listen(&a, &o, &listener), VV_OK);
+    VV_CHECK_INT(vv_sock_local(listener, &a), VV_OK);
+    VV_CHECK_INT(vv_sock_connect(&a, &client), VV_OK);
+    VV_CHECK_INT(vv_sock_tcp(client, &tcp), VV_OK);
+    VV_CHECK(tcp.rtt_ns > 0 && tcp.rtt_ns < VV_SEC); /* measured by the handshake on loopback */
+    VV_CHECK_INT(tcp.retransmits, 0);
+    vv_close_fd(&client);
+    vv_close_fd(&listener);
+    VV_CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    VV_CHECK(vv_sock_tcp(pair[0], &tcp) != VV_OK);
+    vv_close_fd(&pair[0]);
+    vv_close_fd(&pair[1]);
+}
