@@ -138,29 +138,32 @@ static enum vv_err write_at(int fd, uint64_t at, const uint8_t *p, size_t n)
     return VV_OK;
 }
 
+static enum vv_err open_for_log(struct vv_samples *s, unsigned tier)
+{
+    struct vv_tier *r = &s->tier[tier];
+    char name[64];
+    vv_series_file_name(name, tier, r->seq, "log");
+    r->fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    r->log_bytes = 0;
+    return r->fd < 0 ? vv_err_from_errno(errno) : VV_OK;
+}
+
 /* Appends s->out to the open log. */
 enum vv_err vv_series_files_log(struct vv_samples *s, unsigned tier)
 {
     struct vv_tier *r = &s->tier[tier];
-    enum vv_err err = vv_series_files_room(s, r->log_bytes, s->out.n);
-    if (err == VV_OK && r->fd < 0) {
-        char name[64];
-        vv_series_file_name(name, tier, r->seq, "log");
-        r->fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        err = r->fd < 0 ? vv_err_from_errno(errno) : VV_OK;
-        r->log_bytes = 0;
+    const enum vv_err room = vv_series_files_room(s, r->log_bytes, s->out.n);
+    if (room != VV_OK) {
+        return room;
     }
-    if (err == VV_OK) {
-        err = write_at(r->fd, r->log_bytes, s->out.p, s->out.n);
-    }
-    if (err == VV_OK) {
-        r->log_bytes += s->out.n;
-        r->unsynced = true;
-    } else if (err != VV_ELIMIT) {
+    if ((r->fd < 0 && open_for_log(s, tier) != VV_OK) ||
+        write_at(r->fd, r->log_bytes, s->out.p, s->out.n) != VV_OK) {
         s->stats.write_errors++;
-        err = VV_EIO;
+        return VV_EIO;
     }
-    return err;
+    r->log_bytes += s->out.n;
+    r->unsynced = true;
+    return VV_OK;
 }
 
 enum vv_err vv_series_files_labels(struct vv_samples *s, const struct vv_one *one)
@@ -219,7 +222,8 @@ static void drop_log(struct vv_samples *s, unsigned tier)
     r->unsynced = false;
 }
 
-/* Writes s->out as the closed segment: whole under its name, or not at all. */
+/* Writes s->out as the closed segment: whole under its name, or not at all. VV_ELIMIT: no room in the
+ * budget; VV_EIO: the file system would not. */
 static enum vv_err put_segment(struct vv_samples *s, unsigned tier)
 {
     char temp[64], name[64];
@@ -232,14 +236,14 @@ static enum vv_err put_segment(struct vv_samples *s, unsigned tier)
     VV_AUTO(vv_close_fd)
     int fd = openat(s->dir_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
-        return vv_err_from_errno(errno);
+        return VV_EIO;
     }
-    err = write_at(fd, 0, s->out.p, s->out.n);
+    err = write_at(fd, 0, s->out.p, s->out.n) == VV_OK ? VV_OK : VV_EIO;
     if (err == VV_OK && s->conf.sync_ns > 0) {
         err = sync_fd(fd);
     }
     if (err == VV_OK && renameat(s->dir_fd, temp, s->dir_fd, name) != 0) {
-        err = vv_err_from_errno(errno);
+        err = VV_EIO;
     }
     if (err != VV_OK) {
         (void)unlinkat(s->dir_fd, temp, 0);
@@ -263,13 +267,14 @@ static bool segment_room(struct vv_tier *r)
     return true;
 }
 
-void vv_series_files_close_segment(struct vv_samples *s, unsigned tier)
+/* False: the disk would not take it, and log and chunks stay for another try. With `now` they go. */
+bool vv_series_files_close_segment(struct vv_samples *s, unsigned tier, bool now)
 {
     struct vv_tier *r = &s->tier[tier];
     struct vv_segment g = {0};
     enum vv_err err;
     if (tier == 0 && s->conf.sync_ns > 0) {
-        (void)vv_series_files_sync(s); /* coarse tiers must have what this log knows; counted */
+        vv_series_files_sync(s); /* coarse tiers must have what this log knows; counted */
     }
     s->out.n = 0;
     s->out.failed = false;
@@ -277,7 +282,12 @@ void vv_series_files_close_segment(struct vv_samples *s, unsigned tier)
     if (err == VV_OK) {
         err = put_segment(s, tier);
     }
-    const bool again = err != VV_OK && s->out.n > 0;
+    if (err != VV_OK && err != VV_ELIMIT && !now) {
+        s->stats.write_errors++;
+        vv_bytes_fini(&s->out);
+        return false;
+    }
+    const bool again = err != VV_OK && g.bytes > 0;
     drop_log(s, tier);
     if (again) { /* without its log there may be room */
         err = put_segment(s, tier);
@@ -292,6 +302,7 @@ void vv_series_files_close_segment(struct vv_samples *s, unsigned tier)
     vv_bytes_fini(&s->out); /* the size of a whole segment: not to be kept */
     vv_rows_restart(&r->rows);
     vv_series_empty_head(s, tier);
+    return true;
 }
 
 static enum vv_err read_whole(const struct vv_samples *s, const char *name, char **ret, size_t *n)
@@ -348,9 +359,14 @@ static enum vv_err rewrite_labels(struct vv_samples *s)
         vv_bytes_fini(&all);
         return VV_ENOMEM;
     }
+    enum vv_err err = vv_series_files_room(s, 0, all.n);
+    if (err != VV_OK) {
+        vv_bytes_fini(&all);
+        return err;
+    }
     VV_AUTO(vv_close_fd)
     int fd = openat(s->dir_fd, LABELS_TEMP, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    enum vv_err err = fd >= 0 ? write_at(fd, 0, all.p, all.n) : vv_err_from_errno(errno);
+    err = fd >= 0 ? write_at(fd, 0, all.p, all.n) : vv_err_from_errno(errno);
     if (err == VV_OK && s->conf.sync_ns > 0) {
         err = sync_fd(fd);
     }
@@ -457,6 +473,11 @@ static enum vv_err open_segment(struct vv_samples *s, const struct name *f)
                 one->newest_ms = g.max_ms;
             }
         }
+        for (uint32_t id = 0; id < g.ids; id++) {
+            if (slots[id].bytes > 0) {
+                vv_series_index_seen(&s->index, id);
+            }
+        }
         if (f->tier == 0) {
             take_last(s, (const uint8_t *)text, n, slots, g.ids);
         } else if (g.max_ms < VV_SERIES_T_MAX) {
@@ -494,7 +515,7 @@ static enum vv_err open_log(struct vv_samples *s, const struct name *f)
         return err;
     }
     if (r->start_ms != VV_SERIES_NEVER) { /* two logs: the older one was not closed */
-        vv_series_files_close_segment(s, f->tier);
+        (void)vv_series_files_close_segment(s, f->tier, true);
     }
     drop_log(s, f->tier);
     r->seq = f->seq;
@@ -543,7 +564,8 @@ static enum vv_err open_tier(struct vv_samples *s, const struct names *ns, unsig
         }
     }
     if (err == VV_OK && s->tier[tier].start_ms != VV_SERIES_NEVER && s->tier[tier].seq < last) {
-        vv_series_files_close_segment(s, tier); /* a log that could not be deleted once */
+        (void)vv_series_files_close_segment(s, tier,
+                                            true); /* a log that could not be deleted once */
     }
     if (s->tier[tier].start_ms == VV_SERIES_NEVER && s->tier[tier].seq <= last) {
         s->tier[tier].seq = last + 1;

@@ -308,6 +308,14 @@ enum vv_err vv_series_index_add(struct vv_series_index *x, uint32_t id, struct v
     return VV_OK;
 }
 
+void vv_series_index_seen(struct vv_series_index *x, uint32_t id)
+{
+    if ((id >= x->n || x->at[id] == NULL) && id >= x->burnt) {
+        x->burnt = id + 1;
+        x->lowest = x->lowest < x->burnt ? x->burnt : x->lowest;
+    }
+}
+
 enum vv_err vv_series_index_drop(struct vv_series_index *x, int64_t before_ms)
 {
     const uint32_t live = x->live;
@@ -321,7 +329,7 @@ enum vv_err vv_series_index_drop(struct vv_series_index *x, int64_t before_ms)
     if (x->live == live) {
         return VV_OK;
     }
-    x->lowest = 0;
+    x->lowest = x->burnt;
     postings_free(x);
     for (uint32_t i = 0; i < x->n; i++) {
         if (x->at[i] != NULL && !enter(x, x->at[i])) {

@@ -69,8 +69,10 @@ struct vv_posting;
 struct vv_series_index {
     struct vv_one **at; /* by number; NULL: free */
     uint32_t n, cap, live;
-    uint32_t generation, lowest; /* no number below is free */
-    uint32_t *slots;             /* number + 1, by hash of labels */
+    uint32_t generation;
+    uint32_t lowest; /* no number below is free */
+    uint32_t burnt;  /* nor may one below be given: files have samples of lost labels */
+    uint32_t *slots; /* number + 1, by hash of labels */
     size_t slots_n;
     struct vv_posting *postings; /* by hash of one label */
     size_t postings_n, postings_used;
@@ -85,6 +87,8 @@ VV_MUST_CHECK enum vv_err vv_series_index_add(struct vv_series_index *x, uint32_
                                               enum vv_samples_kind kind, struct vv_one **ret);
 /* Forgets all series whose newest_ms is before. */
 VV_MUST_CHECK enum vv_err vv_series_index_drop(struct vv_series_index *x, int64_t before_ms);
+/* A file has samples of this number: should its labels be lost, nobody else may have it. */
+void vv_series_index_seen(struct vv_series_index *x, uint32_t id);
 /* Numbers of the series that match, rising; *ret from malloc(). */
 VV_MUST_CHECK enum vv_err vv_series_index_select(const struct vv_series_index *x,
                                                  const struct vv_promql_matcher *m, size_t n,
@@ -165,6 +169,7 @@ struct vv_tier {
     uint64_t log_bytes;
     bool unsynced;
     int64_t start_ms, min_ms, max_ms; /* of the open one; start: VV_SERIES_NEVER when empty */
+    int64_t retry_ms;                 /* closing failed: not again before */
     struct vv_rows rows;
     int64_t interval;           /* a coarse tier: number of the one that runs; -1: none */
     int64_t flushed_ms;         /* intervals that end by then are done */
@@ -180,7 +185,7 @@ struct vv_samples {
     bool labels_unsynced;
     struct vv_series_index index;
     struct vv_tier tier[VV_SAMPLES_TIERS];
-    int64_t last_ms, synced_ms;
+    int64_t last_ms, synced_ms, forgot_ms;
     struct vv_row_value *batch; /* scratch */
     size_t batch_cap;
     struct vv_bytes out; /* scratch */
@@ -194,7 +199,7 @@ uint64_t vv_series_files_bytes(const struct vv_samples *s);
 void vv_series_files_expire(struct vv_samples *s);
 VV_MUST_CHECK enum vv_err vv_series_files_log(struct vv_samples *s, unsigned tier);
 VV_MUST_CHECK enum vv_err vv_series_files_labels(struct vv_samples *s, const struct vv_one *one);
-void vv_series_files_close_segment(struct vv_samples *s, unsigned tier);
+bool vv_series_files_close_segment(struct vv_samples *s, unsigned tier, bool now);
 enum vv_err vv_series_files_sync(struct vv_samples *s); /* an error is counted */
 VV_MUST_CHECK enum vv_err vv_series_files_open(struct vv_samples *s, const char *dir);
 void vv_series_files_fini(struct vv_samples *s);

@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#define RETRY_MS 30000
+
 static const struct vv_samples_conf defaults = {
     .tier = {{VV_SEC, 15 * VV_MINUTE, 3 * VV_MINUTE},
              {10 * VV_SEC, 6 * VV_HOUR, 30 * VV_MINUTE},
@@ -260,10 +262,13 @@ static void rotate(struct vv_samples *s, int64_t t_ms, unsigned finest)
     bool any = false;
     for (unsigned k = finest; k < VV_SAMPLES_TIERS; k++) {
         struct vv_tier *r = &s->tier[k];
-        if (r->start_ms != VV_SERIES_NEVER && r->start_ms != vv_series_floor(t_ms, r->span_ms)) {
-            vv_series_files_close_segment(s, k);
-            any = true;
+        if (r->start_ms == VV_SERIES_NEVER || t_ms < r->retry_ms ||
+            r->start_ms == vv_series_floor(t_ms, r->span_ms)) {
+            continue;
         }
+        const bool closed = vv_series_files_close_segment(s, k, false);
+        r->retry_ms = closed ? VV_SERIES_NEVER : t_ms + RETRY_MS;
+        any = any || closed;
     }
     if (any) {
         vv_series_files_expire(s);
@@ -280,7 +285,8 @@ static void clock_back(struct vv_samples *s)
             s->tier[k].flushed_ms = VV_SERIES_NEVER;
         }
         if (s->tier[k].start_ms != VV_SERIES_NEVER) {
-            vv_series_files_close_segment(s, k);
+            (void)vv_series_files_close_segment(s, k, true); /* it cannot hold earlier times */
+            s->tier[k].retry_ms = VV_SERIES_NEVER;
         }
     }
     for (uint32_t i = 0; i < s->index.n; i++) {
@@ -381,6 +387,10 @@ static void forget(struct vv_samples *s)
             oldest = r->seg[i].min_ms < oldest ? r->seg[i].min_ms : oldest;
         }
     }
+    if (oldest == s->forgot_ms) {
+        return; /* nothing went since: not again for every series that is refused */
+    }
+    s->forgot_ms = oldest;
     if (vv_series_index_drop(&s->index, oldest) != VV_OK) {
         s->stats.write_errors++;
     }
@@ -412,9 +422,8 @@ static enum vv_err series(struct vv_samples *s, struct vv_promql_labels labels,
             }
         }
         s->stats.series_refused += err != VV_OK;
-    } else if (one->kind != kind) {
-        one->kind = kind;
-        err = vv_series_files_labels(s, one);
+    } else {
+        one->kind = kind; /* whoever asks after the next start will say it again */
     }
     if (err == VV_OK) {
         one->newest_ms = one->newest_ms < s->last_ms ? s->last_ms : one->newest_ms;
@@ -484,6 +493,7 @@ void vv_series_replay_fine(void *user, int64_t until_ms, const struct vv_row_val
         if (one != NULL) {
             (void)feed(s, one, t_ms, at[i].bits);
         } else {
+            vv_series_index_seen(&s->index, at[i].id);
             s->stats.damaged++;
         }
     }
@@ -500,6 +510,7 @@ void vv_series_replay_coarse(struct vv_samples *s, unsigned tier, int64_t until_
         double v;
         memcpy(&v, &at[i].bits, sizeof v);
         if (one == NULL) {
+            vv_series_index_seen(&s->index, at[i].id);
             s->stats.damaged++;
         } else {
             (void)head_add(s, tier, one, at[i].t_ms, v);
@@ -544,7 +555,7 @@ enum vv_err vv_samples_open(const char *dir, const struct vv_samples_conf *conf,
     pthread_mutex_init(&s->lock, NULL);
     s->conf = *conf;
     s->dir_fd = s->lock_fd = s->labels_fd = -1;
-    s->last_ms = s->synced_ms = VV_SERIES_NEVER;
+    s->last_ms = s->synced_ms = s->forgot_ms = VV_SERIES_NEVER;
     for (size_t k = 0; k < VV_SAMPLES_TIERS; k++) {
         s->tier[k] = (struct vv_tier){.step_ms = (int64_t)(conf->tier[k].step_ns / VV_MS),
                                       .keep_ms = (int64_t)(conf->tier[k].keep_ns / VV_MS),
@@ -552,6 +563,7 @@ enum vv_err vv_samples_open(const char *dir, const struct vv_samples_conf *conf,
                                       .fd = -1,
                                       .seq = 1,
                                       .start_ms = VV_SERIES_NEVER,
+                                      .retry_ms = VV_SERIES_NEVER,
                                       .min_ms = INT64_MAX,
                                       .max_ms = INT64_MIN,
                                       .interval = -1,
