@@ -228,12 +228,12 @@ static bool reach(struct vv_series_index *x, uint32_t id)
 {
     if (id >= x->cap) {
         const uint32_t cap = 2 * id + 64;
-        struct vv_one **at = realloc(x->at, cap * sizeof(*at));
+        struct vv_one **at = realloc(x->at, cap * sizeof(void *));
         if (at == NULL) {
             return false;
         }
-        memset(at + x->cap, 0, (cap - x->cap) * sizeof(*at));
-        x->bytes += (cap - x->cap) * sizeof(*at);
+        memset(at + x->cap, 0, (cap - x->cap) * sizeof(void *));
+        x->bytes += (cap - x->cap) * sizeof(void *);
         x->at = at;
         x->cap = cap;
     }

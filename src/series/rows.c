@@ -219,14 +219,16 @@ static uint64_t *previous(struct vv_rows *r, uint32_t id)
 
 static bool whole(uint64_t bits, int64_t *ret)
 {
-    double v, back;
+    double v;
+    uint64_t back;
     memcpy(&v, &bits, sizeof v);
     if (!(v > (double)-WHOLE_MAX && v < (double)WHOLE_MAX)) {
         return false;
     }
     *ret = (int64_t)v;
-    back = (double)*ret;
-    return memcmp(&back, &bits, sizeof back) == 0; /* -0.0 is no whole number here */
+    v = (double)*ret;
+    memcpy(&back, &v, sizeof back);
+    return back == bits; /* -0.0 is no whole number here */
 }
 
 /* Tokens: 0 unchanged and how many more so, 1 a difference of whole numbers, 2 differing bytes. */
