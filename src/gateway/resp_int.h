@@ -92,13 +92,15 @@ struct vv_resp_part { /* of a command that was cut by server */
     struct vv_resp_cmd *cmd;
     struct vv_str *args; /* within the split's memory */
     size_t args_n;
-    const size_t *place; /* MGET: of each key among all keys */
-    size_t at;           /* elements of the answer so far */
+    const size_t *place;        /* MGET: of each key among all keys */
+    size_t at;                  /* elements of the answer so far */
+    struct vv_resp_bytes texts; /* of its values, one behind the other */
     enum vv_err err;
     bool sent, ended;
 };
 
-struct vv_resp_value { /* MGET: where a value lies in the split's texts */
+struct vv_resp_value { /* MGET: where a value lies in its part's texts */
+    const struct vv_resp_part *part;
     size_t at, n;
     bool there;
 };
@@ -110,7 +112,7 @@ struct vv_resp_split {
     size_t *place;
     struct vv_resp_value *value; /* by key, MGET */
     size_t keys;
-    struct vv_resp_bytes texts;
+    size_t cost, bytes; /* what all this takes; what the parts' texts have */
     int64_t sum;
     struct vv_resp_bytes error; /* the first one */
     enum vv_err err;            /* the first part that was not answered */

@@ -119,7 +119,8 @@ static bool charge(struct vv_resp_cmd *cmd)
 bool vv_resp_cmd_hold(struct vv_resp_cmd *cmd)
 {
     struct vv_resp_front *f = cmd->client->front;
-    const size_t held = cmd->answer.n + (cmd->split != NULL ? cmd->split->texts.n : 0);
+    const size_t held =
+        cmd->answer.n + (cmd->split != NULL ? cmd->split->cost + cmd->split->bytes : 0);
     f->bytes += held - cmd->held;
     cmd->held = held;
     return f->bytes <= RESP_BUDGET || held <= RESP_OUT_HIGH;

@@ -25,16 +25,24 @@ static uint64_t place_of(enum vv_redis_kind kind, struct vv_str key)
     return kind == VV_REDIS_CLUSTER ? vv_redis_slot(key) : vv_str_hash(vv_resp_key_tag(key), 0);
 }
 
+static void drop_texts(struct vv_resp_split *s)
+{
+    for (size_t i = 0; i < s->parts; i++) {
+        vv_resp_bytes_fini(&s->part[i].texts);
+    }
+    s->bytes = 0;
+}
+
 void vv_resp_split_free(struct vv_resp_split *s)
 {
     if (s == NULL) {
         return;
     }
+    drop_texts(s);
     free(s->part);
     free(s->args);
     free(s->place);
     free(s->value);
-    vv_resp_bytes_fini(&s->texts);
     vv_resp_bytes_fini(&s->error);
     free(s);
 }
@@ -47,6 +55,8 @@ static struct vv_resp_split *make(const struct vv_resp_cmd *cmd)
         return NULL;
     }
     s->keys = n;
+    s->cost = n * (sizeof *s->part + (cmd->keys.step + 1) * sizeof *s->args + sizeof *s->place +
+                   sizeof *s->value);
     s->part = calloc(n, sizeof *s->part); /* as many as there can be */
     s->args = calloc(n * (cmd->keys.step + 1), sizeof *s->args);
     s->place = calloc(n, sizeof *s->place);
@@ -94,6 +104,12 @@ bool vv_resp_split(struct vv_resp_cmd *cmd, enum vv_redis_kind kind)
     }
     free(where);
     cmd->split = s;
+    if (!vv_resp_cmd_hold(cmd)) {
+        cmd->split = NULL;
+        vv_resp_split_free(s);
+        (void)vv_resp_cmd_hold(cmd);
+        return false;
+    }
     return true;
 }
 
@@ -107,24 +123,14 @@ static void value_item(struct vv_resp_part *p, const struct vv_resp_item *it)
     struct vv_resp_value *v = &s->value[p->place[p->at]];
     if (it->type == VV_RESP_BULK) {
         if (it->first) {
-            *v = (struct vv_resp_value){.at = s->texts.n, .there = true};
+            *v = (struct vv_resp_value){.part = p, .at = p->texts.n, .there = true};
         }
-        /* Parts answer one after the other on a connection, but several connections take turns: the runs of
-         * one value must lie together, so a value that does not end here is moved behind the others. */
-        if (v->at + v->n != s->texts.n) {
-            const size_t from = v->at;
-            if (!vv_resp_bytes_room(&s->texts, v->n)) {
-                s->err = VV_ENOMEM;
-                return;
-            }
-            memcpy(s->texts.p + s->texts.n, s->texts.p + from, v->n);
-            v->at = s->texts.n;
-            s->texts.n += v->n;
-        }
-        if (s->texts.n > RESP_OUT_MAX || !vv_resp_bytes_add(&s->texts, it->text) ||
+        /* Several connections take turns, so each part has texts of its own. */
+        s->bytes += it->text.n;
+        if (s->bytes > RESP_OUT_MAX || !vv_resp_bytes_add(&p->texts, it->text) ||
             !vv_resp_cmd_hold(p->cmd)) {
             s->err = VV_ENOMEM;
-            vv_resp_bytes_fini(&s->texts); /* what else comes is not wanted */
+            drop_texts(s); /* what else comes is not wanted */
             (void)vv_resp_cmd_hold(p->cmd);
             return;
         }
@@ -169,7 +175,7 @@ static bool join_values(const struct vv_resp_split *s, unsigned version, struct 
     bool fine = vv_resp_bytes_head(out, '*', (int64_t)s->keys);
     for (size_t i = 0; fine && i < s->keys; i++) {
         const struct vv_resp_value *v = &s->value[i];
-        fine = v->there ? vv_resp_bytes_bulk(out, (struct vv_str){s->texts.p + v->at, v->n})
+        fine = v->there ? vv_resp_bytes_bulk(out, (struct vv_str){v->part->texts.p + v->at, v->n})
                         : vv_resp_bytes_nil(out, version);
     }
     return fine;
@@ -187,7 +193,7 @@ bool vv_resp_split_join(struct vv_resp_cmd *cmd)
     switch (cmd->row->how) {
     case VV_RESP_HOW_MGET:
         fine = join_values(s, cmd->version, out);
-        vv_resp_bytes_fini(&s->texts);
+        drop_texts(s);
         (void)vv_resp_cmd_hold(cmd);
         return fine;
     case VV_RESP_HOW_MSET:

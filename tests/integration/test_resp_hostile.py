@@ -78,6 +78,17 @@ def test_values_that_are_put_together_count_as_memory(gateway, redis):
         s.close()
 
 
+def test_large_values_of_several_servers_are_put_together(gateway, redis):
+    front = Front(gateway, "redis://" + ",".join("127.0.0.1:%d" % redis.server().port for _ in range(3)), workers=1)
+    c = front.client()
+    values = {"k%d" % i: os.urandom((i % 2 * 7 << 20) + 1) for i in range(8)}
+    for k, v in values.items():
+        assert c("SET", k, v) == b"OK"
+    for _ in range(3):
+        assert c("MGET", "none", *values, "k1") == [None, *values.values(), values["k1"]]
+    assert c("MGET", *["e%d" % i for i in range(3000)]) == [None] * 3000
+
+
 def test_memory_gives_no_more_than_it_may_hold(gateway):
     front = Front(gateway, workers=1)
     c = front.client()
