@@ -153,10 +153,21 @@ static void pack(struct vv_job *job)
 {
     struct write *wr = VV_CONTAINER(job, struct write, job);
     struct vv_str run;
-    for (uint64_t at = 0; !wr->failed && (run = body_at(wr, at)).n > 0; at += run.n) {
-        run.n = vv_min_u64(run.n, VV_PACKED_CHUNK);
-        wr->failed = vv_packed_write_chunk(&wr->value, run, wr->compress_min) != VV_OK;
+    char *room = malloc(VV_PACKED_CHUNK);
+    wr->failed |= room == NULL;
+    /* Bytes lie as they came: short runs together, or they would stay uncompressed. */
+    for (uint64_t at = 0; !wr->failed && at < wr->body_n;) {
+        size_t n = 0;
+        while (n < VV_PACKED_CHUNK && (run = body_at(wr, at)).n > 0) {
+            run.n = vv_min_u64(run.n, VV_PACKED_CHUNK - n);
+            memcpy(room + n, run.p, run.n);
+            n += run.n;
+            at += run.n;
+        }
+        wr->failed = n == 0 || vv_packed_write_chunk(&wr->value, (struct vv_str){room, n},
+                                                     wr->compress_min) != VV_OK;
     }
+    free(room);
 }
 
 static void packed(struct vv_loop *loop, struct vv_job *job)
