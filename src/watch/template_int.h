@@ -7,7 +7,7 @@
 #define VV_WATCH_TEMPLATE_INT_H
 #include "watch/template.h"
 
-#define TMPL_ARGS_MAX 8
+#define TMPL_ARGS_MAX 16
 #define TMPL_DEPTH_MAX 16
 #define TMPL_NODES_MAX 1000 /* of all kinds in one text */
 
