@@ -11,7 +11,7 @@
  */
 #ifndef VV_TRACE_OTLP_H
 #define VV_TRACE_OTLP_H
-#include "base/sb.h"
+#include "base/json.h"
 #include "trace/span.h"
 
 struct vv_otlp_limits {
