@@ -334,7 +334,10 @@ static bool purge(struct vv_worker *w, struct vv_kv *kv, struct vv_kv_op *op)
         return answered(w, kv, op);
     }
     const bool is_tag = op->verb == VV_KV_PURGE_TAG;
-    struct purging *p = calloc(1, sizeof *p);
+    struct vv_redis *r = vv_store_client(w, kv->store);
+    /* Only a store that is away is to find all of its objects old where notes do not suffice. */
+    const bool up = r != NULL && vv_redis_up(r, kv->objects, vv_worker_now(w));
+    struct purging *p = up ? calloc(1, sizeof *p) : NULL;
     if (p != NULL) {
         p->id = vv_kv_note_purge(kv->notes, is_tag, op->key, true);
         *p = (struct purging){.w = w, .kv = kv, .id = p->id, .in_memory = op->count};

@@ -261,16 +261,6 @@ void vv_kv_note_later(struct vv_kv_notes *n, struct vv_str key)
 
 /* ---- purges ---------------------------------------------------------------------------------- */
 
-/* No room although the store answers: most of those that are noted are being carried out. */
-static bool busy(const struct vv_kv_notes *n)
-{
-    unsigned running = 0;
-    VV_LIST_EACH (node, &n->purges) {
-        running += VV_LIST_ENTRY(node, struct purge, node)->running;
-    }
-    return running > VV_KV_PURGES_MAX / 2;
-}
-
 uint64_t vv_kv_note_purge(struct vv_kv_notes *n, bool is_tag, struct vv_str what, bool running)
 {
     uint64_t id = 0;
@@ -280,7 +270,7 @@ uint64_t vv_kv_note_purge(struct vv_kv_notes *n, bool is_tag, struct vv_str what
     if (!full) {
         p = malloc(sizeof *p + what.n);
     }
-    if (full && running && busy(n)) {
+    if (full && running) { /* the store answers: it can be asked for again */
         id = VV_KV_PURGE_BUSY;
     } else if (p == NULL) {
         note_all(n);

@@ -46,8 +46,8 @@ struct vv_kv_purge_note {
     struct vv_str what; /* in a text of its own: free() */
 };
 /* A purge begins, carried out by the caller, or (running false) waits for somebody. 0: the note about
- * everything stands for it, and somebody else will carry that out. VV_KV_PURGE_BUSY: so many are being
- * carried out that this one has to come later; nothing is noted. */
+ * everything stands for it, and somebody else will carry that out. VV_KV_PURGE_BUSY (of one
+ * that would begin): there are so many that it has to come later; nothing is noted. */
 #define VV_KV_PURGE_BUSY UINT64_MAX
 uint64_t vv_kv_note_purge(struct vv_kv_notes *n, bool is_tag, struct vv_str what, bool running);
 /* The oldest purge that waits is the caller's now; ret->id 0: there is none. */

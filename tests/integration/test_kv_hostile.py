@@ -58,7 +58,7 @@ def test_odd_tags_are_whole_or_refused(gateway, redis):
 
 def test_many_purges_at_once_remove_only_what_they_name(gateway, redis):
     server = redis.server()
-    gw = gateway(config(server.url, workers=1))
+    gw = gateway(config(dict(url=server.url, timeout="2s"), workers=1))
     with Objects(gw) as o:
         for i in range(2000):
             assert o.put("other/%d" % i, b"v", Cache_Tag="keep").status == 201
