@@ -1,4 +1,4 @@
-/* src/watch/labels.c - insertion into a short sorted array: sets have ten labels, not a thousand. */
+/* src/watch/labels.c - insertion into a short sorted array: sets have ten labels, not 1,000. */
 #include "watch/labels.h"
 
 #include <stdlib.h>

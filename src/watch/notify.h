@@ -1,11 +1,11 @@
 /* src/watch/notify.h - who is told of an alert, when, and in which words; sending is not here.
  *
- * Model:     an alert that fires or was resolved becomes a note. A note may be silenced (an operator
+ * Model:     an alert that fires or was resolved is a note. A note may be silenced (somebody
  *            said so), inhibited (a graver alert explains it) or damped (it flaps). What remains is
  *            gathered in groups of equal labels; a group waits a little before the first message,
  *            speaks again when something is new, and repeats itself while nothing is. A message is
  *            bytes for one kind of receiver.
- * Source:    Prometheus Alertmanager 0.25, "Configuration": grouping, inhibition, webhook version 4.
+ * Source:    Prometheus Alertmanager 0.25, "Configuration" (webhook version 4).
  *            RFC 2439 section 4.2 (damping by a penalty that decays). PagerDuty Events API v2.
  *            Standard Webhooks 1.0.0.
  * Units:     *_ms are milliseconds since 1970 or durations.

@@ -1,4 +1,4 @@
-/* src/watch/rules_read.c - the tree is read by hand and not through rows: a rule file is Prometheus'
+/* src/watch/rules_read.c - the tree is read by hand, not through rows: a rule file is Prometheus'
  * own format with keys that exclude each other, and what is wrong in it must be said with the place
  * in that file. All of a file is checked before any of it counts. */
 #include "conf/node.h"

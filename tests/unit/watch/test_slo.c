@@ -1,5 +1,6 @@
 /* tests/unit/watch/test_slo.c - boundaries of states, burn rates, budgets and trends. */
 #include "vv_test.h"
+#include "watch/rules.h"
 #include "watch/slo.h"
 
 #include <math.h>
@@ -104,7 +105,7 @@ VV_TEST(few_answers_wake_nobody)
 
 VV_TEST(a_total_outage_is_found_within_a_minute)
 {
-    /* 14.4 * 0.001 / 1 * 3600 s = 51.84 s after an hour of traffic: the sixth slot of ten seconds. */
+    /* 14.4 * 0.001 / 1 * 3600 s = 51.84 s after an hour of traffic: the sixth slot of 10 s. */
     vv_slo_init(&slo, 0.999, 100);
     int64_t t = 0;
     for (; t < 3600000; t += 10000) {
@@ -195,7 +196,7 @@ VV_TEST(a_trend_ends_later_than_it_begins)
 {
     struct vv_slo_trender t = {.n = 0};
     (void)feed(&t, 0, 60, 300, 1.1);
-    /* 0.8 ms a minute is 48 an hour: under the bound to begin (62.5), over the one to end (31.25). */
+    /* 0.8 ms a minute is 48 an hour: under the bound to begin (62.5), over that to end (31). */
     VV_CHECK_STR(vv_slo_trend_name(feed(&t, 60, 160, 370, 0.8)), "degrading");
     VV_CHECK_STR(vv_slo_trend_name(feed(&t, 160, 260, 450, 0.3)), "stable"); /* 18 */
 }
@@ -219,5 +220,12 @@ VV_TEST(prometheus_gets_the_same_conditions)
                  &out);
     VV_CHECK(strstr(out.p, "(sum(rate(bad_total[5m]))) / (sum(rate(all_total[5m])))\n") != NULL);
     VV_CHECK(strstr(out.p, "slo:error_ratio:1h{slo=\"shop\"} > 14.4 * 0.001\n") != NULL);
+    /* And our own engine takes the file: eight recorded ratios and two alerts. */
+    struct vv_conf_problems *problems = vv_conf_problems_new();
+    struct vv_rules *rules = vv_rules_new();
+    VV_CHECK_INT(vv_rules_add(rules, "slo.yml", out.p, 60000, problems), VV_OK);
+    VV_CHECK_INT(vv_rules_count(rules), 10);
+    vv_rules_free(rules);
+    vv_conf_problems_free(problems);
     vv_sb_fini(&out);
 }
