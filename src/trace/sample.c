@@ -68,7 +68,7 @@ enum vv_err vv_sampler_new(const struct vv_sample_conf *conf, struct vv_sampler 
     while (s->mask < conf->routes_max) {
         s->mask = 2 * s->mask + 1;
     }
-    s->route = calloc(conf->routes_max + 1, sizeof *s->route);
+    s->route = calloc(conf->routes_max + 1, sizeof(struct route *));
     s->bucket = calloc(s->mask + 1, sizeof *s->bucket);
     struct route *crowd = calloc(1, sizeof *crowd);
     if (s->route == NULL || s->bucket == NULL || crowd == NULL) {
@@ -86,7 +86,7 @@ void vv_sampler_free(struct vv_sampler *s)
     if (s == NULL) {
         return;
     }
-    for (size_t i = 0; i < s->count; i++) {
+    for (size_t i = 0; s->route != NULL && i < s->count; i++) {
         free(s->route[i]);
     }
     free(s->route);

@@ -69,16 +69,11 @@ static bool fits(const struct vv_span_attr *a)
            (a->type != VV_ATTR_LINK || a->str.n == VV_TRACE_ID_BYTES + VV_SPAN_ID_BYTES);
 }
 
-struct room {
-    size_t bytes, attrs, dropped;
-    size_t rows; /* look no further */
-};
-
 /* Which attributes go in: the fit ones before the first that has no room. An event is always fit, so
  * that no row changes its owner by a row left out in between. */
-static struct room measure(const struct vv_span *s)
+struct vv_span_room vv_span_measure(const struct vv_span *s)
 {
-    struct room r = {.bytes = sizeof(struct fixed)};
+    struct vv_span_room r = {.bytes = sizeof(struct fixed)};
     const struct vv_str texts[5] = {s->service, s->name, s->route, s->state, s->message};
     for (size_t i = 0; i < 5; i++) {
         r.bytes += vv_min_u64(cut(texts[i]), i < 3 ? VV_SPAN_TEXT_MAX / 4 : VV_SPAN_TEXT_MAX / 2);
@@ -103,7 +98,7 @@ static struct room measure(const struct vv_span *s)
 
 size_t vv_span_packed_bytes(const struct vv_span *s)
 {
-    return measure(s).bytes;
+    return vv_span_measure(s).bytes;
 }
 
 static uint8_t *put(uint8_t *at, const void *from, size_t n)
@@ -137,21 +132,20 @@ static uint8_t *put_attr(uint8_t *at, const struct vv_span_attr *a)
     return put(at, &a->i64, sizeof a->i64); /* a double has the same eight bytes */
 }
 
-size_t vv_span_pack(const struct vv_span *s, uint8_t *buf)
+void vv_span_pack_measured(const struct vv_span *s, const struct vv_span_room *room, uint8_t *buf)
 {
-    const struct room room = measure(s);
     const struct vv_str texts[5] = {s->service, s->name, s->route, s->state, s->message};
     struct fixed f = {
         .magic = MAGIC,
-        .bytes = (uint16_t)(room.bytes - 1),
+        .bytes = (uint16_t)(room->bytes - 1),
         .kind = s->kind < VV_SPAN_KIND_COUNT ? s->kind : VV_SPAN_KIND_UNSET,
         .status = s->status < VV_SPAN_STATUS_COUNT ? s->status : VV_SPAN_UNSET,
         .flags = s->flags,
-        .attr_count = (uint8_t)room.attrs,
+        .attr_count = (uint8_t)room->attrs,
         .start_ns = s->start_ns,
         .end_ns = vv_max_u64(s->start_ns, s->end_ns),
         .http_status = s->http_status,
-        .dropped = (uint16_t)vv_min_u64((uint64_t)s->dropped + room.dropped, UINT16_MAX),
+        .dropped = (uint16_t)vv_min_u64((uint64_t)s->dropped + room->dropped, UINT16_MAX),
     };
     memcpy(f.trace_id, s->trace_id, sizeof f.trace_id);
     memcpy(f.span_id, s->span_id, sizeof f.span_id);
@@ -163,10 +157,16 @@ size_t vv_span_pack(const struct vv_span *s, uint8_t *buf)
         at = put(at, texts[i].p, f.text[i]);
     }
     memcpy(buf, &f, sizeof f);
-    for (size_t i = 0; i < room.rows; i++) {
+    for (size_t i = 0; i < room->rows; i++) {
         at = fits(&s->attrs[i]) ? put_attr(at, &s->attrs[i]) : at;
     }
-    VV_ASSERT((size_t)(at - buf) == room.bytes);
+    VV_ASSERT((size_t)(at - buf) == room->bytes);
+}
+
+size_t vv_span_pack(const struct vv_span *s, uint8_t *buf)
+{
+    const struct vv_span_room room = vv_span_measure(s);
+    vv_span_pack_measured(s, &room, buf);
     return room.bytes;
 }
 

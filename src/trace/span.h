@@ -87,6 +87,13 @@ struct vv_span {
 
 /* Bytes the packed span has; at most VV_SPAN_PACKED_MAX. */
 size_t vv_span_packed_bytes(const struct vv_span *s);
+/* The same in two steps, for who makes room in between. */
+struct vv_span_room {
+    size_t bytes;
+    size_t attrs, rows, dropped; /* PRIVATE */
+};
+struct vv_span_room vv_span_measure(const struct vv_span *s);
+void vv_span_pack_measured(const struct vv_span *s, const struct vv_span_room *room, uint8_t *buf);
 /* `buf` has vv_span_packed_bytes(). Returns them. */
 size_t vv_span_pack(const struct vv_span *s, uint8_t *buf);
 /* `attrs` has room for VV_SPAN_ATTRS_MAX, or is NULL: then the span has none. */
