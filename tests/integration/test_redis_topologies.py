@@ -76,6 +76,9 @@ class Drive:
         self.reader.join()
 
 
+long = pytest.mark.skipif("VIVACE_LONG" not in os.environ, reason="takes its time: set VIVACE_LONG=1")
+
+
 @pytest.fixture
 def drive(stack):
     def make(url, *keys, **options):
@@ -108,6 +111,7 @@ STALE_MS = 500
 MOVED_STALE_MS = 1600
 
 
+@long
 def test_kept_answers_stay_true_while_slots_move(redis, drive):
     six = redis.cluster()
     a, b, _ = six.masters()
@@ -124,8 +128,8 @@ def test_kept_answers_stay_true_while_slots_move(redis, drive):
     assert end["stale_ms"] < MOVED_STALE_MS * SCALE
 
 
-@pytest.mark.parametrize("replicas", [False, True])
-@pytest.mark.parametrize("how", ["kill", "pause"])
+@pytest.mark.parametrize("replicas", [False, pytest.param(True, marks=long)])
+@pytest.mark.parametrize("how", ["kill", pytest.param("pause", marks=long)])
 def test_kept_answers_stay_true_when_a_master_goes(redis, drive, how, replicas):
     six = redis.cluster()
     a, b, _ = six.masters()
@@ -144,6 +148,7 @@ def test_kept_answers_stay_true_when_a_master_goes(redis, drive, how, replicas):
     assert end["stale_ms"] < STALE_MS * SCALE
 
 
+@long
 def test_kept_answers_stay_true_when_sentinels_change_the_master(redis, drive):
     group = redis.sentinel()
     stream = drive(group.url, "k*50", tracking=True, keep=True, writes=5)
@@ -189,6 +194,7 @@ def test_reads_go_on_at_replicas_while_a_master_is_missing(redis, drive):
     assert stream.total(0, READS_FAILED) == stream.total(1, READS_FAILED) == 0
 
 
+@long
 def test_a_replica_takes_over_in_peace(redis, drive):
     six = redis.cluster()
     a, b, _ = six.masters()
@@ -220,6 +226,7 @@ def test_a_master_hangs_and_only_its_keys_suffer(redis, drive):
     assert sum(stream.since(hung + 0.5 * SCALE, 0, SLOW)) <= 4
 
 
+@long
 def test_a_master_hangs_and_is_replaced(redis, drive):
     six = redis.cluster()
     a, b, _ = six.masters()
@@ -256,6 +263,7 @@ def test_sentinels_name_another_master(redis, drive):
     assert sum(stream.since(killed, 0, SLOW)) <= 60 * SCALE
 
 
+@long
 def test_reads_go_on_at_replicas_until_sentinels_agree(redis, drive):
     group = redis.sentinel(password="pw", sentinel_password="sp")
     stream = drive(group.url, "k", rate=500, replicas=True, password="sp")
@@ -267,6 +275,7 @@ def test_reads_go_on_at_replicas_until_sentinels_agree(redis, drive):
     assert stream.total(0, READS) > 0 and stream.total(0, READS_FAILED) == 0, end
 
 
+@long
 def test_sentinels_fail_over_in_peace(redis, drive):
     group = redis.sentinel()
     stream = drive(group.url, "k", rate=500)

@@ -179,7 +179,7 @@ VV_TEST(levels_go_from_memory_to_the_farthest_store)
     VV_CHECK_INT(level(&l, 0)->memory_bytes, 2 * VV_MIB);
     VV_CHECK_STR(level(&l, 1)->store, "local");
     VV_CHECK_INT(level(&l, 1)->ttl_factor_ppm, 1000000);
-    VV_CHECK_INT(level(&l, 1)->compress_bytes, 1024);
+    VV_CHECK_INT(level(&l, 1)->compress_bytes, 32768);
     VV_CHECK_INT(level(&l, 1)->object_bytes, 4 * VV_MIB);
     VV_CHECK_STR(level(&l, 2)->store, "far");
     VV_CHECK_INT(level(&l, 2)->ttl_factor_ppm, 2000000);
