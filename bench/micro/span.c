@@ -109,7 +109,7 @@ int main(void)
     vv_sample_conf_default(&sc);
     if (ring == NULL || vv_assembly_new(&ac, judge, late, &c, &c.assembly) != VV_OK ||
         vv_sampler_new(&sc, &c.sampler) != VV_OK ||
-        vv_trace_store_new(16 * VV_MIB, &c.store) != VV_OK) {
+        vv_trace_store_new(16 * VV_MIB, 1, &c.store) != VV_OK) {
         return 1;
     }
     for (size_t k = 0; k < VV_COUNT(counts); k++) {

@@ -95,15 +95,15 @@ enum vv_err vv_assembly_new(const struct vv_assembly_conf *conf, vv_trace_judge_
     return VV_OK;
 }
 
-/* Ids come from strangers, who could choose them to meet in one bucket: the hash mixes all bytes. */
-static uint64_t id_hash(const uint8_t id[VV_TRACE_ID_BYTES])
+/* Ids come from strangers, who would let them meet in one bucket if they knew the seed. */
+static uint64_t id_hash(const struct vv_assembly *a, const uint8_t id[VV_TRACE_ID_BYTES])
 {
-    return vv_str_hash((struct vv_str){(const char *)id, VV_TRACE_ID_BYTES}, 0x7ace);
+    return vv_str_hash((struct vv_str){(const char *)id, VV_TRACE_ID_BYTES}, a->conf.seed);
 }
 
 static struct open_trace **place(struct vv_assembly *a, const uint8_t *id)
 {
-    struct open_trace **at = &a->bucket[id_hash(id) & a->mask];
+    struct open_trace **at = &a->bucket[id_hash(a, id) & a->mask];
     while (*at != NULL && memcmp((*at)->id, id, VV_TRACE_ID_BYTES) != 0) {
         at = &(*at)->chain;
     }
@@ -114,7 +114,7 @@ static struct open_trace **place(struct vv_assembly *a, const uint8_t *id)
 
 static struct word *word_of(struct vv_assembly *a, const uint8_t *id)
 {
-    struct word *w = &a->word[(id_hash(id) >> 32) & (a->conf.decided_max - 1) & ~UINT64_C(3)];
+    struct word *w = &a->word[(id_hash(a, id) >> 32) & (a->conf.decided_max - 1) & ~UINT64_C(3)];
     for (size_t i = 0; i < 4; i++) {
         if (w[i].known != 0 && memcmp(w[i].id, id, VV_TRACE_ID_BYTES) == 0) {
             return &w[i];
@@ -125,7 +125,7 @@ static struct word *word_of(struct vv_assembly *a, const uint8_t *id)
 
 static void remember(struct vv_assembly *a, const uint8_t *id, bool keep)
 {
-    struct word *w = &a->word[(id_hash(id) >> 32) & (a->conf.decided_max - 1) & ~UINT64_C(3)];
+    struct word *w = &a->word[(id_hash(a, id) >> 32) & (a->conf.decided_max - 1) & ~UINT64_C(3)];
     memmove(&w[1], &w[0], 3 * sizeof *w); /* the oldest of four falls out */
     memcpy(w[0].id, id, VV_TRACE_ID_BYTES);
     w[0].known = 1;

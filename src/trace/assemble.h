@@ -34,6 +34,7 @@ struct vv_assembly_conf {
     uint64_t quiet_ns, root_grace_ns, age_max_ns;
     uint64_t bytes_max, traces_max, spans_max;
     uint64_t decided_max; /* remembered words, a power of two */
+    uint64_t seed;        /* chance: strangers choose ids, and must not know which share a bucket */
 };
 /* 10 s quiet, 2 s after the root, at most 60 s; 32 MiB, 50,000 traces of 1,000 spans. */
 void vv_assembly_conf_default(struct vv_assembly_conf *conf);

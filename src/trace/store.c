@@ -17,7 +17,7 @@ struct entry {
     uint32_t next;               /* of the hash */
     uint32_t service_key;
     uint16_t http_status;
-    uint8_t why;
+    uint8_t why, late;
     bool error, gone; /* gone: replaced by a newer one */
 };
 
@@ -28,10 +28,11 @@ struct vv_trace_store {
     uint64_t slots, first, last; /* of entries: [first, last) */
     uint32_t *bucket;
     size_t mask;
+    uint64_t seed;
     struct vv_trace_store_stats stats;
 };
 
-enum vv_err vv_trace_store_new(uint64_t bytes_max, struct vv_trace_store **ret)
+enum vv_err vv_trace_store_new(uint64_t bytes_max, uint64_t seed, struct vv_trace_store **ret)
 {
     if (bytes_max < BYTES_MIN || bytes_max > 64 * VV_GIB) {
         return VV_EINVAL;
@@ -41,6 +42,7 @@ enum vv_err vv_trace_store_new(uint64_t bytes_max, struct vv_trace_store **ret)
         return VV_ENOMEM;
     }
     s->slots = vv_max_u64(bytes_max / 10 / (sizeof *s->entry + 2 * sizeof *s->bucket), 16);
+    s->seed = seed;
     s->mask = 15;
     while (s->mask < s->slots) {
         s->mask = 2 * s->mask + 1;
@@ -73,7 +75,7 @@ void vv_trace_store_free(struct vv_trace_store *s)
 
 static uint32_t *bucket_of(struct vv_trace_store *s, const uint8_t *id)
 {
-    return &s->bucket[vv_str_hash((struct vv_str){(const char *)id, VV_TRACE_ID_BYTES}, 0x5701e) &
+    return &s->bucket[vv_str_hash((struct vv_str){(const char *)id, VV_TRACE_ID_BYTES}, s->seed) &
                       s->mask];
 }
 
@@ -217,6 +219,11 @@ enum vv_err vv_trace_store_add_span(struct vv_trace_store *s, struct vv_str pack
     if (e == NULL) {
         return VV_ENOENT;
     }
+    if (e->late >= VV_TRACE_LATE_MAX) {
+        s->stats.refused++;
+        return VV_ELIMIT;
+    }
+    const uint8_t late = e->late;
     const size_t count = (size_t)e->spans + 1;
     const enum vv_sample_why why = (enum vv_sample_why)e->why;
     char *copy = copy_block(s, e, packed.n, &all);
@@ -228,6 +235,9 @@ enum vv_err vv_trace_store_add_span(struct vv_trace_store *s, struct vv_str pack
     if (err == VV_OK) {
         err = vv_trace_store_add(s, &t, why);
         free(memory);
+    }
+    if (err == VV_OK) {
+        lookup(s, b.trace_id)->late = (uint8_t)(late + 1);
     }
     free(copy);
     return err;

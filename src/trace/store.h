@@ -11,6 +11,8 @@
 #define VV_TRACE_STORE_H
 #include "trace/sample.h"
 
+#define VV_TRACE_LATE_MAX 64
+
 struct vv_trace_summary {
     uint8_t id[VV_TRACE_ID_BYTES];
     uint64_t start_ns, duration_ns; /* of the root */
@@ -22,14 +24,16 @@ struct vv_trace_summary {
 };
 
 struct vv_trace_store;
-/* At least 64 KiB. */
-VV_MUST_CHECK enum vv_err vv_trace_store_new(uint64_t bytes_max, struct vv_trace_store **ret);
+/* At least 64 KiB. `seed` is chance: strangers choose ids, and must not know which share a bucket. */
+VV_MUST_CHECK enum vv_err vv_trace_store_new(uint64_t bytes_max, uint64_t seed,
+                                             struct vv_trace_store **ret);
 void vv_trace_store_free(struct vv_trace_store *s);
 /* A trace that is already there is replaced. VV_ELIMIT: larger than an eighth of the room
  * (counted). */
 enum vv_err vv_trace_store_add(struct vv_trace_store *s, const struct vv_trace *t,
                                enum vv_sample_why why);
-/* A late span: VV_ENOENT when its trace is gone. */
+/* A late span: VV_ENOENT when its trace is gone, VV_ELIMIT when it had VV_TRACE_LATE_MAX of them (each
+ * writes the whole trace anew: without a bound one trace could push out all others; counted). */
 enum vv_err vv_trace_store_add_span(struct vv_trace_store *s, struct vv_str packed);
 
 /* The spans of one trace; free() *ret_memory. VV_ENOENT. */

@@ -32,7 +32,7 @@ static enum vv_err add(struct vv_trace_store *s, uint64_t id, uint64_t start_ns,
 static struct vv_trace_store *begin(void)
 {
     struct vv_trace_store *s;
-    VV_CHECK_INT(vv_trace_store_new(VV_MIB, &s), VV_OK);
+    VV_CHECK_INT(vv_trace_store_new(VV_MIB, 1, &s), VV_OK);
     for (uint64_t i = 1; i <= 20; i++) {
         VV_CHECK_INT(add(s, i, i * VV_SEC, i * VV_MS, i % 5 == 0 ? 503 : 200), VV_OK);
     }
@@ -110,7 +110,7 @@ VV_TEST(the_oldest_give_way_and_the_budget_holds)
     struct vv_trace t;
     void *memory;
     uint8_t id[VV_TRACE_ID_BYTES];
-    VV_CHECK_INT(vv_trace_store_new(64 * VV_KIB, &s), VV_OK);
+    VV_CHECK_INT(vv_trace_store_new(64 * VV_KIB, 1, &s), VV_OK);
     for (uint64_t i = 1; i <= 5000; i++) {
         VV_CHECK_INT(add(s, i, i, 1 + i % 7, 200), VV_OK);
         maker_id(id, sizeof id, i);
@@ -127,7 +127,7 @@ VV_TEST(the_oldest_give_way_and_the_budget_holds)
     VV_CHECK_INT(vv_trace_store_find(s, &(struct vv_trace_query){0}, NULL, 0, &st.added), 0);
     VV_CHECK_INT(st.added, st.traces);
     vv_trace_store_free(s);
-    VV_CHECK_INT(vv_trace_store_new(1000, &s), VV_EINVAL);
+    VV_CHECK_INT(vv_trace_store_new(1000, 1, &s), VV_EINVAL);
 }
 
 VV_TEST(a_late_span_joins_its_trace)
@@ -147,6 +147,10 @@ VV_TEST(a_late_span_joins_its_trace)
     vv_trace_store_stats(s, &st);
     VV_CHECK(st.traces == 20 && st.spans == 41);
     VV_CHECK_INT(count(s, (struct vv_trace_query){.errors_only = true}), 5);
+    for (int i = 1; i < VV_TRACE_LATE_MAX; i++) {
+        VV_CHECK_INT(vv_trace_store_add_span(s, packed), VV_OK);
+    }
+    VV_CHECK_INT(vv_trace_store_add_span(s, packed), VV_ELIMIT);
     maker_id(m.span[0].trace_id, 16, 77);
     const struct vv_str other = {(char *)buf, vv_span_pack(m.span, buf)};
     VV_CHECK_INT(vv_trace_store_add_span(s, other), VV_ENOENT);

@@ -56,7 +56,7 @@ static void begin(struct collector *c)
     *c = (struct collector){.now_ns = VV_SEC};
     VV_CHECK_INT(vv_assembly_new(&ac, judge, late, c, &c->assembly), VV_OK);
     VV_CHECK_INT(vv_sampler_new(&sc, &c->sampler), VV_OK);
-    VV_CHECK_INT(vv_trace_store_new(VV_MIB, &c->store), VV_OK);
+    VV_CHECK_INT(vv_trace_store_new(VV_MIB, 1, &c->store), VV_OK);
     VV_CHECK_INT(vv_map_new(100, VV_MINUTE, &c->map), VV_OK);
 }
 
