@@ -258,7 +258,7 @@ static void on_item(struct vv_redis_op *op, const struct vv_resp_item *it)
         return;
     }
     const struct vv_packed_head *h = rd->phase == LOOKING ? vv_packed_head(rd->reader) : NULL;
-    if (h != NULL) {
+    if (h != NULL && rd->x != NULL) {
         decide(rd, h);
     }
     take_body(rd);

@@ -121,7 +121,8 @@ static void start_send(struct send *s)
 
 static void send_all(struct write *wr)
 {
-    wr->left = 1; /* ours, until all are on their way */
+    vv_list_del(&wr->node); /* no job any more */
+    wr->left = 1;           /* ours, until all are on their way */
     for (size_t i = 0; i < wr->sends; i++) {
         struct send *s = &wr->send[i];
         if (wr->failed) {
@@ -149,9 +150,8 @@ static struct vv_str body_at(const struct write *wr, uint64_t at)
     return vv_cache_fill_read(wr->fill, at, &run) == VV_OK ? run : (struct vv_str){NULL, 0};
 }
 
-static void pack(struct vv_job *job)
+static void pack(struct write *wr)
 {
-    struct write *wr = VV_CONTAINER(job, struct write, job);
     struct vv_str run;
     char *room = malloc(VV_PACKED_CHUNK);
     wr->failed |= room == NULL;
@@ -170,18 +170,21 @@ static void pack(struct vv_job *job)
     free(room);
 }
 
+static void work(struct vv_job *job)
+{
+    pack(VV_CONTAINER(job, struct write, job));
+}
+
 static void packed(struct vv_loop *loop, struct vv_job *job)
 {
     (void)loop;
-    struct write *wr = VV_CONTAINER(job, struct write, job);
-    vv_list_del(&wr->node);
-    send_all(wr);
+    send_all(VV_CONTAINER(job, struct write, job));
 }
 
 void vv_levels_stop(struct vv_worker *w)
 {
-    while (!vv_list_empty(&w->level_jobs)) {
-        write_free(VV_LIST_ENTRY(w->level_jobs.next, struct write, node));
+    VV_LIST_EACH (it, &w->level_jobs) {
+        write_free(VV_LIST_ENTRY(it, struct write, node));
     }
 }
 
@@ -340,12 +343,13 @@ void vv_levels_refill(struct vv_levels *l, struct vv_worker *w, const struct vv_
     }
     plan(wr, o, upto, limit_ns);
     wr->failed |= !write_head(wr, o, body_n, ttl_at(&l->level[l->count - 1], o, limit_ns));
-    wr->job = (struct vv_job){.work = pack, .done = packed};
+    wr->job.work = work;
+    wr->job.done = packed;
     vv_list_push_back(&w->level_jobs, &wr->node);
     if (body_n <= PACK_HERE || w->pool == NULL ||
         vv_pool_submit(w->pool, w->loop, &wr->job) != VV_OK) {
-        pack(&wr->job);
-        packed(w->loop, &wr->job);
+        pack(wr);
+        send_all(wr);
     }
 }
 

@@ -365,7 +365,7 @@ static bool make_calls(struct store_poll *p)
     for (size_t i = 0; p->call != NULL && i < h->servers; i++) {
         struct store_server *s = &h->server[i];
         if (p->config && s->finding == NULL) {
-            s->finding = calloc(h->expect.count + 1, sizeof *s->finding);
+            s->finding = calloc(vv_max_u64(h->expect.count, 1), sizeof *s->finding);
             if (s->finding == NULL) {
                 return false;
             }
