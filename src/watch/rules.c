@@ -421,9 +421,10 @@ static size_t merge(struct eval *e, struct vv_alert **fresh, struct vv_alert **a
     size_t n = 0, i = 0, k = 0;
     while (i < e->n || k < rule->alerts_n) {
         struct vv_alert *a = k < rule->alerts_n ? rule->alerts[k] : NULL;
+        const struct vv_alert *f = i < e->n ? fresh[i] : NULL;
         const int o = a == NULL   ? -1
-                      : i == e->n ? 1
-                                  : order(fresh[i]->hash, fresh[i]->labels, a->hash, a->labels);
+                      : f == NULL ? 1
+                                  : order(f->hash, f->labels, a->hash, a->labels);
         if (o > 0) {
             k++;
             if (gone(e, a)) {
@@ -472,7 +473,8 @@ static enum vv_err run_alert(struct eval *e)
     rule->alerts_n = n;
     enum vv_err err = VV_OK;
     for (size_t i = 0; i < n && err == VV_OK; i++) {
-        err = all[i]->state != VV_ALERT_INACTIVE ? write_alert(e, all[i]) : VV_OK;
+        const bool told = all[i] != NULL && all[i]->state != VV_ALERT_INACTIVE;
+        err = told ? write_alert(e, all[i]) : VV_OK;
     }
     return err == VV_OK ? write_out(e) : err;
 }

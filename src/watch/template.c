@@ -471,7 +471,7 @@ static void strip_port(struct tmpl_run *r, const struct tmpl_value *a, size_t n,
     *ret = *a;
     const struct vv_str s = a->s;
     const char *colon = s.p != NULL && s.n > 0 ? memrchr(s.p, ':', s.n) : NULL;
-    const char *close = s.n > 0 && s.p[0] == '[' ? memchr(s.p, ']', s.n) : NULL;
+    const char *close = s.p != NULL && s.n > 0 && s.p[0] == '[' ? memchr(s.p, ']', s.n) : NULL;
     if (close != NULL && colon == close + 1) {
         ret->s = (struct vv_str){s.p + 1, (size_t)(close - s.p) - 1};
     } else if (close == NULL && colon != NULL && memchr(s.p, ':', s.n) == colon) {

@@ -256,7 +256,7 @@ static const struct tmpl_pipe *read_pipe(struct parser *p, bool inner)
     if (++p->depth > TMPL_DEPTH_MAX) {
         fail(p, VV_ELIMIT, p->at, "nested too deep");
     }
-    while (p->err == VV_OK) {
+    while (p->err == VV_OK && tail != NULL) {
         skip_space(p);
         struct tmpl_command *c = read_command(p, tail != &pipe->first);
         if (c == NULL) {
