@@ -51,7 +51,8 @@ class Shared:
         """stores: name -> server or group, nearest first; levels: what else is said of each, by name."""
         breaker = cache.pop("breaker", {})
         whole = {
-            "stores": {name: {"url": store.url, "breaker": breaker} for name, store in stores.items()},
+            "stores": {name: {"url": store.url, "breaker": breaker, "timeout": f"{round(50 * SCALE)}ms"}
+                       for name, store in stores.items()},
             "caches": {"api": {
                 "levels": [{"memory": "64MB"}] + [
                     {"store": name, **(levels or {}).get(name, {})} for name in stores],
