@@ -19,6 +19,9 @@ from test_load_limit_exact import ExactPool
 QUIET = ["--quiet", "--allow-late"]  # a crowded machine makes the generator late: not what is tested
 
 
+long = pytest.mark.skipif("VIVACE_LONG" not in os.environ, reason="takes its time: set VIVACE_LONG=1")
+
+
 def load(*args, **kw):
     kw.setdefault("timeout", 120 * SCALE)
     return subprocess.run([harness.binary(), "load", *args], capture_output=True, text=True, **kw)
@@ -328,6 +331,7 @@ def test_limit_warns_of_short_steps(shop):
     assert "too short" not in load("limit", *args, "--step", "3s").stderr
 
 
+@long
 def test_limit_names_the_upstream_pool(pool, gateway):
     gw = gateway({"workers": 1, "routes": [{"path": "/", "to": "s"}],
                   "services": {"s": {"servers": [pool(100, 0.050).url], "connections": 4}}})
@@ -335,6 +339,7 @@ def test_limit_names_the_upstream_pool(pool, gateway):
     assert found["cause"] == "upstream-pool" and found["limit"] < 90, found
 
 
+@long
 def test_limit_names_a_rate_limit(origin, gateway):
     times = []
 

@@ -1,4 +1,5 @@
 # tests/integration/test_load_limit_exact.py - `vivace load limit` finds a capacity that is known exactly.
+import os
 import asyncio
 import heapq
 import json
@@ -11,6 +12,9 @@ import harness
 from harness import PATIENCE
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+long = pytest.mark.skipif("VIVACE_LONG" not in os.environ, reason="takes its time: set VIVACE_LONG=1")
 
 
 class ExactPool:
@@ -57,6 +61,7 @@ class Connection(asyncio.Protocol):
             self.pool.loop.call_at(self.pool.end_of_next(), self.transport.write, ANSWER)
 
 
+@long
 @pytest.mark.skipif(harness.SANITIZER is not None, reason="compares rates")
 @pytest.mark.timeout(300)  # a dozen steps of 4 s, some of 8 s
 def test_limit_finds_the_capacity_of_a_fixed_pool_within_5_percent():

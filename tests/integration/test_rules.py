@@ -80,6 +80,9 @@ SECONDS = 36
 INCIDENT = (8, 20)  # seconds of it
 
 
+long = pytest.mark.skipif("VIVACE_LONG" not in os.environ, reason="takes its time: set VIVACE_LONG=1")
+
+
 def incident(second):
     """{labels: value} at one second."""
     bad = INCIDENT[0] <= second < INCIDENT[1]
@@ -204,6 +207,7 @@ def written_by(ours, sent, times):
     return out, texts
 
 
+@long
 def test_an_incident_moves_alerts_as_in_prometheus(tmp_path):
     theirs, ours = Prometheus(str(tmp_path), LIVE), Ours(str(tmp_path), LIVE)
     try:
