@@ -28,6 +28,7 @@ struct vv_level_read {
     struct vv_packed_reader *reader;
     struct vv_cache_fill *fill; /* counted, once the answer goes into it */
     struct vv_sb stale;
+    struct vv_stored_meta meta; /* of the value, once it was found sound */
     struct vv_lease_try *lease; /* who may ask the origin is being found out; NULL: not now */
     uint64_t began_ns;
     unsigned leases; /* how often somebody else had it */
@@ -142,9 +143,9 @@ static void decide(struct vv_level_read *rd, const struct vv_packed_head *h)
 {
     struct vv_exchange *x = rd->x;
     struct vv_recall *r = x->recall;
-    struct vv_stored_meta meta;
     const enum vv_coherence_verdict verdict = vv_coherence_judge(rd->levels->coherence, h);
-    if (!vv_str_eq(h->key, r->key) || (!h->marker && !usable_meta(h, vv_recall_now_ms(x), &meta)) ||
+    if (!vv_str_eq(h->key, r->key) ||
+        (!h->marker && !usable_meta(h, vv_recall_now_ms(x), &rd->meta)) ||
         (h->marker && rd->variant)) {
         drop(rd, VV_LEVEL_READ_DAMAGED);
         return;
@@ -169,12 +170,12 @@ static void decide(struct vv_level_read *rd, const struct vv_packed_head *h)
         return;
     }
     rd->soft = verdict == VV_COHERENCE_SOFT;
-    const struct vv_use use =
-        vv_cache_judge_use(&meta.facts, &r->cc, &r->plan->options, rd->soft, vv_recall_now_ms(x));
-    if (!is_news(rd, &meta)) {
+    const struct vv_use use = vv_cache_judge_use(&rd->meta.facts, &r->cc, &r->plan->options,
+                                                 rd->soft, vv_recall_now_ms(x));
+    if (!is_news(rd, &rd->meta)) {
         drop(rd, VV_LEVEL_READ_STALE);
     } else if (use.result == VV_USE_FRESH) {
-        take_fresh(rd, h, &meta);
+        take_fresh(rd, h, &rd->meta);
     } else if (h->body_n <= STALE_MAX) {
         rd->result = VV_LEVEL_READ_STALE;
         rd->phase = KEEPING;
@@ -290,12 +291,12 @@ static bool publish(struct vv_level_read *rd, const struct vv_packed_head *h, in
 {
     uint64_t tags[VV_CACHE_TAGS_MAX];
     uint32_t n = h->tags_n;
-    struct vv_stored_meta meta;
+    struct vv_stored_meta meta = rd->meta;
     const uint64_t now = vv_worker_now(rd->w);
     struct vv_cache *memory = rd->levels->cache->memory;
     const uint64_t born = vv_cache_born(memory);
     const enum vv_coherence_verdict verdict = vv_coherence_judge(rd->levels->coherence, h);
-    if (verdict == VV_COHERENCE_GONE || !usable_meta(h, now_ms, &meta)) {
+    if (verdict == VV_COHERENCE_GONE) {
         return false;
     }
     memcpy(tags, h->tags, n * sizeof *tags);
@@ -333,12 +334,9 @@ static bool publish(struct vv_level_read *rd, const struct vv_packed_head *h, in
 /* What a far level had goes into the nearer ones, for no longer than it is left there. */
 static void refill(struct vv_level_read *rd, const struct vv_packed_head *h, int64_t now_ms)
 {
-    struct vv_stored_meta meta;
-    if (!usable_meta(h, now_ms, &meta)) {
-        return;
-    }
+    const struct vv_stored_meta *meta = &rd->meta;
     const bool held =
-        rd->held_at < rd->at && rd->held_id == meta.id && rd->held_ms == meta.facts.response_ms;
+        rd->held_at < rd->at && rd->held_id == meta->id && rd->held_ms == meta->facts.response_ms;
     const struct vv_level_object o = {
         .key = h->key,
         .second = h->second,
@@ -347,8 +345,8 @@ static void refill(struct vv_level_read *rd, const struct vv_packed_head *h, int
         .meta_n = h->meta.n,
         .tags = h->tags,
         .tags_n = h->tags_n,
-        .life_ns = left_ns(meta.facts.response_ms + (int64_t)vv_cache_keep_s(&meta.facts, 0) * 1000,
-                           now_ms),
+        .life_ns = left_ns(
+            meta->facts.response_ms + (int64_t)vv_cache_keep_s(&meta->facts, 0) * 1000, now_ms),
         .keep_ns = left_ns(h->keep_until_ms, now_ms),
         .log = h->log,
         .marker = rd->variant ? rd->marker : 0,
