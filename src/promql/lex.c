@@ -1,5 +1,6 @@
 /* src/promql/lex.c - numbers and durations start alike and are told apart by what they end with. */
 #include "promql/lex.h"
+#include "promql/promql.h"
 
 #include <stdlib.h>
 
@@ -43,8 +44,7 @@ static void skip_space(struct vv_pq_lexer *l)
     }
 }
 
-/* Units from long to short, each at most once: 1h30m. */
-static bool duration(struct vv_str s, int64_t *ret_ms)
+enum vv_err vv_promql_duration(struct vv_str s, int64_t *ret_ms)
 {
     static const struct {
         const char *unit;
@@ -72,14 +72,16 @@ static bool duration(struct vv_str s, int64_t *ret_ms)
         while (unit < VV_COUNT(units) && !vv_str_eq(vv_str_from(units[unit].unit), name)) {
             unit++;
         }
-        if (letters == from || unit == VV_COUNT(units) ||
-            v > (DURATION_MS_MAX - total) / units[unit].ms) {
-            return false;
+        if (letters == from || unit == VV_COUNT(units)) {
+            return VV_ESYNTAX;
+        }
+        if (v > (DURATION_MS_MAX - total) / units[unit].ms) {
+            return VV_ERANGE;
         }
         total += v * units[unit++].ms;
     }
     *ret_ms = total;
-    return s.n > 0;
+    return s.n > 0 ? VV_OK : VV_ESYNTAX;
 }
 
 static bool number(struct vv_str s, double *ret)
@@ -118,7 +120,7 @@ static struct vv_pq_token number_or_duration(struct vv_pq_lexer *l)
     struct vv_pq_token t = {.at = from, .text = {l->text.p + from, l->at - from}};
     if (number(t.text, &t.number)) {
         t.kind = TOKEN_NUMBER;
-    } else if (duration(t.text, &t.ms)) {
+    } else if (vv_promql_duration(t.text, &t.ms) == VV_OK) {
         t.kind = TOKEN_DURATION;
     } else {
         return bad(l, from, "bad number or duration");

@@ -71,6 +71,9 @@ struct vv_promql_error {
     char text[200];
 };
 
+/* "1h30m": units from long to short, each at most once. VV_ESYNTAX; VV_ERANGE: beyond 292 years. */
+VV_MUST_CHECK enum vv_err vv_promql_duration(struct vv_str s, int64_t *ret_ms);
+
 struct vv_promql_expr;
 VV_MUST_CHECK enum vv_err vv_promql_parse(struct vv_str text, struct vv_arena *arena,
                                           const struct vv_promql_expr **ret,

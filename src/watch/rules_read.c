@@ -41,53 +41,11 @@ static struct vv_str copy(struct reader *r, const char *text)
 
 enum vv_err vv_rules_parse_duration(struct vv_str s, int64_t *ret_ms)
 {
-    static const struct {
-        const char *unit;
-        int64_t ms;
-    } units[] = {{"y", INT64_C(31536000000)},
-                 {"w", 604800000},
-                 {"d", 86400000},
-                 {"h", 3600000},
-                 {"m", 60000},
-                 {"s", 1000},
-                 {"ms", 1}};
-    size_t at = 0, unit = 0;
-    int64_t sum = 0;
-    if (vv_str_eq(s, VV_STR("0"))) {
+    if (vv_str_eq(s, VV_STR("0"))) { /* the only one without a unit */
         *ret_ms = 0;
         return VV_OK;
     }
-    while (at < s.n) {
-        int64_t n = 0;
-        const size_t from = at;
-        for (; at < s.n && s.p[at] >= '0' && s.p[at] <= '9'; at++) {
-            n = n * 10 + (s.p[at] - '0');
-            if (n > INT64_C(1000000000000)) {
-                return VV_ERANGE;
-            }
-        }
-        const size_t word = at;
-        while (at < s.n && (s.p[at] < '0' || s.p[at] > '9')) {
-            at++;
-        }
-        const struct vv_str name = {s.p + word, at - word};
-        while (unit < VV_COUNT(units) && !vv_str_eq(name, vv_str_from(units[unit].unit))) {
-            unit++;
-        }
-        if (word == from || unit == VV_COUNT(units)) {
-            return VV_ESYNTAX;
-        }
-        int64_t add = 0;
-        if (__builtin_mul_overflow(n, units[unit++].ms, &add) ||
-            __builtin_add_overflow(sum, add, &sum)) {
-            return VV_ERANGE;
-        }
-    }
-    if (s.n == 0) {
-        return VV_ESYNTAX;
-    }
-    *ret_ms = sum;
-    return VV_OK;
+    return vv_promql_duration(s, ret_ms);
 }
 
 static bool is_kind(struct reader *r, const struct vv_conf_node *n, enum vv_conf_node_kind kind,
